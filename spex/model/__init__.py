@@ -1,0 +1,1 @@
+"""The vision-language model: spectral encoder, language model, mask decoder."""

@@ -1,0 +1,84 @@
+"""Configuration of the SPEX model; a ``transformers`` config, saved as ``config.json`` beside the weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from huggingface_hub.dataclasses import strict
+from transformers import AutoConfig, PreTrainedConfig
+from transformers.configuration_utils import SubConfigSpec
+
+from spex.evidence.maps import CHANNELS
+
+
+@strict
+class SpexConfig(PreTrainedConfig):
+    """Sizes of every part of :class:`spex.model.spex.SpexModel`.
+
+    Attributes:
+        text_config: configuration of the language model, any ``AutoModelForCausalLM``.
+        hidden_sizes: channels of the encoder at strides 4, 8, 16, 32.
+        depths: ConvNeXt blocks at each stride.
+        hyper_dim: width of the metadata code and of the hypernetwork.
+        rank: rank of the generated matrix pair of a band.
+        patch_size: stride of the embedding, pixels.
+        fusion_dim: channels of the aggregated map.
+        visual_grid: the overview becomes ``visual_grid ** 2`` visual tokens.
+        prompt_tokens: K, condensed tokens per ``<seg>`` span.
+        prompt_dim: width of a prompt token.
+        pixel_dim: channels of the full-resolution pixel features.
+        evidence_channels: evidence maps the decoder reads.
+        overview_size: longest side, pixels, of the overview that the encoder sees.
+        temperature: divides the mask logits (calibration).
+        image_token_id: placeholder of a visual token; seg_start_id and seg_end_id bracket a span.
+    """
+
+    model_type = "spex"
+    sub_configs_defaults = {"text_config": SubConfigSpec(config_class=AutoConfig, model_type="qwen3")}
+
+    text_config: dict[str, Any] | PreTrainedConfig | None = None
+    hidden_sizes: list[int] | tuple[int, ...] = (64, 128, 256, 512)
+    depths: list[int] | tuple[int, ...] = (2, 2, 6, 2)
+    hyper_dim: int = 128
+    rank: int = 8
+    patch_size: int = 4
+    fusion_dim: int = 128
+    visual_grid: int = 4
+    prompt_tokens: int = 4
+    prompt_dim: int = 128
+    pixel_dim: int = 40
+    evidence_channels: int = len(CHANNELS)
+    overview_size: int = 256
+    temperature: float = 1.0
+    image_token_id: int = 3
+    seg_start_id: int = 4
+    seg_end_id: int = 5
+    initializer_range: float = 0.02
+    tie_word_embeddings: bool = True
+
+
+SIZES: dict[str, dict[str, Any]] = {
+    "micro": {
+        "hidden_sizes": (16, 24, 32, 48), "depths": (1, 1, 1, 1), "hyper_dim": 32, "rank": 4, "fusion_dim": 24,
+        "visual_grid": 2, "prompt_tokens": 2, "prompt_dim": 32, "pixel_dim": 16, "overview_size": 64,
+        "text_config": {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2,
+                        "num_key_value_heads": 1, "head_dim": 32},
+    },
+    "base": {
+        "text_config": {"hidden_size": 320, "intermediate_size": 960, "num_hidden_layers": 8, "num_attention_heads": 5,
+                        "num_key_value_heads": 5, "head_dim": 64},
+    },
+}  # fmt: skip
+
+
+def make_config(size: str, tokenizer: Any, **overrides: Any) -> SpexConfig:
+    """A config of a named size whose language model is Qwen3 of the tokenizer's vocabulary."""
+    values = {**SIZES[size], **overrides}
+    text = {
+        "model_type": "qwen3", "vocab_size": len(tokenizer), "max_position_embeddings": 4096, "tie_word_embeddings": True,
+        "pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id, **values.pop("text_config"),
+    }  # fmt: skip
+    ids = tokenizer.convert_tokens_to_ids(["<image>", "<seg", "</seg>"])
+    return SpexConfig(
+        text_config=text, image_token_id=ids[0], seg_start_id=ids[1], seg_end_id=ids[2], dtype="float32", **values
+    )

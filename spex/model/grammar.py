@@ -1,0 +1,86 @@
+"""Constrained decoding: whatever the language model prefers, spans and fact slots stay well-formed and no number is made up.
+
+Inside a tag only tokens that keep a prefix of the grammar are allowed; a number, inside a tag or in the sentence, must stand in
+the query (or be a number word of it).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import regex
+import torch
+from torch import Tensor
+from transformers import LogitsProcessor
+
+from spex.evidence.classes import classes
+from spex.prompts import FACTS, INDEX_FACTS, SPAN_OPEN
+
+_WORDS = {"one": "1", "two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8", "nine": "9", "ten": "10",
+          "half": "0.5", "quarter": "0.25", "a": "1", "an": "1", "the": "1", "zero": "0", "dozen": "12"}  # fmt: skip
+_NUMBER = regex.compile(r"\d+(?:\.\d+)?")
+_LOOK_AHEAD = 64
+
+
+def numbers_of(query: str) -> set[str]:
+    """Numbers a query states, in digits or words, as the answer may repeat them."""
+    text = regex.sub(r"(?<=\d),(?=\d{3}\b)", "", query.lower())
+    found = {f"{float(n):g}" if float(n) < 1e6 else n for n in _NUMBER.findall(text)} | set(_NUMBER.findall(text))
+    found |= {_WORDS[word] for word in regex.findall(r"[a-z]+", text) if word in _WORDS}
+    return found | {"1"}
+
+
+class SpanGrammar(LogitsProcessor):
+    """A logits processor for greedy decoding of one answer.
+
+    Args:
+        tokenizer: of the language model. query: the person's query. prompt_length: tokens before the answer (0 with embeddings).
+    """
+
+    def __init__(self, tokenizer: Any, query: str, prompt_length: int = 0) -> None:
+        self.tokenizer, self.prompt_length = tokenizer, prompt_length
+        self.numbers = numbers_of(query)
+        names = "|".join(sorted(classes(), key=len, reverse=True))
+        opening = SPAN_OPEN.replace(r"class=[a-z_]+", f"class=(?:{names})")
+        opening = opening.replace(r"not=(?:[a-z_]+(?:,[a-z_]+)*)", f"not=(?:{names})(?:,(?:{names}))*")
+        slots = "|".join([*FACTS, *(f"{name}:[A-Za-z0-9]+" for name in INDEX_FACTS)])
+        # A whole answer: sentences, spans and slots; or one refusal.
+        text = r"[^<>]*"
+        part = rf"{opening}[^<>0-9]{{1,80}}</seg>|<fact:(?:{slots})>"
+        self.pattern = regex.compile(rf"(?:<refuse>{text}</refuse>|{text}(?:(?:{part}){text})*)")
+
+    def allowed(self, text: str, done: bool) -> bool:
+        """Whether an answer may begin with ``text`` (or be it, when done)."""
+        if not self.pattern.fullmatch(text, partial=not done):
+            return False
+        plain = regex.sub(r"<fact:[^<>]*>|<fact:[^<>]*$", "", text)
+        for match in _NUMBER.finditer(plain):
+            before = plain[max(0, match.start() - 1) : match.start()]
+            if before.isalpha():  # a name such as S2
+                continue
+            if match.end() == len(plain) and not done:
+                if not any(number.startswith(match[0]) for number in self.numbers):
+                    return False
+            elif match[0] not in self.numbers:
+                return False
+        return True
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """Keep the best token that stays within the grammar."""
+        for row in range(len(scores)):
+            before = self._decode(input_ids[row, self.prompt_length :])
+            best = scores[row].topk(min(_LOOK_AHEAD, scores.shape[1])).indices.tolist()
+            for token in best:
+                done = token == self.tokenizer.eos_token_id
+                text = before if done else self._decode([*input_ids[row, self.prompt_length :].tolist(), token])
+                if (done or len(text) > len(before)) and self.allowed(text, done):
+                    break
+            else:
+                token = self.tokenizer.eos_token_id
+            keep = torch.full_like(scores[row], -torch.inf)
+            keep[token] = 0
+            scores[row] = keep
+        return scores
+
+    def _decode(self, ids: Any) -> str:
+        return str(self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))
