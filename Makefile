@@ -1,0 +1,48 @@
+# What a person types. Each target makes or refreshes .venv by itself; PYTHON=... picks the interpreter.
+.DEFAULT_GOAL := help
+.PHONY: help run chat test test-all check bench clean
+
+PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11 python3.10,$(shell $(p) -c \
+	'import sys, venv, ensurepip; sys.version_info >= (3, 10) and print("$(p)")' 2>/dev/null)))
+STAMPS := .venv/run.stamp .venv/chat.stamp .venv/dev.stamp
+.venv/chat.stamp: EXTRAS := [serve]
+.venv/dev.stamp: EXTRAS := [dev,serve,train]
+
+SCENE ?= sample
+QUERY ?= Where is open water, and where is vegetation?
+OUT ?= out/$(shell date +%Y%m%d-%H%M%S)
+export SCENE QUERY OUT
+export OMP_NUM_THREADS ?= $(shell nproc 2>/dev/null || echo 2)
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(STAMPS): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "SPEX needs Python 3.10 or newer with its venv module (on Debian: apt install python3-venv); found none, name one with PYTHON=..." >&2; exit 2; }
+	@test -x .venv/bin/python || { echo "Making .venv with $(PYTHON); the first installation takes a few minutes"; $(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }; }
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".$(EXTRAS)"
+	@touch $@
+
+run: .venv/run.stamp ## Extract from the sample scene; your own with SCENE=path QUERY="..."
+	@.venv/bin/spex extract "$$SCENE" "$$QUERY" -o "$$OUT"
+
+chat: .venv/chat.stamp ## Open the chat in the browser
+	@.venv/bin/spex serve
+
+test: .venv/dev.stamp ## Run the tests
+	@.venv/bin/python -m pytest
+
+test-all: .venv/dev.stamp ## Run all tests, the slow ones too
+	@.venv/bin/python -m pytest -m ""
+
+check: .venv/dev.stamp ## Style, types and import directions
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports
+
+bench: .venv/dev.stamp ## Measure start-up, and time and memory of an extraction
+	@.venv/bin/python -m tests.benchmarks.startup
+
+clean: ## Remove .venv and what tools leave behind
+	@rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,0 +1,1 @@
+"""SPIE: instruction records made from scenes and their spectral evidence."""

@@ -1,0 +1,68 @@
+"""Ask a multispectral or hyperspectral image for land cover in plain language.
+
+The names below are loaded on first use, so that ``import spex`` is instant and loads no torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from spex.engine import Extraction, Session, extract
+    from spex.errors import SpexError
+    from spex.evidence.prior import prior_text
+    from spex.evidence.scene import measure
+    from spex.model import load
+    from spex.model.config import SpexConfig
+    from spex.model.spex import SpexModel
+    from spex.raster.scene import Pixels, Scene
+    from spex.sensors import Band, Sensor, get_sensor
+
+__version__ = "0.1.0"
+__all__ = [
+    "Band",
+    "Extraction",
+    "Pixels",
+    "Scene",
+    "Sensor",
+    "Session",
+    "SpexConfig",
+    "SpexError",
+    "SpexModel",
+    "__version__",
+    "extract",
+    "get_sensor",
+    "load",
+    "measure",
+    "prior_text",
+]
+
+_HOME = {
+    "Band": "spex.sensors",
+    "Extraction": "spex.engine",
+    "Pixels": "spex.raster.scene",
+    "Scene": "spex.raster.scene",
+    "Sensor": "spex.sensors",
+    "Session": "spex.engine",
+    "SpexConfig": "spex.model.config",
+    "SpexError": "spex.errors",
+    "SpexModel": "spex.model.spex",
+    "extract": "spex.engine",
+    "get_sensor": "spex.sensors",
+    "load": "spex.model",
+    "measure": "spex.evidence.scene",
+    "prior_text": "spex.evidence.prior",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'spex' has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

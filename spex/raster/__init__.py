@@ -1,0 +1,1 @@
+"""Rasters as scenes: reading, band metadata, areas and tiles."""
