@@ -1,0 +1,106 @@
+"""The recipes of ``classes.yaml`` applied to pixels: one margin map per class, positive where the class is.
+
+A margin is the smallest of the recipe's signed distances from its thresholds, in units of each quantity's softness, so that
+``1 / (1 + exp(-margin))`` is a soft score and the class's mask is exactly ``margin > 0``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from spex.evidence.classes import Condition, Recipe, classes
+from spex.evidence.indices import compute
+
+Array = np.ndarray[Any, Any]
+_SOFT_INDEX, _SOFT_ROLE, _SOFT_Z = 0.05, 0.02, 0.25
+
+
+class RecipeMaps:
+    """Margins of classes on one set of role planes, with a scene's thresholds and statistics.
+
+    Args:
+        planes: reflectance ``(h, w)`` per band role.
+        calibrated: reflectance rather than display values.
+        thresholds: the scene's threshold per index.
+        mean: the scene's mean per role.
+        std: the scene's standard deviation per role.
+        present: tells whether a class is present in the scene; absent classes take nothing away from others.
+    """
+
+    def __init__(
+        self,
+        planes: Mapping[str, Array],
+        calibrated: bool,
+        thresholds: Mapping[str, float],
+        mean: Mapping[str, float],
+        std: Mapping[str, float],
+        present: Callable[[str], bool],
+        indices: Mapping[str, Array] | None = None,
+    ) -> None:
+        self.planes = planes
+        self.calibrated = calibrated
+        self.thresholds = thresholds
+        self.mean = mean
+        self.std = std
+        self.present = present
+        self._indices = dict(indices or {})
+        self._margins: dict[str, Array] = {}
+
+    def index(self, name: str) -> Array:
+        """An index map, computed once."""
+        if name not in self._indices:
+            self._indices |= compute([name], self.planes)
+        return self._indices[name]
+
+    def threshold(self, condition: Condition) -> float:
+        """The number that a condition compares with in this scene."""
+        return condition.value + (self.thresholds[condition.quantity] if condition.relative else 0.0)
+
+    def quantity(self, condition: Condition) -> Array:
+        """The map ``(h, w)`` that a condition looks at."""
+        name = condition.quantity
+        if condition.is_index:
+            return self.index(name)
+        if condition.standardised:
+            standardised: Array = (self.planes[name] - np.float32(self.mean[name])) / np.float32(self.std[name] + 1e-6)
+            return standardised
+        return self.planes[name]
+
+    def _distance(self, condition: Condition) -> Array:
+        soft = _SOFT_INDEX if condition.is_index else _SOFT_Z if condition.standardised else _SOFT_ROLE
+        scale = np.float32((1 if condition.above else -1) / soft)
+        distance: Array = (self.quantity(condition) - np.float32(self.threshold(condition))) * scale
+        return distance
+
+    def prepare(self, names: list[str]) -> None:
+        """Compute all indices of several classes in one call of spyndex."""
+        wanted: list[str] = []
+        for name in names:
+            recipe = self.recipe(name)
+            if recipe is not None:
+                wanted += [c.quantity for c in recipe.conditions if c.is_index and c.quantity not in self._indices]
+        self._indices |= compute(wanted, self.planes)
+
+    def recipe(self, name: str) -> Recipe | None:
+        """The recipe of a class that fits these planes."""
+        return classes()[name].recipe(self.planes, self.calibrated)
+
+    def margin(self, name: str) -> Array:
+        """Signed distance ``(h, w)`` float32 of a class that has a recipe here; NaN where an index is undefined."""
+        if name not in self._margins:
+            land_class = classes()[name]
+            recipe = self.recipe(name)
+            assert recipe is not None, name
+            margin = self._distance(recipe.conditions[0])
+            for condition in recipe.conditions[1:]:
+                np.minimum(margin, self._distance(condition), out=margin)
+            if land_class.parent is not None:
+                np.minimum(margin, self.margin(land_class.parent), out=margin)
+            for other in land_class.without:
+                if self.present(other):
+                    np.minimum(margin, -self.margin(other), out=margin)
+            self._margins[name] = margin
+        return self._margins[name]
