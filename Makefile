@@ -20,7 +20,7 @@ help: ## Show this list
 $(STAMPS): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "SPEX needs Python 3.10 or newer with its venv module (on Debian: apt install python3-venv); found none, name one with PYTHON=..." >&2; exit 2; }
 	@test -x .venv/bin/python || { echo "Making .venv with $(PYTHON); the first installation takes a few minutes"; $(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }; }
-	@.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".$(EXTRAS)"
+	@.venv/bin/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e ".$(EXTRAS)"
 	@touch $@
 
 run: .venv/run.stamp ## Extract from the sample scene; your own with SCENE=path QUERY="..."

@@ -113,8 +113,9 @@ def main(args: Sequence[str] | None = None) -> int:
     except typer.TyperException as error:
         return _fail(error.format_message())
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] in {e.module.partition(".")[0] for e in commands().values()}:
-            raise  # one of our own modules: a defect, not a missing extra
+        own = {"spex", *(entry.module.partition(".")[0] for entry in commands().values())}
+        if (error.name or "").partition(".")[0] in own:
+            raise  # a defect of ours, not a missing extra
         return _fail(str(_missing_extra(error)))
     except SpexError as error:
         return _fail(str(error))
