@@ -1,8 +1,9 @@
 """What passes between a person, the language model and the raster: queries, prompts, spans, fact slots.
 
-An answer is plain text. ``<seg class=water min_area=1ha where=north>open water</seg>`` owns exactly one mask; its attributes
-are the constraints, executed exactly after decoding. ``<fact:area>`` stands for a measured quantity of the nearest span before
-it and is filled from the written mask and the raster, so no number is ever invented. ``<refuse>reason</refuse>`` is a refusal.
+An answer is plain text. ``<seg class=water min_area=1ha where=north>open water</seg>`` owns exactly one mask; its
+attributes are the constraints, executed exactly after decoding. ``<fact:area>`` stands for a measured quantity of the
+nearest span before it and is filled from the written mask and the raster, so no number is ever invented.
+``<refuse>reason</refuse>`` is a refusal.
 
 Attributes of a span (all but ``class`` optional)::
 
@@ -13,7 +14,8 @@ Attributes of a span (all but ``class`` optional)::
     index=NDVI:above:0.6 only pixels whose index lies above or below; comma-separated for several
     not=cropland         pixels of another class taken away; comma-separated for several
 
-Fact slots: area, share, count, largest, smallest, mean_area, location, probability, index:NAME (mean inside), outside:NAME, threshold:NAME.
+Fact slots: area, share, count, largest, smallest, mean_area, location, probability, index:NAME (mean inside),
+outside:NAME, threshold:NAME.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, Literal
 
 from spex.errors import AnswerError, QueryError
@@ -63,6 +66,11 @@ _SLOT = re.compile(r"<fact:([a-z_]+)(?::([A-Za-z0-9]+))?>")
 _REFUSAL = re.compile(r"<refuse>([^<>]*)</refuse>")
 
 
+def _plain(value: float) -> str:
+    """A number as the grammar takes it: no exponent, every digit that tells it from its neighbours."""
+    return f"{Decimal(repr(float(value))).normalize():f}"
+
+
 @dataclass(frozen=True)
 class IndexCondition:
     """Only pixels whose spectral index ``name`` lies ``side`` of ``value``."""
@@ -86,11 +94,11 @@ class Constraints:
     def to_dict(self) -> dict[str, Any]:
         """The constraints that are set, as in ``extraction.json``."""
         named = {
-            "min_area": self.min_area and f"{self.min_area[0]:g}{self.min_area[1]}",
-            "max_area": self.max_area and f"{self.max_area[0]:g}{self.max_area[1]}",
+            "min_area": self.min_area and _plain(self.min_area[0]) + self.min_area[1],
+            "max_area": self.max_area and _plain(self.max_area[0]) + self.max_area[1],
             "where": self.where,
             "top": self.top,
-            "index": ",".join(f"{c.name}:{c.side}:{c.value:g}" for c in self.index),
+            "index": ",".join(f"{c.name}:{c.side}:{_plain(c.value)}" for c in self.index),
             "not": ",".join(self.exclude),
         }
         return {name: value for name, value in named.items() if value}
@@ -122,16 +130,19 @@ def clean_query(query: str) -> str:
     Raises:
         QueryError: empty, longer than ``MAX_QUERY_CHARS``, or with control characters.
     """
-    if not isinstance(query, str) or not query.strip():
-        raise QueryError('the query is empty; say what to find, for example "open water larger than 1 ha"')
-    if len(query) > MAX_QUERY_CHARS:
-        raise QueryError(f"the query has {len(query)} characters; at most {MAX_QUERY_CHARS} are read, shorten it")
-    text = unicodedata.normalize("NFKC", re.sub(r"[\t\r\n]+", " ", query))
+    text = query if isinstance(query, str) else ""
+    if len(text) <= MAX_QUERY_CHARS:
+        text = unicodedata.normalize("NFKC", re.sub(r"[\t\r\n]+", " ", text))
+    if len(text) > MAX_QUERY_CHARS:  # as typed, or by what the normal form unfolds
+        raise QueryError(f"the query has {len(text)} characters; at most {MAX_QUERY_CHARS} are read, shorten it")
     control = next((c for c in text if unicodedata.category(c) in ("Cc", "Cs", "Co")), None)
     if control is not None:
         raise QueryError(f"the query holds a control character (U+{ord(control):04X}); remove it")
     text = re.sub(r"<(?=[|/a-zA-Z])", "‹", "".join(c for c in text if unicodedata.category(c) != "Cf"))
-    return re.sub(r"\s+", " ", text).strip()
+    text = re.sub(r"\s+", " ", text).strip()
+    if not text:
+        raise QueryError('the query is empty; say what to find, for example "open water larger than 1 ha"')
+    return text
 
 
 def user_message(query: str, prior: str, image_tokens: int = 0) -> str:
@@ -186,13 +197,13 @@ def parse_answer(text: str) -> Answer:
         raise AnswerError(f"malformed markup in the answer: {stray[0][:60]!r}")
     for slot in _SLOT.finditer(text):
         known = slot[1] in (INDEX_FACTS if slot[2] else FACTS)
-        if not known or not spans:
-            raise AnswerError(f"fact slot {slot[0]!r} is {'without a span' if known else 'unknown'}")
+        if not known or not spans or slot.start() < spans[0].start:
+            raise AnswerError(f"fact slot {slot[0]!r} is {'without a span before it' if known else 'unknown'}")
     return Answer(text, tuple(spans), refusal[1].strip() if refusal else None)
 
 
 def fill(answer: Answer, fact: Callable[[int, str, str | None], str]) -> str:
-    """The answer as a person reads it: span tags dropped, every slot replaced by ``fact(span number, name, index name)``."""
+    """The answer as a person reads it: no tags, every slot replaced by ``fact(span number, name, index name)``."""
     starts = [span.start for span in answer.spans]
 
     def value(match: re.Match[str]) -> str:

@@ -1,4 +1,4 @@
-"""The `spex` command itself: discovery, help, errors as one line, exit status. The sub-commands have their own tests."""
+"""The `spex` command itself: discovery, help, errors as one line, exit status; not what its sub-commands do."""
 
 from __future__ import annotations
 
