@@ -42,7 +42,8 @@ check: .venv/dev.stamp ## Style, types and import directions
 	@.venv/bin/lint-imports
 
 bench: .venv/dev.stamp ## Measure start-up, and time and memory of an extraction
-	@.venv/bin/python -m tests.benchmarks.startup
+	@.venv/bin/python tests/benchmarks/startup.py
+	@.venv/bin/python tests/benchmarks/extraction.py
 
 clean: ## Remove .venv and what tools leave behind
 	@rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
