@@ -1,0 +1,114 @@
+"""From stored numbers to reflectance: what the file states, else what its sensor is known to do, else a rule that is said aloud.
+
+The rule where nothing is stated. 8-bit numbers are display values: divided by 255, level *uncalibrated*. Floats are taken as
+they are. Larger integers whose brightest percentile lies in 256-20 000 are reflectance x 10 000, the usual convention; up to
+255 they are display values; above 20 000 they fill their type, are divided by its range and called *uncalibrated*. Every
+guess is a warning of the scene, and so is a scale that makes pixels brighter than any surface.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from rasterio.enums import Resampling
+from rasterio.windows import Window
+
+from spex.raster.statement import Stated
+from spex.sensors import Level
+
+_SIDE = 64
+_CONVENTION_BELOW = 20_000
+_BRIGHTEST = 1.6  # reflectance of sunlit snow and cloud with some slope
+_SAY_SCALE = "state scale, offset and level with --bands '{\"scale\": ...}' or in <scene>.bands.json if that is wrong"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A few hundred to thousand pixels from all over a raster: stored numbers (C, n) and where they are valid (C, n)."""
+
+    values: npt.NDArray[np.float64]
+    valid: npt.NDArray[np.bool_]
+
+    def rows(self, positions: Sequence[int]) -> Sample:
+        """The sample of some of the bands."""
+        return Sample(self.values[list(positions)], self.valid[list(positions)])
+
+    def high(self) -> float | None:
+        """The 99th percentile of the brightest band, None where nothing is valid."""
+        tops = [np.percentile(v[m], 99) for v, m in zip(self.values, self.valid, strict=True) if m.any()]
+        return float(max(tops)) if tops else None
+
+
+def take_sample(dataset: Any) -> Sample:
+    """Read a bounded number of pixels of every band: the smallest overview, or windows at the middle, quarters and last corner."""
+    indexes = list(dataset.indexes)
+    height, width = dataset.height, dataset.width
+    if dataset.overviews(1) or height * width <= (4 * _SIDE) ** 2:
+        factor = max(1.0, max(height, width) / (4 * _SIDE))
+        shape = (max(1, int(height / factor)), max(1, int(width / factor)))
+        options: list[dict[str, Any]] = [{"out_shape": shape, "resampling": Resampling.nearest}]
+    else:
+        places = [(0.5, 0.5), (0.25, 0.25), (0.25, 0.75), (0.75, 0.25), (0.75, 0.75), (1.0, 1.0)]
+        rows, cols = min(_SIDE, height), min(_SIDE, width)
+        options = [{"window": Window(int((width - cols) * x), int((height - rows) * y), cols, rows)} for y, x in places]
+    parts = [dataset.read(indexes, **option).reshape(len(indexes), -1) for option in options]
+    stored = np.concatenate(parts, axis=1)
+    valid = np.isfinite(stored)
+    for plane, mask, nodata in zip(stored, valid, dataset.nodatavals, strict=True):
+        if nodata is not None:
+            mask &= plane != np.asarray(nodata).astype(plane.dtype)
+    return Sample(np.nan_to_num(stored.astype(np.float64)), valid)
+
+
+@dataclass(frozen=True)
+class Radiometry:
+    """Reflectance = stored number x ``scale`` (C,) + ``offset`` (C,); ``notes`` say what was guessed."""
+
+    scale: npt.NDArray[np.float64]
+    offset: npt.NDArray[np.float64]
+    level: Level
+    notes: tuple[str, ...] = ()
+
+
+def calibrate(said: Stated, dtype: str, sample: Sample) -> Radiometry:
+    """Decide scale, offset and level of the bands of ``sample`` (their positions among all bands are not needed any more)."""
+    count = len(sample.values)
+    sensor = said.sensor
+    scale, offset = np.ones(count), np.zeros(count)
+    level: Level = said.level or (sensor.level if sensor else "surface")
+    notes = []
+    high = sample.high()
+    stated = said.scale is not None or said.offset is not None
+    if stated:
+        scale, offset = np.array(said.scale or scale), np.array(said.offset or offset)
+    elif dtype == "uint8":
+        scale /= 255
+        level = said.level or "uncalibrated"
+    elif dtype.startswith("float"):
+        if high is not None and high > 100 and level != "radiance":
+            scale /= 1e4
+            notes.append(f"floats up to {high:g} taken as reflectance x 10 000; {_SAY_SCALE}")
+    elif sensor is not None and dtype in sensor.dtypes:
+        scale, offset = scale * sensor.scale, offset + sensor.offset
+    else:
+        factor, level, meaning = _guess(high, dtype, level)
+        scale *= factor
+        level = said.level or level
+        notes.append(f"no scale stated: {dtype} up to {high or 0:g} taken as {meaning}; {_SAY_SCALE}")
+    if high is not None and level in ("toa", "surface"):
+        calibrated = Sample(sample.values * scale[:, None] + offset[:, None], sample.valid).high()
+        if calibrated is not None and calibrated > _BRIGHTEST:
+            notes.append(f"the brightest percentile has reflectance {calibrated:.3g}, above any surface; {_SAY_SCALE}")
+    return Radiometry(scale, offset, level, tuple(notes))
+
+
+def _guess(high: float | None, dtype: str, level: Level) -> tuple[float, Level, str]:
+    if high is None or 255 < high <= _CONVENTION_BELOW:
+        return 1e-4, level, "reflectance x 10 000"
+    if high <= 255:
+        return 1 / 255, "uncalibrated", "display values of 8 bits"
+    return 1 / np.iinfo(dtype).max, "uncalibrated", "uncalibrated numbers over the whole range of the type"

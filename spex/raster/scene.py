@@ -1,0 +1,379 @@
+"""One raster as the rest of SPEX sees it: calibrated pixels by window, band metadata, validity, georeference, pixel areas.
+
+A scene never holds its pixels: ``read`` and ``overview`` take what they return and no more, whatever the size of the file.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import numpy as np
+import numpy.typing as npt
+import rasterio
+from affine import Affine
+from rasterio.crs import CRS
+from rasterio.enums import ColorInterp, MaskFlags, Resampling
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.windows import Window
+
+from spex.errors import BandError, SceneError
+from spex.raster.metadata import BandsArgument, stated
+from spex.raster.radiometry import Sample, calibrate, take_sample
+from spex.raster.statement import Stated, check_bands
+from spex.sensors import Band, Level, Sensor
+
+FloatArray = npt.NDArray[np.float32]
+BoolArray = npt.NDArray[np.bool_]
+
+MAX_BANDS = 500
+THERMAL_FROM_NM = 3000.0  # emitted light; the reflective code has no use for it
+_AVERAGE_UP_TO = 1e9  # samples a decimated read may decode; beyond it the nearest pixels are taken
+_GDAL_OPTIONS = {"GDAL_CACHEMAX": 256, "GDAL_HTTP_CONNECTTIMEOUT": 10, "GDAL_HTTP_MAX_RETRY": 2}
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """Calibrated pixels of a window: ``values`` (C, h, w) float32 and 0 where not ``valid`` (h, w); ``gsd_m`` of these pixels."""
+
+    values: FloatArray
+    valid: BoolArray
+    bands: tuple[Band, ...]
+    level: Level
+    gsd_m: float | None
+
+
+class _Source(Protocol):
+    """Where raw numbers come from."""
+
+    def read(self, window: Window, shape: tuple[int, int]) -> tuple[npt.NDArray[Any], BoolArray]:
+        """Stored numbers (C, h, w) of the good bands and where they are valid (h, w)."""
+
+
+class _File:
+    """A raster file or URL; every thread of every process has its own GDAL handle."""
+
+    def __init__(self, path: str, indexes: Sequence[int], masked: bool) -> None:
+        self.path = path
+        self.indexes = list(indexes)
+        self.masked = masked  # False where the band that GDAL takes for the mask is spectral
+        self._handles = threading.local()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path, "indexes": self.indexes, "masked": self.masked}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)  # type: ignore[misc]
+
+    def _dataset(self) -> Any:
+        if getattr(self._handles, "pid", None) != os.getpid():  # a handle must not cross a fork
+            self._handles.dataset = open_raster(self.path)
+            self._handles.pid = os.getpid()
+        return self._handles.dataset
+
+    def read(self, window: Window, shape: tuple[int, int]) -> tuple[npt.NDArray[Any], BoolArray]:
+        with rasterio.Env(**_GDAL_OPTIONS):
+            dataset = self._dataset()
+            options: dict[str, Any] = {"window": window, "out_shape": shape}
+            if shape[0] < window.height or shape[1] < window.width:
+                options["resampling"] = self._resampling(dataset, window, shape)
+            try:
+                raw = dataset.read(self.indexes, **options)
+                valid = self._valid(dataset, raw, options)
+            except RasterioError as error:
+                place = f"rows {window.row_off}-{window.row_off + window.height}, columns {window.col_off}-{window.col_off + window.width}"
+                raise SceneError(
+                    f"{self.path}: {place} cannot be read, the file is damaged or cut short ({error})"
+                ) from error
+        return raw, valid
+
+    def _resampling(self, dataset: Any, window: Window, shape: tuple[int, int]) -> Resampling:
+        factor = min(window.height / shape[0], window.width / shape[1])
+        usable = max((f for f in dataset.overviews(self.indexes[0]) if f <= factor), default=1)
+        decoded = window.height * window.width * len(self.indexes) / usable**2
+        return Resampling.average if decoded <= _AVERAGE_UP_TO else Resampling.nearest
+
+    def _valid(self, dataset: Any, raw: npt.NDArray[Any], options: dict[str, Any]) -> BoolArray:
+        valid = np.ones(raw.shape[1:], dtype=bool)
+        for position, index in enumerate(self.indexes):
+            flags = dataset.mask_flag_enums[index - 1]
+            if MaskFlags.nodata in flags:
+                valid &= raw[position] != np.asarray(dataset.nodatavals[index - 1]).astype(raw.dtype)
+            elif (
+                self.masked
+                and MaskFlags.all_valid not in flags
+                and (position == 0 or MaskFlags.per_dataset not in flags)
+            ):
+                mask_options = options | {"resampling": Resampling.nearest}
+                valid &= dataset.read_masks(index, **mask_options) > 0
+        return valid
+
+
+class _Array:
+    """Pixels held in memory."""
+
+    def __init__(self, values: npt.NDArray[Any], valid: BoolArray) -> None:
+        self.values = values
+        self.valid = valid
+
+    def read(self, window: Window, shape: tuple[int, int]) -> tuple[npt.NDArray[Any], BoolArray]:
+        rows, cols = window.toslices()
+        values, valid = self.values[:, rows, cols], self.valid[rows, cols]
+        if shape == valid.shape:
+            return values, valid
+        if shape[0] > valid.shape[0] or shape[1] > valid.shape[1]:
+            row = np.arange(shape[0]) * valid.shape[0] // shape[0]
+            col = np.arange(shape[1]) * valid.shape[1] // shape[1]
+            return values[:, row[:, None], col], valid[row[:, None], col]
+        sums = _block_sums(np.where(valid, values, 0).astype(np.float64), shape)
+        count = _block_sums(valid.astype(np.float64), shape)
+        return sums / np.maximum(count, 1), count > 0
+
+
+def _block_sums(values: npt.NDArray[np.float64], shape: tuple[int, int]) -> npt.NDArray[np.float64]:
+    rows, cols = (np.arange(n) * full // n for n, full in zip(shape, values.shape[-2:], strict=True))
+    by_row = np.add.reduceat(values, rows, axis=-2)
+    return cast("npt.NDArray[np.float64]", np.add.reduceat(by_row, cols, axis=-1))
+
+
+def open_raster(path: str) -> Any:
+    """Open a raster, silencing the warning about a missing georeference (a scene says it itself).
+
+    Raises:
+        SceneError: no such file, a folder, or nothing that GDAL reads as a raster.
+    """
+    local = "://" not in path and not path.startswith("/vsi")
+    if local and not Path(path).exists() and ":" not in path:
+        raise SceneError(f"{path}: no such file")
+    if local and Path(path).is_dir():
+        raise SceneError(f"{path} is a folder; name the raster file in it")
+    try:
+        with warnings.catch_warnings(), rasterio.Env(**_GDAL_OPTIONS):
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            return rasterio.open(path)
+    except RasterioError as error:
+        raise SceneError(f"{path} is not a raster that GDAL can open, or it is damaged ({error})") from error
+
+
+class Scene:
+    """A raster with its bands, radiometric scale, validity and georeference.
+
+    Make one with ``Scene.open`` or ``Scene.from_array``. It can be pickled and read from several threads and processes.
+    """
+
+    def __init__(
+        self,
+        source: _Source,
+        *,
+        path: str,
+        bands: tuple[Band, ...],
+        sensor: Sensor | None,
+        level: Level,
+        scale: npt.NDArray[np.float64],
+        offset: npt.NDArray[np.float64],
+        size: tuple[int, int],
+        crs: CRS | None,
+        transform: Affine,
+        gsd_m: float | None,
+        notes: Sequence[str] = (),
+    ) -> None:
+        self._source = source
+        self.path = path
+        self.bands = bands
+        self.sensor = sensor
+        self.level = level
+        self.scale = scale
+        self.offset = offset
+        self.height, self.width = size
+        self.crs = crs
+        self.transform = transform
+        self.warnings = list(notes)
+        area = self.pixel_area_m2()
+        self.gsd_m = gsd_m if area is None or crs is None else float(math.sqrt(area[self.height // 2]))
+
+    def __repr__(self) -> str:
+        return f"Scene({self.path!r}, {len(self.bands)} bands, {self.height} x {self.width})"
+
+    @classmethod
+    def open(
+        cls, path: str | os.PathLike[str], *, sensor: str | None = None, bands: BandsArgument | None = None
+    ) -> Scene:
+        """Open a raster file or URL as a scene.
+
+        Args:
+            path: anything GDAL reads.
+            sensor: name of a sensor of the table; overrides what the file says.
+            bands: inline text ``"B02=490/65,B03=560/35"``, the path of a JSON file, or a mapping of that JSON.
+
+        Raises:
+            SceneError: not readable as a raster.
+            BandError: the bands are unknown, contradictory or impossible.
+        """
+        name = os.fspath(path)
+        with open_raster(name) as dataset:
+            _check_raster(dataset, name)
+            try:
+                sample = take_sample(dataset)
+            except RasterioError as error:
+                raise SceneError(f"{name} cannot be read, the file is damaged or cut short ({error})") from error
+            spectral, notes = _spectral(dataset, sample)
+            if not 1 <= len(spectral) <= MAX_BANDS:
+                raise BandError(f"{name} has {len(spectral)} spectral bands; a scene has 1 to {MAX_BANDS}")
+            said = stated(dataset, name, spectral, sensor=sensor, bands=bands)
+            good, left_out = _good_bands(said, sample.rows([i - 1 for i in spectral]))
+            said = said.only(good)
+            kept = [spectral[i] for i in good]
+            radiometry = calibrate(said, dataset.dtypes[kept[0] - 1], sample.rows([i - 1 for i in kept]))
+            notes += [*filter(None, [said.note]), *left_out, *radiometry.notes]
+            crs, transform = dataset.crs, dataset.transform
+            if crs is None or transform.is_identity:
+                crs, transform = None, Affine.identity()
+                notes.append(
+                    "no georeference: areas and places are in pixels" + (f" of {said.gsd_m:g} m" if said.gsd_m else "")
+                )
+            assert said.bands is not None
+            return cls(
+                _File(name, kept, masked=not any(dataset.colorinterp[i - 1] == ColorInterp.alpha for i in kept)),
+                path=name,
+                bands=said.bands,
+                sensor=said.sensor,
+                level=radiometry.level,
+                scale=radiometry.scale,
+                offset=radiometry.offset,
+                size=(dataset.height, dataset.width),
+                crs=crs,
+                transform=transform,
+                gsd_m=said.gsd_m,
+                notes=notes,
+            )
+
+    @classmethod
+    def from_array(
+        cls,
+        values: npt.NDArray[Any],
+        bands: Sequence[Band],
+        *,
+        valid: BoolArray | None = None,
+        crs: Any = None,
+        transform: Affine | None = None,
+        gsd_m: float | None = None,
+        level: Level = "surface",
+        name: str = "array",
+    ) -> Scene:
+        """A scene of calibrated pixels in memory: ``values`` (C, h, w) in reflectance, ``valid`` (h, w).
+
+        Raises:
+            BandError: as many bands as planes are needed, with possible wavelengths.
+        """
+        if values.ndim != 3 or len(values) != len(bands):
+            raise BandError(
+                f"{name}: {len(bands)} bands described for an array of shape {values.shape}; it must be (band, row, col)"
+            )
+        check_bands(tuple(bands), name)
+        mask = np.ones(values.shape[1:], dtype=bool) if valid is None else np.asarray(valid, dtype=bool)
+        mask = mask & np.isfinite(values).all(axis=0)
+        ones = np.ones(len(values))
+        return cls(
+            _Array(values, mask),
+            path=name,
+            bands=tuple(bands),
+            sensor=None,
+            level=level,
+            scale=ones,
+            offset=np.zeros_like(ones),
+            size=(values.shape[1], values.shape[2]),
+            crs=None if crs is None else CRS.from_user_input(crs),
+            transform=transform or Affine.identity(),
+            gsd_m=gsd_m,
+        )
+
+    def read(self, window: Window | None = None, out_shape: tuple[int, int] | None = None) -> Pixels:
+        """The calibrated pixels of a window inside the scene (all of it if None), resampled to ``out_shape`` if given.
+
+        Raises:
+            SceneError: the window leaves the scene, or its part of the file is damaged.
+        """
+        window = window or Window(0, 0, self.width, self.height)
+        inside = window.col_off >= 0 and window.row_off >= 0
+        if not inside or window.col_off + window.width > self.width or window.row_off + window.height > self.height:
+            raise SceneError(f"{window} leaves the scene of {self.height} rows and {self.width} columns")
+        shape = out_shape or (int(window.height), int(window.width))
+        raw, valid = self._source.read(window, shape)
+        values = np.empty(raw.shape, dtype=np.float32)
+        for plane, stored, scale, offset in zip(values, raw, self.scale, self.offset, strict=True):
+            np.multiply(stored, scale, out=plane, casting="unsafe")
+            plane += np.float32(offset)
+        valid = valid & np.isfinite(values).all(axis=0)
+        values[:, ~valid] = 0
+        factor = math.sqrt(window.height * window.width / (shape[0] * shape[1]))
+        return Pixels(values, valid, self.bands, self.level, self.gsd_m and self.gsd_m * factor)
+
+    def overview(self, max_size: int = 1024) -> Pixels:
+        """The whole scene with its longer side at most ``max_size`` pixels, aspect kept; averages where that is affordable.
+
+        Raises:
+            SceneError: no pixel of the scene is valid.
+        """
+        factor = max(1.0, max(self.height, self.width) / max_size)
+        shape = (max(1, round(self.height / factor)), max(1, round(self.width / factor)))
+        pixels = self.read(out_shape=shape)
+        if not pixels.valid.any():
+            raise SceneError(f"{self.path} holds no valid pixel: every one is nodata, masked or not finite")
+        return pixels
+
+    def pixel_area_m2(self) -> npt.NDArray[np.float64] | None:
+        """Area on the ground of one pixel of each row (height,); None where neither a CRS nor a GSD is known."""
+        if self.crs is None:
+            known = getattr(self, "gsd_m", None)
+            return None if known is None else np.full(self.height, known**2)
+        from spex.raster.area import row_areas
+
+        return row_areas(self.crs, self.transform, self.height, self.width)
+
+
+def _spectral(dataset: Any, sample: Sample) -> tuple[list[int], list[str]]:
+    """The raster's bands without an alpha band; NIR that a file calls alpha (as writers of four 8-bit bands do) stays in."""
+    kept, notes = [], []
+    for index, kind in zip(dataset.indexes, dataset.colorinterp, strict=True):
+        values = sample.values[index - 1]
+        graded = np.mean((values > values.min()) & (values < values.max())) > 0.05
+        if kind != ColorInterp.alpha or graded:
+            kept.append(index)
+        if kind == ColorInterp.alpha and graded:
+            notes.append(f"band {index} is marked as alpha but holds a picture: taken as a spectral band")
+    return kept, notes
+
+
+def _good_bands(said: Stated, sample: Sample) -> tuple[list[int], list[str]]:
+    """Positions of the bands to use: not stated as bad, not thermal, and not empty where other bands hold values."""
+    assert said.bands is not None
+    thermal = [i for i, band in enumerate(said.bands) if (band.wavelength_nm or 0) > THERMAL_FROM_NM]
+    holds = sample.valid.any(axis=1)
+    empty = [i for i in range(len(said.bands)) if holds.any() and not holds[i] and i not in said.bad]
+    notes = [
+        f"left out as {why}: {', '.join(said.bands[i].name for i in positions)}"
+        for why, positions in (("thermal", thermal), ("empty", empty), ("marked bad", sorted(said.bad)))
+        if positions
+    ]
+    good = [i for i in range(len(said.bands)) if i not in said.bad.union(thermal, empty)]
+    if not good:
+        raise BandError("no usable band: all are marked bad, thermal or empty")
+    return good, notes
+
+
+def _check_raster(dataset: Any, name: str) -> None:
+    if dataset.count == 0:
+        inner = dataset.subdatasets
+        hint = f"; name one of the {len(inner)} rasters in it, for example {inner[0]}" if inner else ""
+        raise SceneError(f"{name} holds no band{hint}")
+    odd = next((t for t in dataset.dtypes if "complex" in t), None)
+    if odd:
+        raise SceneError(f"{name} holds {odd} numbers; a scene needs integers or floats")
+    if dataset.colorinterp[0] == ColorInterp.palette:
+        raise BandError(f"{name} is a palette image: its numbers are colours or classes, not spectral values")
