@@ -19,6 +19,11 @@ _CONDITION = re.compile(r"(z:)?([A-Za-z0-9]+) (above|below) (?:(scene)([+-]\d+(?
 _ARTICLES = frozenset({"a", "an", "the"})
 
 
+def is_calibrated(level: str) -> bool:
+    """Whether values of a processing level are reflectance, so that physical thresholds apply."""
+    return level in ("toa", "surface")
+
+
 @dataclass(frozen=True)
 class Condition:
     """One comparison of a recipe: an index, or a band role's reflectance or (``standardised``) its z-score, with a value."""
@@ -45,7 +50,7 @@ class Condition:
 class Recipe:
     """Conditions that must all hold; the first one names the class's index."""
 
-    level: Literal["calibrated", "display", "any"]
+    level: Literal["surface", "toa", "calibrated", "display", "any"]
     weak: bool
     conditions: tuple[Condition, ...]
 
@@ -71,9 +76,9 @@ class LandClass:
     beside: str | None
     recipes: tuple[Recipe, ...]
 
-    def recipe(self, roles: Collection[str], calibrated: bool) -> Recipe | None:
-        """The first recipe that fits the scene's band roles and radiometry, or None."""
-        levels = {"any", "calibrated" if calibrated else "display"}
+    def recipe(self, roles: Collection[str], level: str) -> Recipe | None:
+        """The first recipe that fits the scene's band roles and processing level, or None."""
+        levels = {"any", level, "calibrated" if is_calibrated(level) else "display"}
         return next((r for r in self.recipes if r.level in levels and r.roles <= set(roles)), None)
 
 

@@ -23,7 +23,7 @@ class RecipeMaps:
 
     Args:
         planes: reflectance ``(h, w)`` per band role.
-        calibrated: reflectance rather than display values.
+        level: processing level of the scene.
         thresholds: the scene's threshold per index.
         mean: the scene's mean per role.
         std: the scene's standard deviation per role.
@@ -33,7 +33,7 @@ class RecipeMaps:
     def __init__(
         self,
         planes: Mapping[str, Array],
-        calibrated: bool,
+        level: str,
         thresholds: Mapping[str, float],
         mean: Mapping[str, float],
         std: Mapping[str, float],
@@ -41,7 +41,7 @@ class RecipeMaps:
         indices: Mapping[str, Array] | None = None,
     ) -> None:
         self.planes = planes
-        self.calibrated = calibrated
+        self.level = level
         self.thresholds = thresholds
         self.mean = mean
         self.std = std
@@ -86,7 +86,7 @@ class RecipeMaps:
 
     def recipe(self, name: str) -> Recipe | None:
         """The recipe of a class that fits these planes."""
-        return classes()[name].recipe(self.planes, self.calibrated)
+        return classes()[name].recipe(self.planes, self.level)
 
     def margin(self, name: str) -> Array:
         """Signed distance ``(h, w)`` float32 of a class that has a recipe here; NaN where an index is undefined."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from spex.evidence.classes import Condition, LandClass, classes, index_range
+from spex.evidence.classes import Condition, LandClass, classes, index_range, is_calibrated
 from spex.evidence.indices import EVIDENCE_INDICES, compute, index_roles, role_planes
 from spex.evidence.recipes import RecipeMaps
 from spex.evidence.regions import Region, label_regions, main_location, regions
@@ -23,9 +24,10 @@ Status = Literal["present", "absent", "unavailable"]
 
 KEPT_REGIONS = 10
 _SAMPLE = 1 << 16  # pixels that thresholds and statistics are estimated from
+_MIN_PIXELS = 6  # smaller regions are noise and do not count towards a class's presence
 _MIN_SHARE = 3e-4
-_MIN_PIXELS = 6  # of the largest region; less is noise
-_TAIL = 0.25  # a tail's mean excess over the threshold, as a share of the threshold's distance from the rest
+_MIN_SHARE_WEAK = 5e-3
+_TAIL = 1.2  # a mean excess below this many times that of a normal tail is a tail
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class ClassEvidence:
 
     ``index`` is the quantity of the recipe's first condition, ``inside`` and ``outside`` its means in and out of the class's mask,
     ``separability`` their distance in pooled standard deviations. ``fraction`` is the share of valid pixels, ``region_count`` the number
-    of 8-connected regions and ``regions`` the largest of them. Numbers are 0 and NaN where the class is not present.
+    of 8-connected regions and ``regions`` the largest of them.
     """
 
     name: str
@@ -71,13 +73,18 @@ class SceneEvidence:
     """
 
     roles: tuple[str, ...]
-    calibrated: bool
+    level: str
     shape: tuple[int, int]
     valid_pixels: int
     band_mean: Mapping[str, float]
     band_std: Mapping[str, float]
     indices: Mapping[str, IndexStats]
     classes: Mapping[str, ClassEvidence]
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether the values are reflectance rather than display values or radiance."""
+        return is_calibrated(self.level)
 
     def present(self, name: str) -> bool:
         """Whether the scene shows the class."""
@@ -86,7 +93,7 @@ class SceneEvidence:
     def recipe_maps(self, planes: Mapping[str, Array]) -> RecipeMaps:
         """The recipes on the role planes of a tile, with this scene's thresholds."""
         thresholds = {name: stats.threshold for name, stats in self.indices.items()}
-        return RecipeMaps(planes, self.calibrated, thresholds, self.band_mean, self.band_std, self.present)
+        return RecipeMaps(planes, self.level, thresholds, self.band_mean, self.band_std, self.present)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, NaN as None."""
@@ -102,11 +109,6 @@ class SceneEvidence:
 
         document: dict[str, Any] = plain(asdict(self))
         return document
-
-
-def is_calibrated(level: str) -> bool:
-    """Whether values of a processing level are reflectance, so that physical thresholds apply."""
-    return level in ("toa", "surface")
 
 
 def measure(pixels: Pixels) -> SceneEvidence:
@@ -133,10 +135,10 @@ def measure(pixels: Pixels) -> SceneEvidence:
         average, spread = (float(sample.mean()), float(sample.std())) if sample.size else (0.0, 0.0)
         stats[name] = IndexStats(average, spread, threshold, bimodal)
 
-    found = _Findings(planes, valid, calibrated, stats, mean, std, maps)
+    found = _Findings(planes, valid, pixels.level, stats, mean, std, maps)
     return SceneEvidence(
         roles=tuple(planes),
-        calibrated=calibrated,
+        level=pixels.level,
         shape=(int(valid.shape[0]), int(valid.shape[1])),
         valid_pixels=int(np.count_nonzero(valid)),
         band_mean=mean,
@@ -153,7 +155,7 @@ class _Findings:
         self,
         planes: Mapping[str, Array],
         valid: Array,
-        calibrated: bool,
+        level: str,
         stats: Mapping[str, IndexStats],
         mean: Mapping[str, float],
         std: Mapping[str, float],
@@ -161,10 +163,9 @@ class _Findings:
     ) -> None:
         self.valid = valid
         self.valid_count = int(np.count_nonzero(valid))
-        self.calibrated = calibrated
         self.stats = stats
         thresholds = {name: s.threshold for name, s in stats.items()}
-        self.maps = RecipeMaps(planes, calibrated, thresholds, mean, std, lambda name: self.evidence(name).status == "present", indices)
+        self.maps = RecipeMaps(planes, level, thresholds, mean, std, lambda name: self.evidence(name).status == "present", indices)
         self.maps.prepare(list(classes()))
         self._done: dict[str, ClassEvidence] = {}
 
@@ -177,60 +178,65 @@ class _Findings:
         name = land_class.name
         recipe = self.maps.recipe(name)
         if recipe is None:
-            other_level = land_class.recipe(self.maps.planes, not self.calibrated) is not None
-            reason = "needs calibrated reflectance" if other_level else f"needs {land_class.needs}"
+            elsewhere = land_class.recipe(self.maps.planes, "surface") is not None
+            reason = "needs calibrated reflectance" if elsewhere else f"needs {land_class.needs}"
             return ClassEvidence(name, "unavailable", reason)
         first = recipe.conditions[0]
-        known = dict(
-            index=("z:" if first.standardised else "") + first.quantity,
-            threshold=self.maps.threshold(first),
-            above=first.above,
-            weak=recipe.weak,
-        )
-        for needed, why in ((land_class.parent, "no {} in the scene"), (land_class.beside, "no {} in the scene")):
-            if needed is not None and (other := self.evidence(needed)).status != "present":
-                reason = other.reason if other.status == "unavailable" else why.format(classes()[needed].title)
-                return ClassEvidence(name, other.status, reason, **known)
+        threshold = self.maps.threshold(first)
+        empty = ClassEvidence(name, "absent", "", _quantity(first), threshold, first.above, recipe.weak)
+        for needed in filter(None, (land_class.parent, land_class.beside)):
+            other = self.evidence(needed)
+            if other.status == "unavailable":
+                return ClassEvidence(name, "unavailable", other.reason)
+            if other.status == "absent":
+                return replace(empty, reason=f"no {classes()[needed].title} in the scene")
         mask = (self.maps.margin(name) > 0) & self.valid
         quantity = self.maps.quantity(first)
-        share = float(np.count_nonzero(mask)) / max(self.valid_count, 1)
-        in_mean, in_std = _moments(quantity[mask])
-        out_mean, out_std = _moments(quantity[~mask & self.valid])
-        labelled = label_regions(mask)
-        largest = regions(mask, limit=KEPT_REGIONS, labelled=labelled, planes={first.quantity: quantity})
-        reason = self._doubt(first, share, largest, in_mean, out_mean)
-        if reason:
-            return ClassEvidence(name, "absent", reason, fraction=share, **known)
-        spread = math.sqrt((in_std**2 + out_std**2) / 2) if math.isfinite(out_std) else in_std
-        separability = abs(in_mean - out_mean) / (spread + 1e-6) if math.isfinite(out_mean) else 0.0
-        return ClassEvidence(
-            name,
-            "present",
-            f"{_side(first)} {known['threshold']:.2f} in {share:.1%} of the pixels",
-            separability=separability,
-            fraction=share,
-            region_count=labelled[1],
-            regions=tuple(largest),
+        labels, count = label_regions(mask)
+        sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
+        share = float(sizes.sum()) / max(self.valid_count, 1)
+        coherent = float(sizes[sizes >= _MIN_PIXELS].sum()) / max(self.valid_count, 1)
+        inside, spread_in = _moments(quantity[mask])
+        outside, spread_out = _moments(quantity[~mask & self.valid])
+        empty = replace(empty, fraction=share, inside=inside, outside=outside)
+        rule = f"{_quantity(first)} {'above' if first.above else 'below'} {threshold:.2f}"
+        if not share:
+            return replace(empty, reason=f"{rule} nowhere, mean {outside:.2f}")
+        if coherent < (_MIN_SHARE_WEAK if recipe.weak else _MIN_SHARE):
+            return replace(empty, reason=f"{rule} in {share:.2%} of the pixels only, {coherent:.2%} in regions")
+        if first.relative and not self._two_modes(first) and _is_tail(share, inside, outside, threshold):
+            return replace(empty, reason=f"the {share:.1%} with {rule} are the tail of one mode, mean {inside:.2f}")
+        spread = math.sqrt((spread_in**2 + spread_out**2) / 2) if math.isfinite(spread_out) else spread_in
+        return replace(
+            empty,
+            status="present",
+            reason=f"{rule} in {share:.1%} of the pixels",
+            separability=abs(inside - outside) / (spread + 1e-6) if math.isfinite(outside) else 0.0,
+            region_count=count,
+            regions=tuple(
+                regions(mask, limit=KEPT_REGIONS, labelled=(labels, count), planes={_quantity(first): quantity})
+            ),
             location=main_location(mask),
-            inside=in_mean,
-            outside=out_mean,
-            **known,
         )
 
-    def _doubt(self, first: Condition, share: float, largest: list[Region], inside: float, outside: float) -> str:
-        """Why a mask is not believed, or "" if it is."""
-        threshold = self.maps.threshold(first)
-        rule = f"{_side(first)} {threshold:.2f}"
-        if share < _MIN_SHARE or largest[0].pixels < _MIN_PIXELS:
-            return f"{rule} in {share:.2%} of the pixels only" if share else f"{rule} nowhere, mean {outside:.2f}"
-        two_modes = first.quantity in self.stats and self.stats[first.quantity].bimodal and first.relative
-        if share < 0.1 and not two_modes and abs(inside - threshold) < _TAIL * abs(threshold - outside):
-            return f"the {share:.1%} {rule} are the tail of one mode, mean {inside:.2f}"
-        return ""
+    def _two_modes(self, condition: Condition) -> bool:
+        return condition.quantity in self.stats and self.stats[condition.quantity].bimodal
 
 
-def _side(condition: Condition) -> str:
-    return f"{'z:' if condition.standardised else ''}{condition.quantity} {'above' if condition.above else 'below'}"
+def _quantity(condition: Condition) -> str:
+    return f"{'z:' if condition.standardised else ''}{condition.quantity}"
+
+
+def _is_tail(share: float, inside: float, outside: float, threshold: float) -> bool:
+    """Whether a small share beyond a threshold lies no further out than the tail of a normal distribution would.
+
+    Compared is the mean excess over the threshold with the threshold's distance from the rest.
+    """
+    if share > 0.1:
+        return False
+    cut = NormalDist().inv_cdf(1 - share)
+    expected = NormalDist().pdf(cut) / share / cut - 1
+    return abs(inside - threshold) < _TAIL * expected * abs(threshold - outside)
 
 
 def _moments(values: Array) -> tuple[float, float]:
