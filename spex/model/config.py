@@ -29,6 +29,7 @@ class SpexConfig(PreTrainedConfig):
         pixel_dim: channels of the full-resolution pixel features.
         evidence_channels: evidence maps the decoder reads.
         overview_size: longest side, pixels, of the overview that the encoder sees.
+        presence_threshold: below this chance of being anywhere in the scene a span has no mask.
         temperature: divides the mask logits (calibration).
         image_token_id: placeholder of a visual token; seg_start_id and seg_end_id bracket a span.
     """
@@ -49,6 +50,7 @@ class SpexConfig(PreTrainedConfig):
     pixel_dim: int = 40
     evidence_channels: int = len(CHANNELS)
     overview_size: int = 256
+    presence_threshold: float = 0.2
     temperature: float = 1.0
     image_token_id: int = 3
     seg_start_id: int = 4

@@ -1,0 +1,170 @@
+"""The model behind the engine's door: plan a query once on the overview, decode it on any tile."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import LogitsProcessorList
+
+from spex.errors import ModelError
+from spex.evidence.classes import classes
+from spex.evidence.maps import evidence_maps
+from spex.evidence.prior import prior_text
+from spex.evidence.scene import SceneEvidence
+from spex.model.grammar import SpanGrammar
+from spex.model.processor import SpexProcessor
+from spex.model.spectral import band_batch
+from spex.model.spex import SceneContext, SpexModel
+from spex.prompts import Answer, format_span, parse_answer
+from spex.raster.scene import Pixels
+
+SHIPPED = Path(__file__).parents[1] / "checkpoints" / "base"
+_MAX_ANSWER_TOKENS = 256
+_SCENES_KEPT = 4
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A planned query: the answer and, as state, the decoder's weights, one row per span and then one per excluded class."""
+
+    answer: Answer
+    state: Tensor
+
+
+class ModelPredictor:
+    """A loaded model with its processor.
+
+    Args:
+        model: in evaluation mode. prior: whether prior text and evidence maps are given to it (off: an ablation).
+    """
+
+    def __init__(self, model: SpexModel, processor: SpexProcessor, name: str, sha256: str | None, prior: bool = True) -> None:
+        self.model, self.processor, self.name, self.sha256, self.prior = model.eval(), processor, name, sha256, prior
+        self.device = model.device
+        self._contexts: OrderedDict[int, tuple[SceneEvidence, SceneContext]] = OrderedDict()
+        self._bfloat16 = self.device.type != "cpu" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+    def _autocast(self) -> Any:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self._bfloat16)
+
+    @torch.inference_mode()
+    def context(self, overview: Pixels, evidence: SceneEvidence) -> SceneContext:
+        """What is computed once per scene; the last few scenes are kept, known by their evidence."""
+        key = id(evidence)
+        if key not in self._contexts:
+            longest = self.model.config.overview_size
+            scale = min(1.0, longest / max(overview.valid.shape))
+            values, valid = self.processor.pixels(overview)
+            if scale < 1:
+                size = [max(32, round(n * scale / 32) * 32) for n in overview.valid.shape]
+                values = F.interpolate(values[None], size=size, mode="area")[0]
+                valid = F.interpolate(valid[None, None].float(), size=size, mode="area")[0, 0] > 0.5
+            with self._autocast():
+                bands = band_batch([overview]).to(self.device)
+                context, _ = self.model.context([values.to(self.device)], [valid.to(self.device)], bands)
+            self._contexts[key] = (evidence, context)
+            if len(self._contexts) > _SCENES_KEPT:
+                self._contexts.popitem(last=False)
+        return self._contexts[key][1]
+
+    @torch.inference_mode()
+    def plan(self, query: str, overview: Pixels, evidence: SceneEvidence) -> Reading:
+        """Read the query: generate the answer, condense its spans to decoder weights."""
+        context = self.context(overview, evidence)
+        prior = prior_text(evidence, query) if self.prior else ""
+        return self.read(query, prior, context)
+
+    @torch.inference_mode()
+    def read(self, query: str, prior: str, context: SceneContext) -> Reading:
+        """As ``plan``, with a prior text of the caller's (the oracle arm of an evaluation)."""
+        answer = parse_answer(self.generate(query, prior, context))
+        weights = self.weights(query, prior, answer.text, context)
+        taken = dict.fromkeys(name for span in answer.spans for name in span.constraints.exclude)
+        if taken:
+            hidden = " ".join(format_span(name, classes()[name].title) for name in taken)
+            weights = torch.cat([weights, self.weights(query, prior, hidden, context)])
+        return Reading(answer, weights)
+
+    @torch.inference_mode()
+    def generate(self, query: str, prior: str, context: SceneContext) -> str:
+        """The answer's text, greedily and within the grammar; cut back to whole sentences where it would not end."""
+        tokenizer = self.processor.tokenizer
+        ids, _ = self.processor.encode(query, prior)
+        with self._autocast():
+            embeds = self.model.embed(torch.tensor([ids], device=self.device), context.visual)
+            new = self.model.language.generate(
+                inputs_embeds=embeds,
+                attention_mask=torch.ones(1, len(ids), dtype=torch.long, device=self.device),
+                max_new_tokens=_MAX_ANSWER_TOKENS,
+                do_sample=False,
+                pad_token_id=tokenizer.pad_token_id,
+                eos_token_id=tokenizer.eos_token_id,
+                logits_processor=LogitsProcessorList([SpanGrammar(tokenizer, query)]),
+            )[0].tolist()
+        ended = bool(new) and new[-1] == tokenizer.eos_token_id
+        text = tokenizer.decode(new[:-1] if ended else new, clean_up_tokenization_spaces=False)
+        return text.strip() if ended else text[: text.rfind(". ") + 1]
+
+    @torch.inference_mode()
+    def weights(self, query: str, prior: str, answer: str, context: SceneContext) -> Tensor:
+        """Decoder weights (S, pixel_dim + 2) of the spans of an answer."""
+        ids, start = self.processor.encode(query, prior, answer)
+        rows = torch.tensor([ids], device=self.device)
+        with self._autocast():
+            out = self.model(rows, torch.ones_like(rows), torch.tensor([start]), context, logits=False)
+        if out.weights is None:
+            return torch.zeros(0, self.model.config.pixel_dim + 2, device=self.device)
+        return out.weights.float()
+
+    @torch.inference_mode()
+    def features(self, pixels: Pixels, evidence: SceneEvidence) -> NDArray[np.float16]:
+        """Pixel features (pixel_dim, h, w) of a tile; ``context`` or ``plan`` must have seen its scene."""
+        context = self._contexts[id(evidence)][1]
+        maps = evidence_maps(pixels, evidence)
+        values, valid = self.processor.pixels(pixels)
+        height, width = pixels.valid.shape
+        padding = (0, valid.shape[1] - width, 0, valid.shape[0] - height)
+        stacked = F.pad(torch.from_numpy(maps if self.prior else np.zeros_like(maps)), padding)[None]
+        with self._autocast():
+            kernel, bias = context.kernel, context.bias
+            levels = self.model.encoder([values.to(self.device)], [valid.to(self.device)], kernel, bias)
+            fused, _ = self.model.aggregation(levels)
+            found = self.model.features(fused, stacked.to(self.device, memory_format=torch.channels_last))
+        return found[0, :, :height, :width].to(torch.float16).cpu().contiguous().numpy()
+
+    @torch.inference_mode()
+    def decode(self, features: NDArray[np.float16], plan: Any, pixels: Pixels, evidence: SceneEvidence) -> NDArray[np.float32]:
+        """Probabilities (spans and excluded classes, h, w); a class the model finds nowhere in the scene is zero everywhere."""
+        weights: Tensor = plan.state
+        logits = self.model.masks(torch.from_numpy(np.asarray(features)).to(self.device, torch.float32), weights)
+        present = (weights[:, -1].sigmoid() >= self.model.config.presence_threshold).to(logits.dtype)
+        return (logits.sigmoid() * present[:, None, None]).cpu().numpy()
+
+
+def load(name_or_path: str | Path | None = None, *, device: str | None = None, prior: bool = True) -> ModelPredictor:
+    """Load a checkpoint folder, or the ``base`` model that ships with SPEX.
+
+    Raises:
+        ModelError: no such folder, or files missing, damaged or of another kind.
+    """
+    folder = SHIPPED if name_or_path in (None, "base") else Path(str(name_or_path))
+    weights = folder / "model.safetensors"
+    if not weights.is_file():
+        raise ModelError(f"no SPEX checkpoint at {folder} (model.safetensors is missing); give a folder made by save_pretrained")
+    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    try:
+        model = SpexModel.from_pretrained(str(folder), local_files_only=True, dtype=torch.float32).to(place)
+        processor = SpexProcessor.from_pretrained(str(folder), model.config)
+    except Exception as error:  # whatever the files' readers raise, the cause is the checkpoint
+        raise ModelError(f"the checkpoint {folder} cannot be loaded: {error}") from error
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    return ModelPredictor(model, processor, folder.name, digest, prior)

@@ -1,0 +1,39 @@
+"""``spex train masks|language|instruct CONFIG [name=value ...]``: one stage, one YAML file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+command = typer.Typer(help="Train the model: stages masks, language, instruct.", no_args_is_help=True)
+
+
+@command.command("run")
+def run_stage(
+    config: Annotated[Path, typer.Argument(help="YAML file of the stage, for example train/configs/masks.yaml")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="name=value settings over the file's")] = None,
+) -> None:
+    """Run one training stage and write its checkpoint."""
+    from train.stages import run_settings
+    from train.settings import load_settings
+
+    settings = load_settings(config, overrides)
+    log = run_settings(settings)
+    typer.echo(f"{settings.stage}: {log[-1] if log else 'no step finished'}; checkpoint in {Path(settings.out, 'checkpoint')}")
+
+
+@command.command("tokenizer")
+def make_tokenizer(data: Path, out: Path, size: int = 2048) -> None:
+    """Learn the tokenizer of the shipped language model from the dialogues in DATA."""
+    from train.dialogues import load_dialogues
+    from train.tokenizer import train_tokenizer
+
+    dialogues = load_dialogues(data, "train")
+    texts = (text for item in dialogues for text in (item.query, item.prior, item.answer))
+    train_tokenizer(texts, size).save_pretrained(str(out))
+
+
+if __name__ == "__main__":
+    command()

@@ -1,0 +1,183 @@
+"""Labelled chips in memory and the augmentation that keeps their truth.
+
+A chip is the survey record of one scene: pixels, and per class where it is (1), where it is not (0), where nobody knows (-1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import IterableDataset
+
+from spex.errors import RecordError
+from spex.evidence.classes import classes
+from spex.evidence.maps import CHANNELS, evidence_maps
+from spex.evidence.scene import SceneEvidence, measure
+from spex.model.spectral import BandBatch, band_batch
+from spex.raster.scene import Pixels
+from spex.records import SpieRecord, load_pixels, read_records
+
+CLASS_NAMES = tuple(classes())
+
+
+@dataclass(frozen=True)
+class Chip:
+    """Pixels of one scene (values kept as float16) and labels int8 (classes, h, w): 1 yes, 0 no, -1 unknown."""
+
+    id: str
+    source: str
+    pixels: Pixels
+    labels: NDArray[np.int8]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One augmented crop, ready for the model."""
+
+    pixels: Pixels
+    evidence: SceneEvidence
+    maps: NDArray[np.float32]
+    labels: NDArray[np.int8]
+
+
+@dataclass(frozen=True)
+class MaskBatch:
+    """Crops of several sensors: values (C_i, H, W) and valid (H, W) per crop, evidence (B, E, H, W), labels (B, classes, H, W)."""
+
+    values: list[Tensor]
+    valid: list[Tensor]
+    bands: BandBatch
+    evidence: Tensor
+    labels: Tensor
+
+
+def labels_of(record: SpieRecord, shape: tuple[int, int]) -> NDArray[np.int8]:
+    """Label planes of a survey record."""
+    labels = np.full((len(CLASS_NAMES), *shape), -1, np.int8)
+    for span in record.spans:
+        if span.mask is not None:
+            plane = span.mask.decode().astype(np.int8)
+            if span.ignore is not None:
+                plane[span.ignore.decode()] = -1
+            labels[CLASS_NAMES.index(span.class_name)] = plane
+    return labels
+
+
+def load_chips(folder: str | Path, split: str) -> list[Chip]:
+    """All survey chips of a split.
+
+    Raises:
+        RecordError: the folder holds none.
+    """
+    chips = []
+    for shard in sorted(Path(folder).glob("survey_*.parquet")):
+        for record in read_records(shard):
+            if record.split != split:
+                continue
+            pixels = load_pixels(record)
+            stored = replace(pixels, values=pixels.values.astype(np.float16))
+            chips.append(Chip(record.id, record.source, stored, labels_of(record, pixels.valid.shape)))
+    if not chips:
+        raise RecordError(f"no survey records of split {split!r} in {folder}; build them with: spex spie build")
+    return chips
+
+
+def crop(chip: Chip, size: int, rng: np.random.Generator) -> tuple[Pixels, NDArray[np.int8]]:
+    """A random square of the chip, sometimes at half the resolution; small chips are padded with invalid pixels."""
+    values, valid, labels, gsd = chip.pixels.values, chip.pixels.valid, chip.labels, chip.pixels.gsd_m
+    if min(valid.shape) >= 1.5 * size and rng.random() < 0.4:
+        rows, cols = (n // 2 * 2 for n in valid.shape)
+        half = values[:, :rows, :cols].astype(np.float32).reshape(len(values), rows // 2, 2, cols // 2, 2).mean((2, 4))
+        keep = valid[:rows:2, :cols:2] & valid[1:rows:2, 1:cols:2]
+        values, valid, labels = np.where(keep, half, 0), keep, labels[:, :rows:2, :cols:2]
+        gsd = gsd and 2 * gsd
+    row, col = (int(rng.integers(0, max(n - size, 0) + 1)) for n in valid.shape)
+    window = (slice(row, row + size), slice(col, col + size))
+    values, valid, labels = values[(slice(None), *window)].astype(np.float32), valid[window], labels[(slice(None), *window)]
+    pad = tuple((0, size - n) for n in valid.shape)
+    if any(after for _, after in pad):
+        values, valid = np.pad(values, ((0, 0), *pad)), np.pad(valid, pad)
+        labels = np.pad(labels, ((0, 0), *pad), constant_values=-1)
+    turns, flip = int(rng.integers(4)), bool(rng.integers(2))
+    values, valid, labels = (np.rot90(a, turns, (-2, -1)) for a in (values, valid, labels))
+    if flip:
+        values, valid, labels = (a[..., ::-1] for a in (values, valid, labels))
+    pixels = replace(chip.pixels, values=np.ascontiguousarray(values), valid=np.ascontiguousarray(valid), gsd_m=gsd)
+    return pixels, np.ascontiguousarray(labels)
+
+
+def jitter(pixels: Pixels, rng: np.random.Generator) -> Pixels:
+    """Radiometry another scene could have had: gain, haze, noise; display values also gamma and stretch. Then missing bands."""
+    values, count = pixels.values, len(pixels.bands)
+    display = pixels.level == "uncalibrated"
+    centre = np.array([b.wavelength_nm or 700.0 for b in pixels.bands], np.float32)
+    spread = 0.15 if display else 0.04
+    gain = np.exp(rng.normal(0, spread, count) + rng.normal(0, 0.12)).astype(np.float32)
+    haze = (rng.exponential(0.03 if display else 0.01) * (500.0 / centre) ** rng.uniform(1, 3)).astype(np.float32)
+    values = values * gain[:, None, None] + haze[:, None, None]
+    if display and rng.random() < 0.6:
+        values = np.clip(values, 0, None) ** np.float32(np.exp(rng.normal(0, 0.25)))
+    values = values + rng.normal(0, rng.exponential(0.004), values.shape).astype(np.float32)
+    if display:
+        values = values.clip(0, 1)
+    pixels = replace(pixels, values=np.where(pixels.valid, values, 0).astype(np.float32))
+    if count > 4 and rng.random() < 0.4:
+        pixels = drop_bands(pixels, rng)
+    return pixels
+
+
+def drop_bands(pixels: Pixels, rng: np.random.Generator) -> Pixels:
+    """Keep the visible and near-infrared bands only, or a random subset of at least four."""
+    count = len(pixels.bands)
+    visible = [i for i, b in enumerate(pixels.bands) if b.wavelength_nm is not None and b.wavelength_nm < 1000]
+    if rng.random() < 0.5 and len(visible) >= 3:
+        keep = visible
+    else:
+        keep = sorted(rng.choice(count, int(rng.integers(4, count + 1)), replace=False).tolist())
+    return replace(pixels, values=pixels.values[keep], bands=tuple(pixels.bands[i] for i in keep))
+
+
+class CropStream(IterableDataset[Sample]):
+    """Endless augmented crops, sources drawn by weight."""
+
+    def __init__(self, chips: list[Chip], size: int, weights: dict[str, float], evidence_dropout: float, seed: int) -> None:
+        self.chips, self.size, self.evidence_dropout, self.seed = chips, size, evidence_dropout, seed
+        rate = np.array([next((w for name, w in weights.items() if c.source.startswith(name)), 1.0) for c in chips])
+        self.rate = rate / rate.sum()
+
+    def __iter__(self) -> Iterator[Sample]:
+        rng = np.random.default_rng(self.seed)
+        while True:
+            yield self.draw(rng)
+
+    def draw(self, rng: np.random.Generator, chip: Chip | None = None, radiometry: bool = True) -> Sample:
+        """One sample, of a given chip or of a random one."""
+        chip = chip or self.chips[int(rng.choice(len(self.chips), p=self.rate))]
+        pixels, labels = crop(chip, self.size, rng)
+        if radiometry:
+            pixels = jitter(pixels, rng)
+        evidence = measure(pixels)
+        maps = evidence_maps(pixels, evidence)
+        if rng.random() < self.evidence_dropout:
+            maps = np.zeros_like(maps)
+        elif rng.random() < self.evidence_dropout:
+            relative = [i for i, name in enumerate(CHANNELS) if "relative" in name]
+            maps[relative] = 0
+        return Sample(pixels, evidence, maps, labels)
+
+
+def collate(samples: list[Sample]) -> MaskBatch:
+    """Stack samples; band counts may differ."""
+    return MaskBatch(
+        values=[torch.from_numpy(s.pixels.values) for s in samples],
+        valid=[torch.from_numpy(s.pixels.valid) for s in samples],
+        bands=band_batch([s.pixels for s in samples]),
+        evidence=torch.from_numpy(np.stack([s.maps for s in samples])),
+        labels=torch.from_numpy(np.stack([np.where(s.pixels.valid, s.labels, -1) for s in samples])),
+    )

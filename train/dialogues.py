@@ -1,0 +1,83 @@
+"""Conversations of the records as token ids, drawn in batches of similar length."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor
+
+from spex.errors import RecordError
+from spex.model.processor import SpexProcessor
+
+_POOL = 40  # batches sorted by length together
+
+
+@dataclass(frozen=True)
+class Dialogue:
+    """One question and its answer; ``scene`` is the id of the survey record whose pixels it speaks of."""
+
+    scene: str
+    query: str
+    prior: str
+    answer: str
+
+
+def load_dialogues(folder: str | Path, split: str) -> list[Dialogue]:
+    """All single-question dialogues of a split.
+
+    Raises:
+        RecordError: the folder holds none.
+    """
+    found = []
+    for shard in sorted(Path(folder).glob("dialogue_*.parquet")):
+        for row in pq.read_table(shard, columns=["scene", "split", "turns", "prior"]).to_pylist():
+            if row["split"] == split:
+                user, answer = (turn["content"] for turn in row["turns"][-2:])
+                found.append(Dialogue(Path(row["scene"]["path"]).stem, user.rsplit("Query: ", 1)[1], row["prior"], answer))
+    if not found:
+        raise RecordError(f"no dialogues of split {split!r} in {folder}; build them with: spex spie build")
+    return found
+
+
+@dataclass(frozen=True)
+class TextBatch:
+    """Right-padded conversations: ids and mask (B, T), where each answer starts (B,), tokens to predict bool (B, T)."""
+
+    input_ids: Tensor
+    attention_mask: Tensor
+    start: Tensor
+    answer: Tensor
+
+
+def pad(conversations: list[tuple[list[int], int]], pad_id: int) -> TextBatch:
+    """Stack (ids, start of the answer) pairs."""
+    longest = max(len(ids) for ids, _ in conversations)
+    rows = torch.tensor([ids + [pad_id] * (longest - len(ids)) for ids, _ in conversations])
+    lengths, starts = torch.tensor([len(ids) for ids, _ in conversations]), torch.tensor([start for _, start in conversations])
+    at = torch.arange(longest)[None]
+    mask = at < lengths[:, None]
+    return TextBatch(rows, mask.long(), starts, mask & (at >= starts[:, None]))
+
+
+def text_batches(
+    dialogues: list[Dialogue], processor: SpexProcessor, batch: int, prior_dropout: float, seed: int
+) -> Iterator[TextBatch]:
+    """Endless batches without images; each conversation keeps its prior text with chance ``1 - prior_dropout``."""
+    rng = np.random.default_rng(seed)
+    while True:
+        order = rng.permutation(len(dialogues))
+        for first in range(0, len(order), _POOL * batch):
+            pool = []
+            for at in order[first : first + _POOL * batch]:
+                item = dialogues[int(at)]
+                prior = "" if rng.random() < prior_dropout else item.prior
+                pool.append(processor.encode(item.query, prior, item.answer))
+            pool.sort(key=lambda pair: len(pair[0]))
+            batches = [pool[i : i + batch] for i in range(0, len(pool), batch)]
+            for at in rng.permutation(len(batches)):
+                yield pad(batches[int(at)], processor.tokenizer.pad_token_id)

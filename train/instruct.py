@@ -1,0 +1,121 @@
+"""Stage ``instruct``: scenes, conversations and masks together; condensation learns to turn an answer into prompt tokens.
+
+Starts from a checkpoint of stage ``masks`` (vision and its table of class prompts) with the language model of stage ``language``.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, IterableDataset
+
+from spex.evidence.prior import prior_text
+from spex.model.decoder import mask_logits
+from spex.model.processor import SpexProcessor
+from spex.model.spex import SpexModel
+from spex.prompts import parse_answer
+from train.chips import CLASS_NAMES, CropStream, MaskBatch, Sample, collate, load_chips
+from train.dialogues import Dialogue, TextBatch, load_dialogues, pad
+from train.losses import mask_losses, presence_loss, text_loss
+from train.loop import run
+from train.masks import PROMPTS_FILE, load_prompts
+from train.settings import Settings
+
+
+@dataclass(frozen=True)
+class InstructBatch:
+    """Crops with their conversations; the class of every span in reading order."""
+
+    masks: MaskBatch
+    text: TextBatch
+    span_classes: Tensor
+
+
+class ConversationStream(IterableDataset[InstructBatch]):
+    """Endless batches: a crop, one of its scene's dialogues, the prior text measured on the crop itself."""
+
+    def __init__(self, crops: CropStream, dialogues: list[Dialogue], processor: SpexProcessor, settings: Settings) -> None:
+        self.crops, self.processor, self.settings = crops, processor, settings
+        self.by_scene: dict[str, list[Dialogue]] = defaultdict(list)
+        for item in dialogues:
+            self.by_scene[item.scene].append(item)
+        told = [i for i, chip in enumerate(crops.chips) if chip.id in self.by_scene]
+        self.chips, self.rate = [crops.chips[i] for i in told], crops.rate[told] / crops.rate[told].sum()
+
+    def __iter__(self) -> Iterator[InstructBatch]:
+        rng = np.random.default_rng(self.settings.seed + 1)
+        while True:
+            yield self.batch(rng)
+
+    def batch(self, rng: np.random.Generator) -> InstructBatch:
+        """One batch."""
+        samples: list[Sample] = []
+        conversations, names = [], []
+        for _ in range(self.settings.batch):
+            chip = self.chips[int(rng.choice(len(self.chips), p=self.rate))]
+            talk = self.by_scene[chip.id]
+            item = talk[int(rng.integers(len(talk)))]
+            sample = self.crops.draw(rng, chip, radiometry=False)
+            prior = "" if rng.random() < self.settings.prior_dropout else prior_text(sample.evidence, item.query)
+            samples.append(sample)
+            conversations.append(self.processor.encode(item.query, prior, item.answer))
+            names += [span.class_name for span in parse_answer(item.answer).spans]
+        text = pad(conversations, self.processor.tokenizer.pad_token_id)
+        return InstructBatch(collate(samples), text, torch.tensor([CLASS_NAMES.index(name) for name in names]))
+
+
+class InstructTrainer(nn.Module):
+    """The whole model and, as a teacher, the table of class prompts it had learned its masks with."""
+
+    def __init__(self, model: SpexModel, class_prompts: Tensor) -> None:
+        super().__init__()
+        self.model = model
+        self.register_buffer("class_prompts", class_prompts)
+
+    def forward(self, batch: InstructBatch) -> dict[str, Tensor]:
+        """All loss terms of a batch."""
+        model, masks, text = self.model, batch.masks, batch.text
+        context, fused = model.context(masks.values, masks.valid, masks.bands)
+        embeds = model.embed(text.input_ids, context.visual)
+        hidden = model.language.get_decoder()(
+            inputs_embeds=embeds, attention_mask=text.attention_mask, use_cache=False
+        ).last_hidden_state
+        logits = model.language.get_output_embeddings()(hidden)
+        terms = {"text": text_loss(logits, text.input_ids, text.answer)}
+        spans = model.spans(text.input_ids, text.start)
+        assert len(spans) == len(batch.span_classes)
+        if spans:
+            owner = torch.tensor([row for row, _, _ in spans])
+            prompts = model.prompts(hidden, spans)
+            weights = model.refiner(prompts, context.coarse[owner])
+            features = model.features(fused, masks.evidence)
+            found = torch.stack([mask_logits(features[row], w[None])[0] for row, w in zip(owner.tolist(), weights, strict=True)])
+            labels = masks.labels[owner, batch.span_classes]
+            bce, dice = mask_losses(found, labels)
+            terms |= {"bce": bce, "dice": dice, "presence": presence_loss(weights[:, -1], labels)}
+            terms["teacher"] = F.mse_loss(prompts.float(), self.class_prompts[batch.span_classes])
+        return terms
+
+
+def train(settings: Settings, model: SpexModel, processor: SpexProcessor) -> list[dict[str, float]]:
+    """Run the stage."""
+    assert settings.start is not None
+    chips = load_chips(settings.data, "train")
+    crops = CropStream(chips, settings.crop, settings.weights, settings.prior_dropout / 3, settings.seed)
+    stream = ConversationStream(crops, load_dialogues(settings.data, "train"), processor, settings)
+    trainer = InstructTrainer(model, load_prompts(settings.start))
+    loader = DataLoader(stream, batch_size=None, num_workers=1, prefetch_factor=4)
+
+    def save(folder: Path) -> None:
+        model.save_pretrained(folder)
+        processor.save_pretrained(str(folder))
+        (folder / PROMPTS_FILE).write_bytes(Path(settings.start or "", PROMPTS_FILE).read_bytes())
+
+    return run(settings, trainer, iter(loader), lambda part, batch: part(batch), save)

@@ -1,0 +1,102 @@
+"""Stage ``masks``: encoder, aggregation, refiner and pixel decoder learn every labelled class at once.
+
+Instead of the language model, a table of prompt tokens per class stands in; ``instruct`` later replaces it by what the language
+model condenses from an answer. The table is kept beside the checkpoint (``class_prompts.safetensors``), not in the model.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from spex.model.decoder import mask_logits
+from spex.model.processor import SpexProcessor
+from spex.model.spex import SpexModel
+from train.chips import CLASS_NAMES, CropStream, MaskBatch, collate, load_chips
+from train.losses import mask_losses, presence_loss
+from train.loop import run
+from train.settings import Settings
+
+PROMPTS_FILE = "class_prompts.safetensors"
+
+
+class MaskTrainer(nn.Module):
+    """The model with a table of prompt tokens per class."""
+
+    def __init__(self, model: SpexModel) -> None:
+        super().__init__()
+        config = model.config
+        self.model = model
+        self.class_prompts = nn.Parameter(torch.randn(len(CLASS_NAMES), config.prompt_tokens, config.prompt_dim) * 0.5)
+
+    def forward(self, batch: MaskBatch) -> tuple[Tensor, Tensor]:
+        """Mask logits (B, classes, H, W) and presence logits (B, classes)."""
+        context, fused = self.model.context(batch.values, batch.valid, batch.bands)
+        size, count = len(batch.values), len(CLASS_NAMES)
+        prompts = self.class_prompts.repeat(size, 1, 1)
+        weights = self.model.refiner(prompts, context.coarse.repeat_interleave(count, 0)).view(size, count, -1)
+        features = self.model.features(fused, batch.evidence)
+        logits = torch.stack([mask_logits(f, w) for f, w in zip(features, weights, strict=True)])
+        return logits, weights[..., -1]
+
+
+def losses(trainer: nn.Module, batch: MaskBatch) -> dict[str, Tensor]:
+    """BCE, Dice and presence of all classes of a batch."""
+    logits, presence = trainer(batch)
+    labels = batch.labels.flatten(0, 1)
+    bce, dice = mask_losses(logits.flatten(0, 1), labels)
+    return {"bce": bce, "dice": dice, "presence": presence_loss(presence.flatten(), labels)}
+
+
+def save(trainer: MaskTrainer, processor: SpexProcessor, folder: Path) -> None:
+    """Write model, tokenizer and table."""
+    trainer.model.save_pretrained(folder)
+    processor.save_pretrained(str(folder))
+    save_file({"class_prompts": trainer.class_prompts.detach().contiguous()}, folder / PROMPTS_FILE)
+
+
+def load_prompts(folder: str | Path) -> Tensor:
+    """The table (classes, K, prompt_dim) of a checkpoint of this stage."""
+    return load_file(Path(folder) / PROMPTS_FILE)["class_prompts"]
+
+
+def train(settings: Settings, model: SpexModel, processor: SpexProcessor) -> list[dict[str, float]]:
+    """Run the stage."""
+    torch.manual_seed(settings.seed)
+    trainer = MaskTrainer(model)
+    if settings.start and Path(settings.start, PROMPTS_FILE).exists():
+        trainer.class_prompts.data.copy_(load_prompts(settings.start))
+    settings.parts.update({"language": 0.0, "condensation": 0.0, "project": 0.0, "place": 0.0})
+    chips = load_chips(settings.data, "train")
+    stream = CropStream(chips, settings.crop, settings.weights, settings.prior_dropout / 3, settings.seed)
+    loader: Any = DataLoader(stream, batch_size=settings.batch, collate_fn=collate, num_workers=1, prefetch_factor=4)
+    return run(settings, trainer, iter(loader), losses, lambda folder: save(trainer, processor, folder))
+
+
+def evaluate(trainer: MaskTrainer, folder: str, limit: int = 1_000, use_evidence: bool = True) -> dict[str, tuple[float, int]]:
+    """IoU per ``source/class`` on the validation places (pooled pixels at 0.5) and the number of positive pixels."""
+    stream = CropStream(load_chips(folder, "val")[:limit], 128, {}, 0.0, 0)
+    counts: dict[str, np.ndarray] = {}
+    rng = np.random.default_rng(0)
+    trainer.eval()
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        for chip in stream.chips:
+            batch = collate([stream.draw(rng, chip, radiometry=False)])
+            if not use_evidence:
+                batch.evidence.zero_()
+            logits, _ = trainer(batch)
+            found, labels = (logits[0] > 0).numpy(), batch.labels[0].numpy()
+            for i, name in enumerate(CLASS_NAMES):
+                known = labels[i] >= 0
+                if known.any():
+                    truth, mine = labels[i][known] > 0, found[i][known]
+                    row = np.array([(truth & mine).sum(), (truth | mine).sum(), truth.sum()])
+                    counts[f"{chip.source}/{name}"] = counts.get(f"{chip.source}/{name}", 0) + row
+    trainer.train()
+    return {name: (row[0] / max(row[1], 1), int(row[2])) for name, row in sorted(counts.items())}

@@ -1,0 +1,91 @@
+"""Settings of a training stage: one YAML file, one frozen dataclass; the resolved file is saved beside the checkpoint."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from spex.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What one run of a stage needs."""
+
+    stage: str
+    """masks (encoder and decoder from labels), language (the language model from dialogues) or instruct (all, jointly)."""
+    data: str
+    """Folder of SPIE records, as ``spex spie build`` writes it."""
+    out: str
+    """Folder of the resulting checkpoint."""
+    start: str | None = None
+    """Checkpoint to start from; None initialises a model of ``size``."""
+    language: str | None = None
+    """Checkpoint whose language model replaces the one of ``start``."""
+    tokenizer: str | None = None
+    """Folder of the tokenizer of a new model."""
+    size: str = "base"
+    """A size of ``spex.model.config.SIZES``."""
+    minutes: float = 60.0
+    """Wall-clock budget; the learning rate follows a cosine over it, so a run ends by itself on any machine."""
+    steps: int = 1_000_000
+    """Upper bound on optimiser steps (the schedule ends with whichever bound comes first)."""
+    batch: int = 8
+    """Records per step."""
+    learning_rate: float = 6e-4
+    """Peak learning rate."""
+    parts: dict[str, float] = field(default_factory=dict)
+    """Factors on the learning rate by the first name of a parameter (``language: 0.1``); 0 freezes the part."""
+    weight_decay: float = 0.02
+    """AdamW weight decay."""
+    crop: int = 128
+    """Side of the training crops, pixels."""
+    weights: dict[str, float] = field(default_factory=dict)
+    """How often a source is drawn, by the beginning of its name; 1 where not given."""
+    prior_dropout: float = 0.5
+    """Share of conversations without prior text, and (a third of it) of crops without evidence maps."""
+    loss: dict[str, float] = field(default_factory=lambda: {"text": 1.0, "bce": 2.0, "dice": 1.0, "presence": 0.2})
+    """Weights of the loss terms."""
+    threads: int = 2
+    """CPU threads of torch."""
+    seed: int = 0
+    """Seed of everything random."""
+
+
+def load_settings(path: str | Path, overrides: list[str] | None = None) -> Settings:
+    """Read a YAML file and ``name=value`` overrides.
+
+    Raises:
+        ConfigError: a file that cannot be read, an unknown name, or a value of the wrong type.
+    """
+    try:
+        values: dict[str, Any] = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigError(f"cannot read the settings {path}: {error}") from error
+    for text in overrides or []:
+        name, _, value = text.partition("=")
+        values[name] = yaml.safe_load(value)
+    known = {f.name: f for f in fields(Settings)}
+    unknown = sorted(set(values) - set(known))
+    if unknown:
+        raise ConfigError(f"unknown setting {unknown[0]!r} in {path}; known: {', '.join(known)}")
+    try:
+        settings = Settings(**values)
+    except TypeError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    if settings.stage not in ("masks", "language", "instruct"):
+        raise ConfigError(f"stage {settings.stage!r} in {path}; one of masks, language, instruct")
+    numbers = {"minutes": settings.minutes, "learning_rate": settings.learning_rate}
+    for name, value in numbers.items():
+        if not isinstance(value, int | float) or value <= 0:
+            raise ConfigError(f"{name}={value!r} in {path}; give a number above 0 (YAML reads 1e-4 as text, write 1.0e-4)")
+    return replace(settings, minutes=float(settings.minutes), learning_rate=float(settings.learning_rate))
+
+
+def save_settings(settings: Settings, folder: str | Path) -> None:
+    """Write the resolved settings to ``training.yaml`` in the checkpoint folder."""
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    Path(folder, "training.yaml").write_text(yaml.safe_dump(asdict(settings), sort_keys=False), encoding="utf-8")

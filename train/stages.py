@@ -1,0 +1,55 @@
+"""From settings to a finished stage: build or load the model, then hand over."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from transformers import AutoTokenizer
+
+from spex.errors import ConfigError
+from spex.model.config import make_config
+from spex.model.processor import SpexProcessor
+from spex.model.spex import SpexModel
+from train.settings import Settings
+
+
+def model_and_processor(settings: Settings) -> tuple[SpexModel, SpexProcessor]:
+    """The model and processor a stage starts from.
+
+    Raises:
+        ConfigError: a starting checkpoint or tokenizer that is not there.
+    """
+    folder = settings.start or settings.tokenizer
+    if folder is None or not Path(folder, "tokenizer.json").is_file():
+        raise ConfigError(f"no tokenizer in {folder!r}; set start or tokenizer (made by: spex train tokenizer)")
+    if settings.start:
+        model = SpexModel.from_pretrained(settings.start, local_files_only=True, dtype=torch.float32)
+    else:
+        torch.manual_seed(settings.seed)
+        model = SpexModel(make_config(settings.size, AutoTokenizer.from_pretrained(folder, local_files_only=True)))
+    if settings.language:
+        weights = load_file(Path(settings.language) / "model.safetensors")
+        own = {name: value for name, value in weights.items() if name.startswith("language.")}
+        missing, unexpected = model.load_state_dict(own, strict=False)
+        if unexpected:
+            raise ConfigError(f"language={settings.language} does not fit this model: {unexpected[0]}")
+        model.tie_weights()
+    return model, SpexProcessor.from_pretrained(folder, model.config)
+
+
+def run_settings(settings: Settings) -> list[dict[str, float]]:
+    """Run the stage that the settings name; return its log."""
+    model, processor = model_and_processor(settings)
+    if settings.stage == "masks":
+        from train import masks
+
+        return masks.train(settings, model, processor)
+    if settings.stage == "language":
+        from train import language
+
+        return language.train(settings, model, processor)
+    from train import instruct
+
+    return instruct.train(settings, model, processor)
