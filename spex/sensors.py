@@ -69,7 +69,7 @@ class Sensor:
         if count == len(self.bands):
             return self.bands
         order = next((names for names in self.orders if len(names) == count), None)
-        return order and tuple(band for name in order if (band := self.find(name)))
+        return None if order is None else tuple(band for name in order if (band := self.find(name)))
 
 
 def _plain(name: str) -> str:

@@ -202,7 +202,12 @@ class Scene:
 
     @classmethod
     def open(
-        cls, path: str | os.PathLike[str], *, sensor: str | None = None, bands: BandsArgument | None = None
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        sensor: str | None = None,
+        bands: BandsArgument | None = None,
+        gsd_m: float | None = None,
     ) -> Scene:
         """Open a raster file or URL as a scene.
 
@@ -210,6 +215,7 @@ class Scene:
             path: anything GDAL reads.
             sensor: name of a sensor of the table; overrides what the file says.
             bands: inline text ``"B02=490/65,B03=560/35"``, the path of a JSON file, or a mapping of that JSON.
+            gsd_m: size of a pixel in metres, for a scene without georeference.
 
         Raises:
             SceneError: not readable as a raster.
@@ -229,14 +235,13 @@ class Scene:
             good, left_out = _good_bands(said, sample.rows([i - 1 for i in spectral]))
             said = said.only(good)
             kept = [spectral[i] for i in good]
+            gsd_m = gsd_m or said.gsd_m
             radiometry = calibrate(said, dataset.dtypes[kept[0] - 1], sample.rows([i - 1 for i in kept]))
             notes += [*filter(None, [said.note]), *left_out, *radiometry.notes]
             crs, transform = dataset.crs, dataset.transform
             if crs is None or transform.is_identity:
                 crs, transform = None, Affine.identity()
-                notes.append(
-                    "no georeference: areas and places are in pixels" + (f" of {said.gsd_m:g} m" if said.gsd_m else "")
-                )
+                notes.append("no georeference: areas and places are in pixels" + (f" of {gsd_m:g} m" if gsd_m else ""))
             assert said.bands is not None
             return cls(
                 _File(name, kept, masked=not any(dataset.colorinterp[i - 1] == ColorInterp.alpha for i in kept)),
@@ -249,7 +254,7 @@ class Scene:
                 size=(dataset.height, dataset.width),
                 crs=crs,
                 transform=transform,
-                gsd_m=said.gsd_m,
+                gsd_m=gsd_m,
                 notes=notes,
             )
 

@@ -38,3 +38,31 @@ def _starts(length: int, tile: int, overlap: int) -> list[int]:
         return [0]
     steps = math.ceil((length - tile) / (tile - overlap))
     return [(length - tile) * i // steps for i in range(steps + 1)]
+
+
+def blend_weight(tile: Tile, scene_shape: tuple[int, int], overlap: int) -> npt.NDArray[np.float32]:
+    """The weight of each pixel of a tile of ``plan_tiles`` (h, w): 1 inside and at the scene's edge, linear to the neighbours.
+
+    The weights of all tiles over one pixel sum to 1. Each ramp is ``overlap`` wide and lies in the middle of what two tiles share.
+    """
+    rows = _profile(tile.row, tile.height, scene_shape[0], overlap)
+    cols = _profile(tile.col, tile.width, scene_shape[1], overlap)
+    return (rows[:, None] * cols).astype(np.float32)
+
+
+def _profile(start: int, size: int, length: int, overlap: int) -> npt.NDArray[np.float64]:
+    starts = _starts(length, size, overlap)
+    here = starts.index(start)
+    centres = np.arange(start, start + size) + 0.5
+
+    def passed(left: int) -> npt.NDArray[np.float64]:
+        """How far each pixel lies past the border between tile ``left`` and the next, from 0 to 1."""
+        border = (starts[left] + size + starts[left + 1]) / 2
+        if overlap == 0:
+            return (centres >= border).astype(np.float64)
+        return np.clip((centres - border) / overlap + 0.5, 0.0, 1.0)
+
+    # Each border adds to one tile what it takes from the other, so that the sum is 1 however many tiles meet.
+    entered = passed(here - 1) if here > 0 else np.ones(size)
+    left = passed(here) if here + 1 < len(starts) else np.zeros(size)
+    return entered - left
