@@ -12,7 +12,6 @@ SCENE ?= sample
 QUERY ?= Where is open water, and where is vegetation?
 OUT ?= out/$(shell date +%Y%m%d-%H%M%S)
 export SCENE QUERY OUT
-export OMP_NUM_THREADS ?= $(shell nproc 2>/dev/null || echo 2)
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
