@@ -1,1 +1,10 @@
-"""From a scene and a query to an extraction: planning, tiling, facts, writing."""
+"""From a query to a result: tiles, masks, facts, the answer, and the files that carry them."""
+
+from __future__ import annotations
+
+from spex.engine.extractor import Extractor, extract, load
+from spex.engine.predict import Plan, Predictor, PriorPredictor
+from spex.engine.results import Extraction
+from spex.engine.session import Session
+
+__all__ = ["Extraction", "Extractor", "Plan", "Predictor", "PriorPredictor", "Session", "extract", "load"]

@@ -1,0 +1,128 @@
+"""Tiles to one probability raster: blended where they overlap, written row by row, memory bounded by one row of tiles.
+
+Probabilities are stored as ``round(250 p)`` in uint8, 255 where there is none: four times smaller than float32, and the mask
+(``p >= 0.5``) follows from the file exactly.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.windows import Window
+
+from spex.raster.scene import Scene
+from spex.raster.tiles import Tile, blend_weight, plan_tiles
+
+LEVELS = 250
+NODATA = 255
+HALF = LEVELS // 2
+
+log = logging.getLogger(__name__)
+
+Decode = Callable[[int, Tile], tuple[NDArray[np.float32], NDArray[np.bool_]]]
+
+
+@dataclass(frozen=True)
+class FailedTile:
+    """A tile that could not be computed, twice, and why; its pixels are nodata unless a neighbour covers them."""
+
+    row: int
+    col: int
+    height: int
+    width: int
+    reason: str
+
+
+def strips(height: int, width: int, planes: int) -> Iterator[Window]:
+    """Full-width windows from the top down, sized so that ``planes`` float32 planes of one take about 128 MB."""
+    rows = max(16, min(512, (1 << 25) // (width * max(planes, 1)) // 16 * 16))
+    for row in range(0, height, rows):
+        yield Window(0, row, width, min(rows, height - row))  # type: ignore[no-untyped-call]
+
+
+def work_profile(scene: Scene, count: int) -> dict[str, object]:
+    """Creation options of an intermediate uint8 raster: strips, so that rows can be appended without rewriting blocks."""
+    return {
+        "driver": "GTiff", "dtype": "uint8", "count": count, "height": scene.height, "width": scene.width, "nodata": NODATA,
+        "crs": scene.crs, "transform": scene.transform, "blockysize": 16, "compress": "lzw", "interleave": "band",
+        "bigtiff": "if_safer",
+    }  # fmt: skip
+
+
+def write_probability(
+    scene: Scene,
+    count: int,
+    decode: Decode,
+    path: Path,
+    *,
+    tile: int,
+    overlap: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[int, list[FailedTile]]:
+    """Decode every tile and write the blended probabilities of ``count`` maps to ``path``.
+
+    Args:
+        decode: number of the tile and the tile to probabilities ``(count, h, w)`` and validity ``(h, w)``.
+        progress: called with tiles done and tiles in all.
+
+    Returns:
+        Number of tiles, and those that failed twice.
+    """
+    tiles = plan_tiles(scene.height, scene.width, tile, overlap)
+    rows = [(row, list(group)) for row, group in groupby(enumerate(tiles), key=lambda item: item[1].row)]
+    depth = max(item.height for item in tiles)
+    total = np.zeros((count, depth, scene.width), np.float32)
+    weight = np.zeros((depth, scene.width), np.float32)
+    failed: list[FailedTile] = []
+    done = 0
+    with rasterio.open(path, "w", **work_profile(scene, count)) as out:
+        for place, (top, members) in enumerate(rows):
+            for number, item in members:
+                result = _twice(decode, number, item, failed)
+                if result is not None:
+                    probability, valid = result
+                    assert probability.shape == (count, item.height, item.width), probability.shape
+                    share = blend_weight(item, (scene.height, scene.width), overlap) * valid
+                    columns = slice(item.col, item.col + item.width)
+                    total[:, : item.height, columns] += np.nan_to_num(probability) * share
+                    weight[: item.height, columns] += share
+                done += 1
+                if progress:
+                    progress(done, len(tiles))
+            finished = (rows[place + 1][0] if place + 1 < len(rows) else scene.height) - top
+            window = Window(0, top, scene.width, finished)  # type: ignore[no-untyped-call]
+            out.write(_levels(total[:, :finished], weight[:finished]), window=window)
+            left = depth - finished
+            total[:, :left], weight[:left] = total[:, finished:].copy(), weight[finished:].copy()
+            total[:, left:], weight[left:] = 0, 0
+    return len(tiles), failed
+
+
+def _levels(total: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray[np.uint8]:
+    some = weight > 0
+    mean = total / np.where(some, weight, 1)
+    return np.where(some, np.rint(np.clip(mean, 0, 1) * LEVELS), NODATA).astype(np.uint8)
+
+
+def _twice(
+    decode: Decode, number: int, tile: Tile, failed: list[FailedTile]
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]] | None:
+    """Compute a tile, once more if it fails; what fails twice is logged and listed, never silent background."""
+    try:
+        return decode(number, tile)
+    except Exception as first:
+        log.warning("tile %d (row %d, col %d) failed and is tried again: %s", number, tile.row, tile.col, first)
+    try:
+        return decode(number, tile)
+    except Exception as error:
+        log.error("tile %d (row %d, col %d) failed twice: %s", number, tile.row, tile.col, error)
+        reason = f"{type(error).__name__}: {error}"
+        failed.append(FailedTile(tile.row, tile.col, tile.height, tile.width, reason))
+        return None

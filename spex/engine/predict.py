@@ -1,0 +1,69 @@
+"""What the engine asks of anything that turns a query and pixels into probabilities."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spex.engine.rules import read_query
+from spex.evidence.maps import class_score
+from spex.evidence.scene import SceneEvidence
+from spex.prompts import Answer
+from spex.raster.scene import Pixels
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one query asks for: the answer with its spans, and whatever the predictor needs to decode them."""
+
+    answer: Answer
+    state: Any = None
+
+
+class Predictor(Protocol):
+    """Turns a query into spans once, and tiles into one probability map per span."""
+
+    @property
+    def name(self) -> str:
+        """Name written into the results."""
+
+    @property
+    def sha256(self) -> str | None:
+        """Digest of the weights; ``None`` where there are none."""
+
+    def plan(self, query: str, overview: Pixels, evidence: SceneEvidence) -> Plan:
+        """Read the query once for the whole scene."""
+
+    def features(self, pixels: Pixels, evidence: SceneEvidence) -> Any:
+        """What decoding needs of a tile whatever the query is; kept by a session. Arrays, or tuples and dicts of them."""
+
+    def decode(self, features: Any, plan: Plan, pixels: Pixels, evidence: SceneEvidence) -> NDArray[np.float32]:
+        """Probabilities 0-1 of a tile: one map per span of the answer, then one per class of ``excluded``; ``(n, h, w)``."""
+
+
+def excluded(answer: Answer) -> tuple[str, ...]:
+    """Classes that a span takes away (``not=``), each once: they are decoded after the spans and never shown."""
+    return tuple(dict.fromkeys(name for span in answer.spans for name in span.constraints.exclude))
+
+
+class PriorPredictor:
+    """The index rules alone, asked through the same door as the model: no weights, no torch."""
+
+    name = "prior"
+    sha256 = None
+
+    def plan(self, query: str, overview: Pixels, evidence: SceneEvidence) -> Plan:
+        """Read the query by fixed rules."""
+        return Plan(read_query(query, evidence))
+
+    def features(self, pixels: Pixels, evidence: SceneEvidence) -> NDArray[np.float32]:
+        """Nothing is kept: index maps cost less than reading them back."""
+        return np.zeros((0, *pixels.valid.shape), np.float32)
+
+    def decode(self, features: Any, plan: Plan, pixels: Pixels, evidence: SceneEvidence) -> NDArray[np.float32]:
+        """The evidence's own soft maps of the classes asked for, ``(n, h, w)``."""
+        names = (*(span.class_name for span in plan.answer.spans), *excluded(plan.answer))
+        return np.stack([class_score(pixels, evidence, name) for name in names]).astype(np.float32)
