@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import rasterio
 from affine import Affine
+from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
 
 from spex.sensors import Band, get_sensor
@@ -29,9 +30,9 @@ _SPECTRA = np.array(
 
 
 def even_bands(count: int, first_nm: float = 420.0, last_nm: float = 2400.0) -> tuple[Band, ...]:
-    """``count`` bands of equal spacing, as wide as they are apart."""
+    """``count`` bands of equal spacing, as wide as they are apart but at most 100 nm."""
     step = (last_nm - first_nm) / max(count - 1, 1)
-    return tuple(Band(str(i + 1), round(first_nm + i * step, 2), round(step, 2)) for i in range(count))
+    return tuple(Band(str(i + 1), round(first_nm + i * step, 2), round(min(step, 100.0), 2)) for i in range(count))
 
 
 def synthetic(
@@ -75,7 +76,7 @@ def write_scene(
 ) -> npt.NDArray[np.uint8]:
     """Write a synthetic scene and return its truth (h, w): 1-4 as in ``CLASSES``, 0 where the scene has no data.
 
-    Integers are reflectance x 10 000, 8 bits a display stretch, floats reflectance.
+    Integers are stored as the sensor does (else reflectance x 10 000), 8 bits as a display stretch, floats as reflectance.
 
     Args:
         path: the file to write.
@@ -99,7 +100,11 @@ def write_scene(
     )
     values, truth = synthetic(chosen, height, width, seed=seed)
     integer = np.issubdtype(np.dtype(dtype), np.integer)
-    stored = np.clip(values * 2.2 * 255, 1, 255) if dtype == "uint8" else values * 1e4 if integer else values
+    known = get_sensor(sensor)
+    scale, offset = (known.scale, known.offset) if named and dtype in known.dtypes else (1e-4, 0.0)
+    stored = (
+        np.clip(values * 2.2 * 255, 1, 255) if dtype == "uint8" else (values - offset) / scale if integer else values
+    )
     stored = (np.round(stored) if integer else stored).astype(dtype)
     if nodata is not None:
         y, x = np.mgrid[0:height, 0:width]
@@ -108,8 +113,11 @@ def write_scene(
         truth[empty] = 0
     place: dict[str, Any] = {}
     if crs is not None:
-        turn = Affine.translation(500_000, 5_100_000) if "326" in crs or "327" in crs else Affine.identity()
-        place = {"crs": crs, "transform": turn * Affine.rotation(rotation) * Affine.scale(gsd_m, -gsd_m)}
+        origin = (9.0, 46.0) if CRS.from_user_input(crs).is_geographic else (500_000.0, 5_100_000.0)
+        place = {
+            "crs": crs,
+            "transform": Affine.translation(*origin) * Affine.rotation(rotation) * Affine.scale(gsd_m, -gsd_m),
+        }
     profile = {
         "driver": driver,
         "height": height,

@@ -7,12 +7,17 @@ import numpy.typing as npt
 from affine import Affine
 from rasterio.crs import CRS
 
+from spex.errors import SceneError
+
 
 def row_areas(crs: CRS, transform: Affine, height: int, width: int) -> npt.NDArray[np.float64]:
     """Square metres of one pixel of each row (height,), taken at the middle column.
 
     Geographic and cylindrical (Mercator, plate carree) coordinates are measured on the ellipsoid; other projections count
     as true to area, which holds within 0.2 % for UTM and national grids.
+
+    Raises:
+        SceneError: the georeference leaves the globe.
     """
     import pyproj
 
@@ -27,14 +32,23 @@ def row_areas(crs: CRS, transform: Affine, height: int, width: int) -> npt.NDArr
         factor = system.axis_info[0].unit_conversion_factor if system.axis_info else 1.0
         return np.full(height, abs(transform.determinant) * factor**2)
     rows = np.arange(height) + 0.5
-    corners = [(-0.5, 0.0), (0.5, 0.0), (0.0, -0.5), (0.0, 0.5)]
+    offsets = [
+        (-0.5, 0.0),
+        (0.5, 0.0),
+        (0.0, -0.5),
+        (0.0, 0.5),
+    ]  # the middles of a pixel's edges: west, east, north, south
     to_degrees = pyproj.Transformer.from_crs(system, system.geodetic_crs, always_xy=True)
-    points = [to_degrees.transform(*(transform * (np.full(height, width / 2 + dc), rows + dr))) for dc, dr in corners]
-    (west, east, north, south) = (np.radians(np.asarray(point)) for point in points)
-    middle = (np.asarray(north) + np.asarray(south))[1] / 2
-    across, down = np.asarray(east) - np.asarray(west), np.asarray(south) - np.asarray(north)
+    corners = [transform * (np.full(height, width / 2 + across), rows + down) for across, down in offsets]  # type: ignore[operator]
+    west, east, north, south = (np.radians(np.array(to_degrees.transform(x, y))) for x, y in corners)
+    latitude = (north[1] + south[1]) / 2
+    if not (np.isfinite(latitude) & (np.abs(latitude) <= np.pi / 2)).all():
+        raise SceneError(
+            f"the georeference puts pixels off the globe (CRS {system.name}); correct the CRS or the transform"
+        )
+    across, down = east - west, south - north
     ellipsoid = system.get_geod()
     assert ellipsoid is not None
     # Area element of the ellipsoid: meridian radius x transverse radius x cos(latitude).
-    curvature = ellipsoid.a**2 * (1 - ellipsoid.es) / (1 - ellipsoid.es * np.sin(middle) ** 2) ** 2
-    return np.asarray(np.abs(across[0] * down[1] - across[1] * down[0]) * curvature * np.cos(middle))
+    radii = ellipsoid.a**2 * (1 - ellipsoid.es) / (1 - ellipsoid.es * np.sin(latitude) ** 2) ** 2
+    return np.asarray(np.abs(across[0] * down[1] - across[1] * down[0]) * radii * np.cos(latitude))

@@ -50,7 +50,7 @@ def header(dataset: Any, indexes: Sequence[int]) -> Stated | None:
         unit = "um"
         centres = _floats([t["central_wavelength_um"] for t in tags])
         widths = _floats([t["fwhm_um"] for t in tags]) if all("fwhm_um" in t for t in tags) else None
-    if centres is None or unit.lower().startswith(("index", "unknown")) and max(centres) < 1:
+    if centres is None or (unit.lower().startswith(("index", "unknown")) and max(centres) < 1):
         return None
     factor = _unit_nm(unit, centres)
     names = [_short_name(dataset.descriptions[i - 1], n) for n, i in enumerate(indexes, 1)]

@@ -74,7 +74,7 @@ def check_bands(bands: Sequence[Band], path: str) -> None:
             raise BandError(
                 f"{path}: band {band.name!r} at {centre:g} nm; centres lie between {SHORTEST_NM:g} and {LONGEST_NM:g} nm"
             )
-        if width is not None and not 0 < width < centre:
+        if width is not None and not 0 < width < 2 * centre:
             raise BandError(f"{path}: band {band.name!r} at {centre:g} nm cannot be {width:g} nm wide")
         twin = places.setdefault((centre, width), band.name)
         if twin != band.name:
