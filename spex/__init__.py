@@ -9,11 +9,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from spex.engine import Extraction, Session, extract
+    from spex.engine import Extraction, Extractor, Session, extract, load
     from spex.errors import SpexError
     from spex.evidence.prior import prior_text
     from spex.evidence.scene import measure
-    from spex.model import load
     from spex.model.config import SpexConfig
     from spex.model.spex import SpexModel
     from spex.raster.scene import Pixels, Scene
@@ -23,6 +22,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Band",
     "Extraction",
+    "Extractor",
     "Pixels",
     "Scene",
     "Sensor",
@@ -41,6 +41,7 @@ __all__ = [
 _HOME = {
     "Band": "spex.sensors",
     "Extraction": "spex.engine",
+    "Extractor": "spex.engine",
     "Pixels": "spex.raster.scene",
     "Scene": "spex.raster.scene",
     "Sensor": "spex.sensors",
@@ -50,7 +51,7 @@ _HOME = {
     "SpexModel": "spex.model.spex",
     "extract": "spex.engine",
     "get_sensor": "spex.sensors",
-    "load": "spex.model",
+    "load": "spex.engine",
     "measure": "spex.evidence.scene",
     "prior_text": "spex.evidence.prior",
 }

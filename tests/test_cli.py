@@ -51,6 +51,7 @@ def probe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A sub-command `probe` in a module of its own, found as an installed application's is."""
     (tmp_path / "probe_app.py").write_text(PROBE, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "probe_app", raising=False)
     entries = [
         EntryPoint("probe", "probe_app:command", cli.GROUP),
         EntryPoint("gone", "application_of_a_checkout.__main__:command", cli.GROUP),
@@ -168,3 +169,10 @@ def test_help_is_quick_and_loads_nothing_heavy() -> None:
     # Start-up as a ratio, so that a busy machine does not fail it; 0.5 s is some 25 times a bare interpreter's.
     bare = min(seconds("-c", "pass") for _ in range(3))
     assert min(seconds("-m", "spex", "--help") for _ in range(3)) < 25 * max(bare, 0.02)
+
+
+def test_a_group_without_arguments_shows_its_help(probe: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    group = "import typer\ncommand = typer.Typer(no_args_is_help=True)\ncommand.command('one')(print)\n"
+    (probe / "probe_app.py").write_text(group + "command.command('two')(print)\n", encoding="utf-8")
+    assert cli.main(["probe"]) == 0
+    assert "Usage: spex probe" in capsys.readouterr().out

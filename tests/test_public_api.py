@@ -11,8 +11,8 @@ import pytest
 import spex
 
 PUBLIC = [
-    "Band", "Extraction", "Pixels", "Scene", "Sensor", "Session", "SpexConfig", "SpexError", "SpexModel", "__version__",
-    "extract", "get_sensor", "load", "measure", "prior_text",
+    "Band", "Extraction", "Extractor", "Pixels", "Scene", "Sensor", "Session", "SpexConfig", "SpexError", "SpexModel",
+    "__version__", "extract", "get_sensor", "load", "measure", "prior_text",
 ]  # fmt: skip
 
 

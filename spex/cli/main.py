@@ -60,7 +60,10 @@ class _Deferred(TyperCommand):
             app = typer.Typer(add_completion=False)
             app.command(self.entry.name)(target)
             target = app
-        return typer.main.get_command(target).make_context(info_name, args, parent=parent, **extra)
+        command = typer.main.get_command(target)
+        if not args and command.no_args_is_help:
+            args = ["--help"]  # typer would raise the help as an error
+        return command.make_context(info_name, args, parent=parent, **extra)
 
 
 class _Commands(TyperGroup):
