@@ -52,7 +52,9 @@ def build(data: Path, out: Path, *, simulated: int = 0, dialogues: int = 30, see
         if survey.exists():
             continue
         surveys: list[SpieRecord] = []
-        written[talk.name] = write_records(talk, _talk(chips, out, dialogues, seed, surveys))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)  # a chip without a place is what many of them are
+            written[talk.name] = write_records(talk, _talk(chips, out, dialogues, seed, surveys))
         written[survey.name] = write_records(survey, surveys)
         logger.info("%s: %d chips, %d dialogues", name, written[survey.name], written[talk.name])
     return written
@@ -76,13 +78,11 @@ def write_chip(chip: Chip, folder: Path) -> Path:
     """Write the chip's pixels as GeoTIFF in their own type, and the sidecar of its bands."""
     path = folder / f"{chip.id}.tif"
     count, height, width = chip.values.shape
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        with rasterio.open(
-            path, "w", driver="GTiff", count=count, height=height, width=width, dtype=chip.values.dtype, nodata=chip.nodata,
-            crs=chip.crs, transform=chip.transform, compress="deflate", interleave="band",
-        ) as raster:  # fmt: skip
-            raster.write(chip.values)
+    with rasterio.open(
+        path, "w", driver="GTiff", count=count, height=height, width=width, dtype=chip.values.dtype, nodata=chip.nodata,
+        crs=chip.crs, transform=chip.transform, compress="deflate", zlevel=1, interleave="band",
+    ) as raster:  # fmt: skip
+        raster.write(chip.values)
     path.with_suffix(".bands.json").write_text(json.dumps(survey_record(chip, path, masks=False).band_metadata()))
     return path
 
