@@ -40,7 +40,8 @@ class Sensor:
     """A sensor as products deliver it: reflectance = stored integer x ``scale`` + ``offset``.
 
     ``orders`` are the band orders of usual products besides the full one; ``aliases`` other names of bands, lower case;
-    ``dtypes`` the integer types that scale and offset hold for; ``bad`` the bands that carry no signal.
+    ``dtypes`` the integer types that scale and offset hold for; ``bad`` the bands that carry no signal; ``toa`` a band
+    that only top-of-atmosphere products hold, with their scale and offset.
     """
 
     key: str
@@ -55,6 +56,7 @@ class Sensor:
     aliases: tuple[tuple[str, ...], ...] = ()
     dtypes: tuple[str, ...] = ()
     bad: frozenset[str] = frozenset()
+    toa: tuple[str, float, float] | None = None
 
     def find(self, name: str) -> Band | None:
         """The band called ``name`` here; case, separators and leading zeros do not matter (``b3`` is ``B03``)."""
@@ -106,6 +108,7 @@ def _sensor(key: str, entry: Mapping[str, Any]) -> Sensor:
         aliases=tuple(tuple(_plain(a) for a in " ".join(row[4:]).split()) for row in rows),
         dtypes=tuple(entry["dtypes"]),
         bad=frozenset(bad),
+        toa=tuple(entry["toa"]) if "toa" in entry else None,
     )
 
 
@@ -142,8 +145,8 @@ def get_sensor(name: str) -> Sensor:
 def recognise(count: int, dtype: str) -> Sensor | None:
     """The sensor that alone delivers ``count`` bands of ``dtype``, None where several or none do.
 
-    Only full products of at least 12 bands count: fewer bands are never telling. The satellites of one family (2A, 2B, 2C)
-    are one answer, the first of the table.
+    Only products of at least 12 bands count, fewer are never telling. The satellites of one family (2A, 2B, 2C) are one
+    answer, the first of the table.
     """
     found = [s for s in sensors() if count >= 12 and s.layout(count) and dtype in s.dtypes]
     first = {sensor.family: sensor for sensor in reversed(found)}
@@ -152,7 +155,7 @@ def recognise(count: int, dtype: str) -> Sensor | None:
 
 @dataclass(frozen=True)
 class _Role:
-    """Where a role lies: centre and width of a Sentinel-2-like response, accepted centres, widest accepted band (nm)."""
+    """Where a role lies (nm): centre and width of a Sentinel-2-like response, accepted centres, greatest width."""
 
     centre: float
     fwhm: float
@@ -181,7 +184,7 @@ def role_weights(bands: Sequence[Band]) -> dict[str, npt.NDArray[np.float64]]:
     """The weights over ``bands`` that make each spectral role which these bands can make.
 
     A hyperspectral role (three or more narrow bands inside the half maximum) is the mean of the bands weighted with a
-    Sentinel-2-like response and with the spectral distance each band stands for; otherwise the nearest band in the window.
+    Sentinel-2-like response and with the nm that each band stands for; otherwise it is the nearest band in the window.
 
     Returns:
         Role to weights of shape (C,), each summing to 1.

@@ -40,7 +40,8 @@ def synthetic(
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
     """A made-up landscape: reflectance (C, h, w) in the given bands and its truth (h, w), 1-4 as in ``CLASSES``.
 
-    A lake in the north-west, a town in the south-east, bare fields in the north-east, a pond in the south-west, grass elsewhere.
+    A lake in the north-west, a town in the south-east, bare fields in the north-east, a pond in the south-west,
+    grass elsewhere.
     """
     rng = np.random.default_rng(seed)
     y, x = (np.mgrid[0:height, 0:width] + 0.5) / np.array([height, width])[:, None, None]
@@ -76,7 +77,8 @@ def write_scene(
 ) -> npt.NDArray[np.uint8]:
     """Write a synthetic scene and return its truth (h, w): 1-4 as in ``CLASSES``, 0 where the scene has no data.
 
-    Integers are stored as the sensor does (else reflectance x 10 000), 8 bits as a display stretch, floats as reflectance.
+    Integers are stored as the sensor does (else reflectance x 10 000), 8 bits as a display stretch, floats as
+    reflectance.
 
     Args:
         path: the file to write.

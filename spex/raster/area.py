@@ -13,8 +13,8 @@ from spex.errors import SceneError
 def row_areas(crs: CRS, transform: Affine, height: int, width: int) -> npt.NDArray[np.float64]:
     """Square metres of one pixel of each row (height,), taken at the middle column.
 
-    Geographic and cylindrical (Mercator, plate carree) coordinates are measured on the ellipsoid; other projections count
-    as true to area, which holds within 0.2 % for UTM and national grids.
+    Geographic and cylindrical (Mercator, plate carree) coordinates are measured on the ellipsoid; other projections
+    count as true to area, which holds within 0.2 % for UTM and national grids.
 
     Raises:
         SceneError: the georeference leaves the globe.

@@ -1,4 +1,4 @@
-"""Band metadata inside the file or in a STAC item beside it: ENVI headers, GDAL's IMAGERY tags, STAC bands, descriptions."""
+"""Band metadata in the file or in a STAC item beside it: ENVI headers, IMAGERY tags, STAC bands, descriptions."""
 
 from __future__ import annotations
 
@@ -100,6 +100,11 @@ def _stac_bands(entries: Any, count: int, origin: str) -> Stated | None:
 
 
 def stac_tags(dataset: Any, count: int) -> Stated | None:
+    """STAC bands as JSON in a tag of the raster.
+
+    Raises:
+        BandError: the tag is not JSON.
+    """
     for key, text in dataset.tags().items():
         if key.lower() in ("eo:bands", "bands", "eo_bands") and text.lstrip().startswith("["):
             try:

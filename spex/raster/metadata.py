@@ -122,7 +122,7 @@ def _from_json(content: Any, count: int, origin: str) -> Stated:
         bands.append(Band(str(entry.get("name", i)), *numbers))
     if unknown:
         raise BandError(
-            f"{origin}: unknown keys {sorted(unknown)}; known are {sorted(_JSON_KEYS)} and in a band {sorted(_BAND_KEYS)}"
+            f"{origin}: unknown keys {sorted(unknown)}; use {sorted(_JSON_KEYS)} and in a band {sorted(_BAND_KEYS)}"
         )
     level = content.get("level")
     if level is not None and level not in LEVELS:
@@ -173,8 +173,9 @@ def _by_names(descriptions: Sequence[str], dtype: str, product: Product) -> Stat
     match = match_names(descriptions, dtype, product)
     if match is not None:
         return Stated("band names", bands=match.bands, sensor=match.sensor, note=match.note)
-    layout = product.sensor and product.sensor.layout(len(descriptions))
-    return _of_sensor(product.sensor, layout, "product") if product.sensor and layout else None
+    sensor = product.sensor
+    layout = None if sensor is None else sensor.layout(len(descriptions))
+    return None if sensor is None or layout is None else _of_sensor(sensor, layout, "product")
 
 
 def _gdal_scale(dataset: Any, indexes: Sequence[int]) -> Stated | None:
@@ -200,13 +201,14 @@ def _colours(dataset: Any, indexes: Sequence[int]) -> Stated | None:
     layout = naip.layout(len(kinds))
     if layout is None or dataset.dtypes[0] != "uint8":
         return None
-    note = f"bands taken as {', '.join(b.name for b in layout)} of an aerial camera from the file's colours; if not so, {HOW_TO_SAY}"
+    names = ", ".join(band.name for band in layout)
+    note = f"bands taken as {names} of an aerial camera from the file's colours; if not so, {HOW_TO_SAY}"
     return _of_sensor(naip, layout, "colour interpretation", note)
 
 
 def _recognised(count: int, dtype: str) -> Stated | None:
     sensor = recognise(count, dtype)
-    layout = sensor and sensor.layout(count)
+    layout = None if sensor is None else sensor.layout(count)
     if sensor is None or layout is None:
         return None
     note = f"taken for {sensor.title} because it alone delivers {count} bands of {dtype}; if not so, {HOW_TO_SAY}"

@@ -10,29 +10,31 @@ from pathlib import PurePath
 from spex.raster.statement import HOW_TO_SAY, Stated
 from spex.sensors import Band, Level, Sensor, get_sensor, sensors
 
-_SENTINEL = re.compile(r"\bS2([ABC])_(?:MSI|OPER|USER)\w*?_?L(1C|2A)")
+_SENTINEL = re.compile(r"(?<![A-Z0-9])S2([ABC])_(?:MSI|OPER|USER)\w*?_?L(1C|2A)")
 _SENTINEL_BASELINE = re.compile(r"_N(\d\d)(\d\d)_")
-_LANDSAT = re.compile(r"\bL[CETO]0([5789])_L([12])\w\w_\d{6}_\d{8}_\d{8}_(0[12])_")
-_HLS = re.compile(r"\bHLS\.([LS])30\.")
+_LANDSAT = re.compile(r"(?<![A-Z0-9])L[CETO]0([5789])_L([12])\w\w_\d{6}_\d{8}_\d{8}_(0[12])_")
+_HLS = re.compile(r"(?<![A-Z0-9])HLS\.([LS])30\.")
+_NAIP = re.compile(r"(?<![A-Za-z0-9])m_\d{7}_[ns][ew]_\d{1,2}_")
 _OFFSET_KEYS = ("BOA_ADD_OFFSET", "RADIO_ADD_OFFSET")
 
 # Centres and widths in nm that a colour name stands for where no sensor is known: the middle of what the sensors of the
 # table do under that name, as in the common names of STAC's electro-optical extension.
 _COLOURS: Mapping[str, tuple[float, float]] = {
     "coastal": (443, 20), "blue": (485, 65), "green": (558, 60), "yellow": (608, 30), "red": (660, 45),
-    "rededge": (710, 20), "rededge071": (705, 15), "rededge075": (740, 15), "rededge078": (783, 20),
-    "nir": (840, 110), "nir08": (865, 25), "nir09": (945, 20), "cirrus": (1375, 25), "swir16": (1610, 90), "swir22": (2200, 185),
+    "rededge": (710, 20), "rededge071": (705, 15), "rededge075": (740, 15), "rededge078": (783, 20), "nir": (840, 110),
+    "nir08": (865, 25), "nir09": (945, 20), "cirrus": (1375, 25), "swir16": (1610, 90), "swir22": (2200, 185),
 }  # fmt: skip
 _SHORT = {
-    "b": "blue", "g": "green", "r": "red", "n": "nir", "nir1": "nir", "swir1": "swir16", "swir2": "swir22", "rededge1": "rededge071",
-    "rededge2": "rededge075", "rededge3": "rededge078", "re": "rededge", "coastalblue": "coastal", "nearinfrared": "nir",
+    "b": "blue", "g": "green", "r": "red", "n": "nir", "nir1": "nir", "nearinfrared": "nir", "coastalblue": "coastal",
+    "re": "rededge", "rededge1": "rededge071", "rededge2": "rededge075", "rededge3": "rededge078",
+    "swir1": "swir16", "swir2": "swir22",
 }  # fmt: skip
 _SAME_NM = 20.0
 
 
 @dataclass(frozen=True)
 class Product:
-    """What identifiers and tags of an archive's product say: its sensor, level, and scale and offset of its integers."""
+    """What identifiers and tags of a product say: its sensor, its level, scale and offset of its integers."""
 
     sensor: Sensor | None = None
     level: Level | None = None
@@ -41,10 +43,8 @@ class Product:
 
     def stated(self, count: int) -> Stated:
         """The radiometry as a statement about ``count`` bands."""
-        scale = None if self.scale is None else (self.scale,) * count
-        return Stated(
-            "product", scale=scale, offset=None if self.offset is None else (self.offset,) * count, level=self.level
-        )
+        scale, offset = ((value,) * count if value is not None else None for value in (self.scale, self.offset))
+        return Stated("product", scale=scale, offset=offset, level=self.level)
 
 
 def read_product(path: str, tags: Mapping[str, str]) -> Product:
@@ -65,6 +65,8 @@ def read_product(path: str, tags: Mapping[str, str]) -> Product:
         return Product(sensor, "toa", *((2e-5, -0.1) if match[1] in "89" else (None, None)))
     if match := _HLS.search(text):
         return Product(get_sensor(f"hls-{match[1].lower()}30"), "surface", 1e-4, 0.0)
+    if _NAIP.search(name):
+        return Product(get_sensor("naip"))
     if any(key in tags for key in (*_OFFSET_KEYS, "PROCESSING_BASELINE")):
         return Product(None, None, 1e-4, _sentinel_offset(text, tags))
     return Product()
@@ -88,10 +90,10 @@ class NamedBands:
 
 
 def match_names(descriptions: Sequence[str], dtype: str, product: Product) -> NamedBands | None:
-    """The bands that descriptions such as ``B02`` or ``red`` name, None where they name none or could be several sensors'.
+    """The bands that descriptions such as ``B02`` or ``red`` name; None where they name none or are several sensors'.
 
-    The product's own sensor comes first, then sensors that spell every name so, then those that know every name. Within a
-    step all must agree on every centre to 20 nm; colour names alone get nominal wavelengths, with a note.
+    The product's own sensor comes first, then sensors that spell every name so, then those that know every name. Within
+    a step all must agree on every centre to 20 nm; colour names alone get nominal wavelengths, with a note.
     """
     if not all(descriptions):
         return None

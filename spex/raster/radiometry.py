@@ -1,14 +1,15 @@
-"""From stored numbers to reflectance: what the file states, else what its sensor is known to do, else a rule that is said aloud.
+"""From stored numbers to reflectance: what the file states, else what its sensor does, else a rule that is said aloud.
 
-The rule where nothing is stated. 8-bit numbers are display values: divided by 255, level *uncalibrated*. Floats are taken as
-they are. Larger integers whose brightest percentile lies in 256-20 000 are reflectance x 10 000, the usual convention; up to
-255 they are display values; above 20 000 they fill their type, are divided by its range and called *uncalibrated*. Every
-guess is a warning of the scene, and so is a scale that makes pixels brighter than any surface.
+The rule where nothing is stated. 8-bit numbers are display values: divided by 255, level *uncalibrated*. Floats are
+taken as they are, above 100 as reflectance x 10 000. Larger integers whose brightest percentile lies in 256-20 000 are
+reflectance x 10 000, the usual convention; up to 255 they are display values; above 20 000 they fill their type, are
+divided by its range and called *uncalibrated*. Every guess is a warning of the scene, and so is a scale that makes
+pixels brighter than any surface.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +29,7 @@ _SAY_SCALE = "state scale, offset and level with --bands '{\"scale\": ...}' or i
 
 @dataclass(frozen=True)
 class Sample:
-    """A few hundred to thousand pixels from all over a raster: stored numbers (C, n) and where they are valid (C, n)."""
+    """Some thousand pixels from all over a raster: stored numbers (C, n) and where they are valid (C, n)."""
 
     values: npt.NDArray[np.float64]
     valid: npt.NDArray[np.bool_]
@@ -39,12 +40,19 @@ class Sample:
 
     def high(self) -> float | None:
         """The 99th percentile of the brightest band, None where nothing is valid."""
-        tops = [np.percentile(v[m], 99) for v, m in zip(self.values, self.valid, strict=True) if m.any()]
-        return float(max(tops)) if tops else None
+        return self._percentile(99, max)
+
+    def low(self) -> float | None:
+        """The first percentile of the darkest band, None where nothing is valid."""
+        return self._percentile(1, min)
+
+    def _percentile(self, share: float, choose: Callable[[list[float]], float]) -> float | None:
+        found = [float(np.percentile(v[m], share)) for v, m in zip(self.values, self.valid, strict=True) if m.any()]
+        return choose(found) if found else None
 
 
 def take_sample(dataset: Any) -> Sample:
-    """Read a bounded number of pixels of every band: the smallest overview, or windows at the middle, quarters and last corner."""
+    """Read a bounded number of pixels of every band: an overview, or windows in the middle, quarters, last corner."""
     indexes = list(dataset.indexes)
     height, width = dataset.height, dataset.width
     if dataset.overviews(1) or height * width <= (4 * _SIDE) ** 2:
@@ -75,7 +83,7 @@ class Radiometry:
 
 
 def calibrate(said: Stated, dtype: str, sample: Sample) -> Radiometry:
-    """Decide scale, offset and level of the bands of ``sample`` (their positions among all bands are not needed any more)."""
+    """Decide scale, offset and level of the bands of ``said``; ``sample`` has the same bands in the same order."""
     count = len(sample.values)
     sensor = said.sensor
     scale, offset = np.ones(count), np.zeros(count)
@@ -93,7 +101,13 @@ def calibrate(said: Stated, dtype: str, sample: Sample) -> Radiometry:
             scale /= 1e4
             notes.append(f"floats up to {high:g} taken as reflectance x 10 000; {_SAY_SCALE}")
     elif sensor is not None and dtype in sensor.dtypes:
-        scale, offset = scale * sensor.scale, offset + sensor.offset
+        top = sensor.toa if sensor.toa and any(band.name == sensor.toa[0] for band in said.bands or ()) else None
+        scale, offset = (scale * top[1], offset + top[2]) if top else (scale * sensor.scale, offset + sensor.offset)
+        level = said.level or ("toa" if top else level)
+        if sensor.family == "sentinel-2" and (sample.low() or 0) >= 950:
+            notes.append(
+                f"no value below {sample.low():g}: baseline 04.00 or later? then its offset is -0.1; {_SAY_SCALE}"
+            )
     else:
         factor, level, meaning = _guess(high, dtype, level)
         scale *= factor

@@ -1,164 +1,46 @@
-"""One raster as the rest of SPEX sees it: calibrated pixels by window, band metadata, validity, georeference, pixel areas.
+"""One raster as the rest of SPEX sees it: calibrated pixels by window, bands, validity, georeference, pixel areas.
 
-A scene never holds its pixels: ``read`` and ``overview`` take what they return and no more, whatever the size of the file.
+A scene never holds its pixels: ``read`` and ``overview`` take what they return and no more, however large the file.
 """
 
 from __future__ import annotations
 
 import math
 import os
-import threading
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import rasterio
 from affine import Affine
 from rasterio.crs import CRS
-from rasterio.enums import ColorInterp, MaskFlags, Resampling
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.enums import ColorInterp
+from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from spex.errors import BandError, SceneError
 from spex.raster.metadata import BandsArgument, stated
 from spex.raster.radiometry import Sample, calibrate, take_sample
+from spex.raster.source import ArraySource, BoolArray, FileSource, Source, open_raster
 from spex.raster.statement import Stated, check_bands
 from spex.sensors import Band, Level, Sensor
 
 FloatArray = npt.NDArray[np.float32]
-BoolArray = npt.NDArray[np.bool_]
 
 MAX_BANDS = 500
 THERMAL_FROM_NM = 3000.0  # emitted light; the reflective code has no use for it
-_AVERAGE_UP_TO = 1e9  # samples a decimated read may decode; beyond it the nearest pixels are taken
-_GDAL_OPTIONS = {"GDAL_CACHEMAX": 256, "GDAL_HTTP_CONNECTTIMEOUT": 10, "GDAL_HTTP_MAX_RETRY": 2}
 
 
 @dataclass(frozen=True)
 class Pixels:
-    """Calibrated pixels of a window: ``values`` (C, h, w) float32 and 0 where not ``valid`` (h, w); ``gsd_m`` of these pixels."""
+    """Calibrated pixels of a window: ``values`` (C, h, w), 0 where not ``valid`` (h, w); ``gsd_m`` is theirs."""
 
     values: FloatArray
     valid: BoolArray
     bands: tuple[Band, ...]
     level: Level
     gsd_m: float | None
-
-
-class _Source(Protocol):
-    """Where raw numbers come from."""
-
-    def read(self, window: Window, shape: tuple[int, int]) -> tuple[npt.NDArray[Any], BoolArray]:
-        """Stored numbers (C, h, w) of the good bands and where they are valid (h, w)."""
-
-
-class _File:
-    """A raster file or URL; every thread of every process has its own GDAL handle."""
-
-    def __init__(self, path: str, indexes: Sequence[int], masked: bool) -> None:
-        self.path = path
-        self.indexes = list(indexes)
-        self.masked = masked  # False where the band that GDAL takes for the mask is spectral
-        self._handles = threading.local()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "indexes": self.indexes, "masked": self.masked}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(**state)  # type: ignore[misc]
-
-    def _dataset(self) -> Any:
-        if getattr(self._handles, "pid", None) != os.getpid():  # a handle must not cross a fork
-            self._handles.dataset = open_raster(self.path)
-            self._handles.pid = os.getpid()
-        return self._handles.dataset
-
-    def read(self, window: Window, shape: tuple[int, int]) -> tuple[npt.NDArray[Any], BoolArray]:
-        with rasterio.Env(**_GDAL_OPTIONS):
-            dataset = self._dataset()
-            options: dict[str, Any] = {"window": window, "out_shape": shape}
-            if shape[0] < window.height or shape[1] < window.width:
-                options["resampling"] = self._resampling(dataset, window, shape)
-            try:
-                raw = dataset.read(self.indexes, **options)
-                valid = self._valid(dataset, raw, options)
-            except RasterioError as error:
-                place = f"rows {window.row_off}-{window.row_off + window.height}, columns {window.col_off}-{window.col_off + window.width}"
-                raise SceneError(
-                    f"{self.path}: {place} cannot be read, the file is damaged or cut short ({error})"
-                ) from error
-        return raw, valid
-
-    def _resampling(self, dataset: Any, window: Window, shape: tuple[int, int]) -> Resampling:
-        factor = min(window.height / shape[0], window.width / shape[1])
-        usable = max((f for f in dataset.overviews(self.indexes[0]) if f <= factor), default=1)
-        decoded = window.height * window.width * len(self.indexes) / usable**2
-        return Resampling.average if decoded <= _AVERAGE_UP_TO else Resampling.nearest
-
-    def _valid(self, dataset: Any, raw: npt.NDArray[Any], options: dict[str, Any]) -> BoolArray:
-        valid = np.ones(raw.shape[1:], dtype=bool)
-        for position, index in enumerate(self.indexes):
-            flags = dataset.mask_flag_enums[index - 1]
-            if MaskFlags.nodata in flags:
-                valid &= raw[position] != np.asarray(dataset.nodatavals[index - 1]).astype(raw.dtype)
-            elif (
-                self.masked
-                and MaskFlags.all_valid not in flags
-                and (position == 0 or MaskFlags.per_dataset not in flags)
-            ):
-                mask_options = options | {"resampling": Resampling.nearest}
-                valid &= dataset.read_masks(index, **mask_options) > 0
-        return valid
-
-
-class _Array:
-    """Pixels held in memory."""
-
-    def __init__(self, values: npt.NDArray[Any], valid: BoolArray) -> None:
-        self.values = values
-        self.valid = valid
-
-    def read(self, window: Window, shape: tuple[int, int]) -> tuple[npt.NDArray[Any], BoolArray]:
-        rows, cols = window.toslices()
-        values, valid = self.values[:, rows, cols], self.valid[rows, cols]
-        if shape == valid.shape:
-            return values, valid
-        if shape[0] > valid.shape[0] or shape[1] > valid.shape[1]:
-            row = np.arange(shape[0]) * valid.shape[0] // shape[0]
-            col = np.arange(shape[1]) * valid.shape[1] // shape[1]
-            return values[:, row[:, None], col], valid[row[:, None], col]
-        sums = _block_sums(np.where(valid, values, 0).astype(np.float64), shape)
-        count = _block_sums(valid.astype(np.float64), shape)
-        return sums / np.maximum(count, 1), count > 0
-
-
-def _block_sums(values: npt.NDArray[np.float64], shape: tuple[int, int]) -> npt.NDArray[np.float64]:
-    rows, cols = (np.arange(n) * full // n for n, full in zip(shape, values.shape[-2:], strict=True))
-    by_row = np.add.reduceat(values, rows, axis=-2)
-    return cast("npt.NDArray[np.float64]", np.add.reduceat(by_row, cols, axis=-1))
-
-
-def open_raster(path: str) -> Any:
-    """Open a raster, silencing the warning about a missing georeference (a scene says it itself).
-
-    Raises:
-        SceneError: no such file, a folder, or nothing that GDAL reads as a raster.
-    """
-    local = "://" not in path and not path.startswith("/vsi")
-    if local and not Path(path).exists() and ":" not in path:
-        raise SceneError(f"{path}: no such file")
-    if local and Path(path).is_dir():
-        raise SceneError(f"{path} is a folder; name the raster file in it")
-    try:
-        with warnings.catch_warnings(), rasterio.Env(**_GDAL_OPTIONS):
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            return rasterio.open(path)
-    except RasterioError as error:
-        raise SceneError(f"{path} is not a raster that GDAL can open, or it is damaged ({error})") from error
 
 
 class Scene:
@@ -169,7 +51,7 @@ class Scene:
 
     def __init__(
         self,
-        source: _Source,
+        source: Source,
         *,
         path: str,
         bands: tuple[Band, ...],
@@ -244,7 +126,7 @@ class Scene:
                 notes.append("no georeference: areas and places are in pixels" + (f" of {gsd_m:g} m" if gsd_m else ""))
             assert said.bands is not None
             return cls(
-                _File(name, kept, masked=not any(dataset.colorinterp[i - 1] == ColorInterp.alpha for i in kept)),
+                FileSource(name, kept, masked=not any(dataset.colorinterp[i - 1] == ColorInterp.alpha for i in kept)),
                 path=name,
                 bands=said.bands,
                 sensor=said.sensor,
@@ -278,14 +160,14 @@ class Scene:
         """
         if values.ndim != 3 or len(values) != len(bands):
             raise BandError(
-                f"{name}: {len(bands)} bands described for an array of shape {values.shape}; it must be (band, row, col)"
+                f"{name}: {len(bands)} bands for an array of shape {values.shape}; the array must be (band, row, col)"
             )
         check_bands(tuple(bands), name)
         mask = np.ones(values.shape[1:], dtype=bool) if valid is None else np.asarray(valid, dtype=bool)
         mask = mask & np.isfinite(values).all(axis=0)
         ones = np.ones(len(values))
         return cls(
-            _Array(values, mask),
+            ArraySource(values, mask),
             path=name,
             bands=tuple(bands),
             sensor=None,
@@ -320,7 +202,7 @@ class Scene:
         return Pixels(values, valid, self.bands, self.level, self.gsd_m and self.gsd_m * factor)
 
     def overview(self, max_size: int = 1024) -> Pixels:
-        """The whole scene with its longer side at most ``max_size`` pixels, aspect kept; averages where that is affordable.
+        """The whole scene, its longer side at most ``max_size`` pixels, aspect kept; averages where that is affordable.
 
         Raises:
             SceneError: no pixel of the scene is valid.
@@ -343,14 +225,14 @@ class Scene:
 
 
 def _spectral(dataset: Any, sample: Sample) -> tuple[list[int], list[str]]:
-    """The raster's bands without an alpha band; NIR that a file calls alpha (as writers of four 8-bit bands do) stays in."""
+    """The raster's bands without alpha; NIR that a file calls alpha (as writers of four 8-bit bands do) stays in."""
     kept, notes = [], []
     for index, kind in zip(dataset.indexes, dataset.colorinterp, strict=True):
         values = sample.values[index - 1]
-        graded = np.mean((values > values.min()) & (values < values.max())) > 0.05
+        graded = kind == ColorInterp.alpha and float(np.mean((values > values.min()) & (values < values.max()))) > 0.05
         if kind != ColorInterp.alpha or graded:
             kept.append(index)
-        if kind == ColorInterp.alpha and graded:
+        if graded:
             notes.append(f"band {index} is marked as alpha but holds a picture: taken as a spectral band")
     return kept, notes
 
@@ -359,8 +241,8 @@ def _good_bands(said: Stated, sample: Sample) -> tuple[list[int], list[str]]:
     """Positions of the bands to use: not stated as bad, not thermal, and not empty where other bands hold values."""
     assert said.bands is not None
     thermal = [i for i, band in enumerate(said.bands) if (band.wavelength_nm or 0) > THERMAL_FROM_NM]
-    holds = sample.valid.any(axis=1)
-    empty = [i for i in range(len(said.bands)) if holds.any() and not holds[i] and i not in said.bad]
+    holds = [bool(mask.any()) for mask in sample.valid]
+    empty = [i for i, held in enumerate(holds) if any(holds) and not held and i not in said.bad]
     notes = [
         f"left out as {why}: {', '.join(said.bands[i].name for i in positions)}"
         for why, positions in (("thermal", thermal), ("empty", empty), ("marked bad", sorted(said.bad)))

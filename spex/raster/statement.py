@@ -72,7 +72,7 @@ def check_bands(bands: Sequence[Band], path: str) -> None:
             continue
         if not SHORTEST_NM <= centre <= LONGEST_NM:
             raise BandError(
-                f"{path}: band {band.name!r} at {centre:g} nm; centres lie between {SHORTEST_NM:g} and {LONGEST_NM:g} nm"
+                f"{path}: band {band.name!r} at {centre:g} nm; centres lie within {SHORTEST_NM:g}-{LONGEST_NM:g} nm"
             )
         if width is not None and not 0 < width < 2 * centre:
             raise BandError(f"{path}: band {band.name!r} at {centre:g} nm cannot be {width:g} nm wide")
@@ -82,6 +82,11 @@ def check_bands(bands: Sequence[Band], path: str) -> None:
 
 
 def number(value: Any, what: str, origin: str) -> float | None:
+    """A finite number of a JSON, None where it is absent.
+
+    Raises:
+        BandError: anything else.
+    """
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):

@@ -20,7 +20,7 @@ class Tile:
 
 
 def plan_tiles(height: int, width: int, tile: int, overlap: int) -> list[Tile]:
-    """Tiles of at most ``tile`` pixels a side that cover a scene exactly, neighbours sharing at least ``overlap`` pixels.
+    """Tiles of at most ``tile`` pixels a side that cover a scene exactly; neighbours share at least ``overlap`` pixels.
 
     Positions are spread evenly, so that no tile is a sliver; a scene no larger than a tile is one tile. Row by row.
 
@@ -41,9 +41,10 @@ def _starts(length: int, tile: int, overlap: int) -> list[int]:
 
 
 def blend_weight(tile: Tile, scene_shape: tuple[int, int], overlap: int) -> npt.NDArray[np.float32]:
-    """The weight of each pixel of a tile of ``plan_tiles`` (h, w): 1 inside and at the scene's edge, linear to the neighbours.
+    """The weight of each pixel of a tile of ``plan_tiles`` (h, w): 1 inside and at the scene's edge, else linear ramps.
 
-    The weights of all tiles over one pixel sum to 1. Each ramp is ``overlap`` wide and lies in the middle of what two tiles share.
+    The weights of all tiles over one pixel sum to 1. Each ramp is ``overlap`` wide, in the middle of what two
+    tiles share.
     """
     rows = _profile(tile.row, tile.height, scene_shape[0], overlap)
     cols = _profile(tile.col, tile.width, scene_shape[1], overlap)
