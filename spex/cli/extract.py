@@ -101,7 +101,7 @@ def _progress(quiet: bool) -> Iterator[Progress | None]:
 
 
 def _summary(extraction: Extraction, out: Path) -> str:
-    lines = [extraction.refused and f"Refused: {extraction.refused}" or extraction.answer, ""]
+    lines = [(extraction.refused and f"Refused: {extraction.refused}") or extraction.answer, ""]
     lines += [f"  mind: {warning}" for warning in extraction.warnings]
     lines += [f"  {name:<16} {what}" for name, what in _FILES.items() if (out / name).exists()]
     return "\n".join([*lines, "", f"Results in {out} ({extraction.seconds['total']:.1f} s, {extraction.model[0]})."])

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from spex.engine.facts import MaskFacts, fact_text
+from spex.engine.wording import constraints_text
 from spex.evidence.scene import SceneEvidence
 from spex.prompts import SPAN_OPEN, Answer, Span, fill, format_span, parse_answer
 
@@ -20,17 +21,6 @@ def unavailable(answer: Answer, evidence: SceneEvidence) -> dict[int, str]:
     return {number: state.reason for number, state in enumerate(states) if state.status == "unavailable"}
 
 
-def constraints_text(span: Span) -> str:
-    """The constraints of a span in words."""
-    words = {"min_area": "at least {}", "max_area": "at most {}", "where": "in the {} part", "top": "the {} largest",
-             "index": "{}", "not": "not {}"}  # fmt: skip
-    parts = []
-    for name, value in span.constraints.to_dict().items():
-        text = re.sub(r"(?<=\d)(?=(?:ha|m2|km2|px)$)", " ", str(value))
-        parts.append(words[name].format(text.replace(":", " ").replace(",", ", ").replace("_", " ")))
-    return ", ".join(parts)
-
-
 def absence(span: Span, evidence: SceneEvidence, taken_by: str | None = None) -> str:
     """Why a mask is empty: a narrower mask took its pixels, its constraints removed them, or the evidence has none."""
     state = evidence.classes[span.class_name]
@@ -38,7 +28,7 @@ def absence(span: Span, evidence: SceneEvidence, taken_by: str | None = None) ->
         return f"all of its pixels belong to {taken_by}"
     if state.status != "present":
         return state.reason
-    asked = constraints_text(span)
+    asked = constraints_text(span.constraints)
     return f"no region meets: {asked}" if asked else f"no pixel reaches probability 0.5 ({state.reason})"
 
 
@@ -54,7 +44,7 @@ def write_answer(
         The text, and warnings about sentences taken out because they held numbers that nothing measured.
     """
     allowed = set(_NUMBER.findall(query)) | {
-        n for span in answer.spans for n in _NUMBER.findall(constraints_text(span))
+        n for span in answer.spans for n in _NUMBER.findall(constraints_text(span.constraints))
     }
     parts: list[str] = []
     kept: list[int] = []  # spans in the new text, in order
@@ -72,7 +62,7 @@ def write_answer(
             kept += own
         for i in owners:
             if i in absent and i not in said:
-                parts.append(f"No {answer.spans[i].phrase} was found: {absent[i].rstrip('.')}.")
+                parts.append(f"No {answer.spans[i].phrase} found: {absent[i].rstrip('.')}.")
                 said.add(i)
     rebuilt = parse_answer(" ".join(part for part in parts if part))
     text = fill(rebuilt, lambda number, name, index_name: fact_text(facts[kept[number]], name, index_name))

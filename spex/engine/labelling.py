@@ -64,7 +64,9 @@ class RegionSweep:
             owner = flat[inside]
             if not finite.all():
                 plane, owner = plane[finite], owner[finite]
-            self._sums.setdefault(name, []).append(np.bincount(owner, plane, minlength=count + 1)[1:])
+            self._sums.setdefault(name, []).append(
+                np.bincount(owner, plane, minlength=count + 1)[1:].astype(np.float64)
+            )
             self._sums.setdefault(f"{name}:n", []).append(
                 np.bincount(owner, minlength=count + 1)[1:].astype(np.float64)
             )
@@ -95,7 +97,7 @@ class RegionSweep:
         count, component = connected_components(graph, directed=False) if self._offset else (0, np.zeros(0, np.int64))
         final = np.concatenate([[0], component.astype(np.int64) + 1])
         sums = {
-            name: np.bincount(component, np.concatenate(parts), minlength=count) for name, parts in self._sums.items()
+            name: np.bincount(component, np.concatenate(parts), minlength=count).astype(np.float64) for name, parts in self._sums.items()
         }  # fmt: skip
         first = np.full(count, np.iinfo(np.int64).max)
         np.minimum.at(first, component, np.concatenate(self._first) if self._first else np.zeros(0, np.int64))

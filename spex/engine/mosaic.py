@@ -7,7 +7,9 @@ Probabilities are stored as ``round(250 p)`` in uint8, 255 where there is none: 
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -15,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
+from rasterio.errors import NotGeoreferencedWarning
 from rasterio.windows import Window
 
 from spex.raster.scene import Scene
@@ -44,7 +47,16 @@ def strips(height: int, width: int, planes: int) -> Iterator[Window]:
     """Full-width windows from the top down, sized so that ``planes`` float32 planes of one take about 128 MB."""
     rows = max(16, min(512, (1 << 25) // (width * max(planes, 1)) // 16 * 16))
     for row in range(0, height, rows):
-        yield Window(0, row, width, min(rows, height - row))  # type: ignore[no-untyped-call]
+        yield Window(0, row, width, min(rows, height - row))
+
+
+@contextmanager
+def gdal() -> Iterator[None]:
+    """GDAL with a bounded block cache, and without its warning about a missing georeference (a scene says that itself)."""
+    # The default cache is a share of the machine's memory, which would make peak memory grow with the scene.
+    with warnings.catch_warnings(), rasterio.Env(GDAL_CACHEMAX=128, GDAL_NUM_THREADS="ALL_CPUS"):
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        yield
 
 
 def work_profile(scene: Scene, count: int) -> dict[str, object]:
@@ -97,7 +109,7 @@ def write_probability(
                 if progress:
                     progress(done, len(tiles))
             finished = (rows[place + 1][0] if place + 1 < len(rows) else scene.height) - top
-            window = Window(0, top, scene.width, finished)  # type: ignore[no-untyped-call]
+            window = Window(0, top, scene.width, finished)
             out.write(_levels(total[:, :finished], weight[:finished]), window=window)
             left = depth - finished
             total[:, :left], weight[:left] = total[:, finished:].copy(), weight[finished:].copy()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,6 @@ from spex.engine.report import explanation
 from spex.engine.results import RESULT, Extraction, legend
 from spex.errors import OutputError
 from spex.evidence.classes import classes
-from spex.raster.scene import Scene
 
 _BATCH = 20_000
 
@@ -96,7 +96,9 @@ def _regions(extraction: Extraction, target: Path) -> None:
         geometry = np.array([row[0] for row in batch], object)
         columns = [np.array([row[1 + i] for row in batch], object) for i in range(len(texts))]
         columns += [np.array([row[1 + len(texts) + i] for row in batch], np.float64) for i in range(len(numbers))]
-        write(target, geometry=geometry, field_data=columns, append=start > 0, **options)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="'crs' was not provided")
+            write(target, geometry=geometry, field_data=columns, append=start > 0, **options)
 
 
 def _rows(extraction: Extraction, indices: list[str]) -> Iterator[tuple[Any, ...]]:
@@ -105,34 +107,27 @@ def _rows(extraction: Extraction, indices: list[str]) -> Iterator[tuple[Any, ...
     from shapely.geometry import shape
 
     assert extraction.mask_path is not None
-    scene = extraction.scene
+    width, flip = extraction.scene.width, extraction.scene.crs is None
     known = {
-        one.value: (one, {first: i for i, first in enumerate(one.regions.first.tolist())}) for one in extraction.facts
+        one.value: (one, {first: place for place, first in enumerate(one.regions.first.tolist())})
+        for one in extraction.facts
     }
-    forward = np.array(_pixel_to_map(scene))
     with rasterio.open(extraction.mask_path) as source:
-        for outline, value in rasterio.features.shapes(
-            rasterio.band(source, 1), connectivity=8, transform=rasterio.Affine.identity()
-        ):
+        to_pixel = ~source.transform
+        for outline, value in rasterio.features.shapes(rasterio.band(source, 1), connectivity=8):
             if value not in known:
                 continue
             facts, places = known[value]
             # The first corner in reading order is that of the region's first pixel, which says which region this is.
-            col, row = min(outline["coordinates"][0], key=lambda corner: (corner[1], corner[0]))
-            place = places[int(row) * scene.width + int(col)]
+            corners = (to_pixel @ corner for corner in outline["coordinates"][0])
+            row, col = min((round(y), round(x)) for x, y in corners)
+            place = places[row * width + col]
             polygon = shape(outline)
             polygon = polygon if polygon.is_valid else shapely.make_valid(polygon, method="structure")
-            polygon = shapely.transform(polygon, lambda xy: xy @ forward[:2] + forward[2])
+            # Desktop GIS shows a raster without georeference with y = -row.
+            polygon = shapely.transform(polygon, lambda xy: xy * (1, -1)) if flip else polygon
             many = polygon if polygon.geom_type == "MultiPolygon" else shapely.MultiPolygon([polygon])
             yield (many.wkb, facts.span.class_name, facts.span.phrase, *_numbers(facts, place, indices))
-
-
-def _pixel_to_map(scene: Scene) -> list[list[float]]:
-    """Rows of the affine map (col, row) -> (x, y). Without a georeference y = -row, as desktop GIS shows such rasters."""
-    if scene.crs is None and scene.transform.is_identity:
-        return [[1.0, 0.0], [0.0, -1.0], [0.0, 0.0]]
-    t = scene.transform
-    return [[t.a, t.d], [t.b, t.e], [t.c, t.f]]
 
 
 def _numbers(facts: MaskFacts, place: int, indices: list[str]) -> list[float]:

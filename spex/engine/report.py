@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from spex.engine.answers import constraints_text
 from spex.engine.facts import IndexFacts, MaskFacts, area_text, share_text
 from spex.engine.results import Extraction
+from spex.engine.wording import constraints_text
 
 
 def explanation(extraction: Extraction) -> str:
@@ -38,7 +38,7 @@ def _mask_part(extraction: Extraction, facts: MaskFacts) -> str:
     def size(value: float) -> str:
         return area_text(None if unit is None else value, value)
 
-    asked = constraints_text(facts.span)
+    asked = constraints_text(facts.span.constraints)
     probability = "" if facts.mean_probability is None else f"{facts.mean_probability:.2f}"
     lines = [
         f"## {facts.value}. {_words(facts.span.phrase)}",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -14,10 +13,9 @@ from typing import Any
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from rasterio.enums import Resampling
 
 from spex.engine.facts import MaskFacts, area_text, share_text
-from spex.engine.mosaic import LEVELS, NODATA, FailedTile
+from spex.engine.mosaic import FailedTile, gdal
 from spex.errors import OutputError
 from spex.evidence.classes import classes
 from spex.raster.scene import Pixels, Scene
@@ -94,7 +92,7 @@ class Extraction:
         from spex.engine.audit import audit
         from spex.engine.outputs import write_outputs
 
-        with folder_aside(Path(folder), overwrite=overwrite) as aside:
+        with folder_aside(Path(folder), overwrite=overwrite) as aside, gdal():
             write_outputs(self, aside)
             audit(aside, self.scene)
         return Path(folder)
@@ -119,7 +117,7 @@ class Masks(Sequence[NDArray[np.bool_]]):
         path = self._extraction.mask_path
         if path is None or not -len(facts) <= key < len(facts):
             raise IndexError(f"mask {key} of {len(facts)}")
-        with rasterio.open(path) as source:
+        with gdal(), rasterio.open(path) as source:
             return source.read(1) == facts[key].value
 
     def __iter__(self) -> Iterator[NDArray[np.bool_]]:

@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any
 
+from spex.engine.wording import constraints_text
 from spex.evidence.classes import classes, mentioned
 from spex.evidence.indices import OFFERED_INDICES
 from spex.evidence.scene import SceneEvidence
@@ -220,14 +221,17 @@ def _opens(one: _Found, clause: tuple[int, int]) -> bool:
 
 
 def _sentence(name: str, phrase: str, constraints: Constraints, query: str, evidence: SceneEvidence) -> str:
-    span = format_span(name, phrase, constraints)
+    tagged = format_span(name, phrase, constraints)
     index_name = evidence.classes[name].index
-    text = f"{span} covers <fact:area>, <fact:share> of the scene, in <fact:count> regions; the largest has <fact:largest>."
+    asked = constraints_text(constraints)
+    head = tagged + (f" ({asked})" if asked else "")
     if re.search(r"\bhow many\b|\bcount\b|\bnumber of\b", query, re.IGNORECASE):
-        text = f"{span}: <fact:count> regions, <fact:area> together, <fact:share> of the scene; the largest has <fact:largest>."
+        text = f"{head}: <fact:count> regions, together <fact:area>, <fact:share> of the scene; the largest has <fact:largest>."
+    else:
+        text = f"{head}: <fact:area>, <fact:share> of the scene. Regions: <fact:count>, the largest <fact:largest>."
     if index_name in OFFERED_INDICES:
         text += (
-            f" Its mean {index_name} is <fact:index:{index_name}>, against <fact:outside:{index_name}> outside"
-            f" and a threshold of <fact:threshold:{index_name}>."
+            f" Mean {index_name}: <fact:index:{index_name}> inside, <fact:outside:{index_name}> outside,"
+            f" threshold <fact:threshold:{index_name}>."
         )
     return text

@@ -20,7 +20,7 @@ from spex.engine.cache import BUDGET, FeatureCache
 from spex.engine.constraints import Frame, check
 from spex.engine.facts import MaskFacts, measure_masks
 from spex.engine.masks import narrower, write_mask
-from spex.engine.mosaic import NODATA, strips, work_profile, write_probability
+from spex.engine.mosaic import NODATA, gdal, strips, work_profile, write_probability
 from spex.engine.predict import Plan, Predictor, excluded
 from spex.engine.results import Extraction
 from spex.errors import ConfigError
@@ -30,7 +30,6 @@ from spex.raster.scene import Scene
 from spex.raster.tiles import Tile
 
 Progress = Callable[[int, int], None]
-_GDAL = {"GDAL_CACHEMAX": 128, "GDAL_NUM_THREADS": "ALL_CPUS"}  # MB; the default is a share of the machine's memory
 
 
 class Session:
@@ -53,7 +52,7 @@ class Session:
         self.scene, self.predictor = scene, predictor
         self._tile, self._overlap = tile, overlap
         self._cache = FeatureCache(memory)
-        with rasterio.Env(**_GDAL):
+        with gdal():
             self.overview = scene.overview(1024)
         self.evidence = measure(self.overview)
         self._frame = Frame.of(scene, self.overview)
@@ -90,7 +89,7 @@ class Session:
                 text, refused, clock, refused=refused, valid_fraction=float(self.overview.valid.mean())
             )
         check(plan.answer, self.scene, self.evidence)
-        with rasterio.Env(**_GDAL):
+        with gdal():
             return self._extract(text, plan, clock, progress)
 
     def _refusal(self, answer: Answer) -> str | None:
@@ -135,7 +134,7 @@ class Session:
         )  # fmt: skip
 
     def _decode(self, number: int, tile: Tile, plan: Plan) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        pixels = self.scene.read(Window(tile.col, tile.row, tile.width, tile.height))  # type: ignore[no-untyped-call]
+        pixels = self.scene.read(Window(tile.col, tile.row, tile.width, tile.height))
         if not pixels.valid.any():
             count = len(plan.answer.spans) + len(excluded(plan.answer))
             return np.zeros((count, *pixels.valid.shape), np.float32), pixels.valid
