@@ -64,7 +64,7 @@ def test_an_unpacked_wheel_has_no_commands_of_a_checkout(wheel: Path, tmp_path: 
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), packages])},
     )
-    shown = set(re.findall(r"^\W*([a-z]+) {2,}\S", run.stdout, re.MULTILINE))
+    shown = set(re.findall(r"^\W*([a-z]+) {2,}\S", run.stdout.partition("Commands")[2], re.MULTILINE))
     assert shown == {"extract", "inspect", "evaluate"}
 
 
@@ -94,3 +94,31 @@ def test_no_project_file_names_a_machine() -> None:
     for name in files:
         text = (ROOT / name).read_text(encoding="utf-8")
         assert not re.search(r"/home/|/root/|--(extra-)?index-url|--find-links", text), name
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="no make on this machine")
+class TestMake:
+    def make(self, folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
+        for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+            shutil.copy(ROOT / name, folder)
+        env = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+        return subprocess.run(["make", *args], cwd=folder, capture_output=True, text=True, env=env, check=False)
+
+    def test_help_names_every_target(self, tmp_path: Path) -> None:
+        shown = set(re.findall(r"^  make ([a-z-]+)", self.make(tmp_path).stdout, re.MULTILINE))
+        assert {"run", "chat", "test", "test-all", "check", "bench"} <= shown
+
+    def test_without_a_python_it_says_what_to_install(self, tmp_path: Path) -> None:
+        run = self.make(tmp_path, "run", "PYTHON=")
+        assert run.returncode == 2
+        assert run.stderr.startswith("SPEX needs Python 3.10 or newer")
+        assert not (tmp_path / ".venv").exists()
+
+    def test_a_query_reaches_the_command_as_it_was_typed(self, tmp_path: Path) -> None:
+        stand_in = tmp_path / ".venv" / "bin" / "spex"
+        stand_in.parent.mkdir(parents=True)
+        stand_in.write_text('#!/bin/sh\nprintf "[%s]" "$@"\n', encoding="utf-8")
+        stand_in.chmod(0o755)
+        query = """lakes > 1 ha; "the largest" & not the river's"""
+        run = self.make(tmp_path, "-o", ".venv/run.stamp", "run", f"QUERY={query}", "SCENE=my scene.tif", "OUT=out")
+        assert run.stdout == f"[extract][my scene.tif][{query}][-o][out]"
