@@ -29,7 +29,7 @@ def build(
 
 @command.command()
 def check(path: Annotated[Path, typer.Argument(help="a .parquet file or a folder of them")]) -> None:
-    """Validate records: schema, masks against rasters, every answer against the grammar, no place in both splits."""
+    """Validate records: schema, masks and rasters, answers and grammar, no place in both splits."""
     from instruction_data.check import check as run
 
     counts = run(path)
@@ -52,7 +52,9 @@ def show(
         for span in record.spans:
             if span.mask:
                 known = ~span.ignore.decode() if span.ignore else span.mask.decode() | True
-                typer.echo(f"  {span.class_name}: {span.mask.decode().mean():.1%} of the chip, {known.mean():.0%} known")
+                typer.echo(
+                    f"  {span.class_name}: {span.mask.decode().mean():.1%} of the chip, {known.mean():.0%} known"
+                )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Build a folder of SPIE records: chips as GeoTIFF with their band sidecars, one survey per chip, dialogues about it.
 
-Works shard by shard (one per source); a shard that is already there is kept, so an interrupted build goes on where it stopped.
+Works shard by shard (one per source). A shard that is already there is kept, so an interrupted build goes on where it
+stopped.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ SIMULATED_PER_SHARD = 250
 
 
 def build(data: Path, out: Path, *, simulated: int = 0, dialogues: int = 30, seed: int = 0) -> dict[str, int]:
-    """Build every source found under ``data`` and ``simulated`` scenes into ``out``; return the records per shard written.
+    """Build every source under ``data`` and ``simulated`` scenes into ``out``; return the records per shard written.
 
     Raises:
         RecordError: nothing to build from, or ``out`` holds a build with other settings.
@@ -62,14 +63,15 @@ def build(data: Path, out: Path, *, simulated: int = 0, dialogues: int = 30, see
 
 def _same_settings(path: Path, settings: dict[str, int]) -> None:
     if path.exists() and json.loads(path.read_text()) != settings:
-        raise RecordError(f"{path.parent} was built with {path.read_text().strip()}; give another folder for {settings}")
+        raise RecordError(f"{path.parent} was built with {path.read_text()}; give another folder for {settings}")
     path.write_text(json.dumps(settings))
 
 
 def _talk(chips: Iterator[Chip], out: Path, count: int, seed: int, surveys: list[SpieRecord]) -> Iterator[SpieRecord]:
     for chip in chips:
         record = survey_record(chip, write_chip(chip, out / "chips").relative_to(out))
-        evidence = measure(load_pixels(record.model_copy(update={"scene": SceneRef(path=str(out / record.scene.path))})))
+        here = SceneRef(path=str(out / record.scene.path))
+        evidence = measure(load_pixels(record.model_copy(update={"scene": here})))
         surveys.append(record.model_copy(update={"prior": prior_text(evidence)}))
         yield from dialogue_records(record, evidence, count, seed)
 
@@ -91,17 +93,29 @@ def survey_record(chip: Chip, path: Path, *, masks: bool = True) -> SpieRecord:
     """The chip's survey: a span with mask and ignore for every class that its labels can speak of."""
     truth = complete(chip.truth) if masks else {}
     return SpieRecord(
-        id=chip.id, kind="survey", split=chip.split, place=chip.place, source=chip.source, scene=SceneRef(path=str(path)),
-        sensor=chip.sensor, bands=list(chip.bands), level=chip.level, gsd_m=chip.gsd_m, scale=chip.scale, offset=chip.offset,
+        id=chip.id,
+        kind="survey",
+        split=chip.split,
+        place=chip.place,
+        source=chip.source,
+        scene=SceneRef(path=str(path)),
+        sensor=chip.sensor,
+        bands=list(chip.bands),
+        level=chip.level,
+        gsd_m=chip.gsd_m,
+        scale=chip.scale,
+        offset=chip.offset,
         spans=[
             SpanTarget(
-                class_name=name, phrase=classes()[name].title, mask=Rle.encode(mask),
+                class_name=name,
+                phrase=classes()[name].title,
+                mask=Rle.encode(mask),
                 ignore=Rle.encode(unknown) if unknown.any() else None,
             )
             for name, (mask, unknown) in sorted(truth.items())
         ],
         provenance={"spans": chip.labels, "prior": "indices and thresholds of the chip's own pixels", **chip.extra},
-    )  # fmt: skip
+    )
 
 
 def dialogue_records(survey: SpieRecord, evidence: SceneEvidence, count: int, seed: int) -> Iterator[SpieRecord]:

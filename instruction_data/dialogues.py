@@ -1,7 +1,8 @@
 """Dialogues about a scene: a query in one of many wordings, the prior, and an answer whose numbers are slots.
 
-Everything comes from the scene's evidence and chance; labels are not an argument. Wordings are data (``templates.yaml``). About
-one in five synonyms and templates is held out: a ``train`` dialogue never uses it, a ``val`` dialogue half of the time only those.
+Everything comes from the scene's evidence and chance; labels are not an argument. Wordings are data
+(``templates.yaml``). About one in five of them is held out: a ``train`` dialogue never uses it, a ``val`` dialogue half of
+the time only those.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ from spex.evidence.classes import classes
 from spex.evidence.indices import available
 from spex.evidence.prior import prior_text
 from spex.evidence.scene import SceneEvidence
-from spex.prompts import PLACES, clean_query, parse_answer
+from spex.prompts import PLACES, Constraints, clean_query, parse_answer
 from spex.records import SpanTarget
 
 _ACTS = {
-    "ask": 36, "several": 12, "pair": 4, "everywhere": 3, "area": 6, "share": 3, "count": 5, "exists": 5, "explain": 4, "locate": 3,
-    "biggest": 2, "mean_size": 1, "smallest": 1, "sure": 2, "index_of": 2, "compare": 3, "describe": 4, "refuse": 11,
+    "ask": 36, "several": 12, "pair": 4, "everywhere": 3, "area": 6, "share": 3, "count": 5, "exists": 5, "explain": 4,
+    "locate": 3, "biggest": 2, "mean_size": 1, "smallest": 1, "sure": 2, "index_of": 2, "compare": 3, "describe": 4,
+    "refuse": 11,
 }  # fmt: skip
-_PLAIN = {"several", "pair", "everywhere", "compare"}
 _ANSWERS = {
     "ask": "{np}: <fact:area>, <fact:share> of the scene, in <fact:count> regions. Location: <fact:location>.",
     "area": "{np}: <fact:area>, which is <fact:share> of the scene.",
@@ -61,9 +62,8 @@ class Dialogue:
 def dialogue(rng: Generator, evidence: SceneEvidence, split: str, *, with_prior: float = 0.9) -> Dialogue:
     """Draw one exchange about a scene, a pure function of its arguments.
 
-    Args:
-        split: ``train`` or ``val``; decides which wordings may be used.
-        with_prior: how often the prior text is given; without it the answer names no index.
+    ``split`` (``train`` or ``val``) decides which wordings may be used, ``with_prior`` how often the prior text is
+    given; without it the answer names no index.
     """
     words = Words(rng, split)
     given = words.chance(with_prior)
@@ -74,7 +74,7 @@ def dialogue(rng: Generator, evidence: SceneEvidence, split: str, *, with_prior:
         phrases: list[NounPhrase] = []
     else:
         template, text, phrases, index = _request(words, act, evidence)
-        query, answer = _dress(words, text, template), ""
+        query, answer = _dress(words, text), ""
     prior = prior_text(evidence, query) if given else ""
     if act == "describe":
         phrases = [NounPhrase(name, title, title) for name in _shown(prior)[:4] for title in (classes()[name].title,)]
@@ -82,10 +82,7 @@ def dialogue(rng: Generator, evidence: SceneEvidence, split: str, *, with_prior:
     elif act != "refuse":
         answer, phrases = _answer(act, phrases, query, evidence, prior, index)
     parse_answer(answer)
-    spans = tuple(
-        SpanTarget(class_name=p.class_name, phrase=p.phrase(query), attributes={k: str(v) for k, v in p.constraints.to_dict().items()})
-        for p in phrases
-    )
+    spans = tuple(SpanTarget(class_name=p.class_name, phrase=p.phrase(query), attributes=p.attributes) for p in phrases)
     return Dialogue(query, prior, answer, spans, f"{act}: {template}")
 
 
@@ -100,23 +97,20 @@ def _request(words: Words, act: str, evidence: SceneEvidence) -> tuple[str, str,
     worded = words.pick(templates()["places"][place])
     if fields & {"nps", "x"}:
         count = 2 if "x" in fields or words.chance(0.6) else int(words.rng.integers(3, 5))
-        phrases = [_phrase(words, name, "any", evidence, 0.12 if act in _PLAIN - {"several"} else 0.3) for name in _names(words, evidence, count)]
-        if act in ("everywhere", "pair", "compare"):
-            phrases = [replace(p, text=p.noun, constraints=replace(type(p.constraints)(), where=place if act == "everywhere" else None)) for p in phrases]
+        often = 0.3 if act == "several" else 0.0
+        phrases = [draw_phrase(words, name, "any", evidence.roles, often) for name in _names(words, evidence, count)]
+        if act == "everywhere":
+            phrases = [replace(p, constraints=Constraints(where=place)) for p in phrases]
         listed = [p.text for p in phrases]
         text = template.format(nps=_list(words, listed), x=listed[0], y=listed[1], place=worded)
         return template, text, phrases, index
     form: Form = "many" if "nouns" in fields else "one" if "one" in fields else "mass" if "noun" in fields else "any"
     (name,) = _names(words, evidence, 1)
-    phrase = _phrase(words, name, form, evidence, 0.62 if act == "ask" else 0.25)
+    phrase = draw_phrase(words, name, form, evidence.roles, 0.62 if act == "ask" else 0.25)
     if act == "biggest":
         phrase = replace(phrase, constraints=replace(phrase.constraints, top=1))
     text = template.format(np=phrase.text, noun=phrase.text, nouns=phrase.text, one=phrase.text, i=index)
     return template, text, [phrase], index
-
-
-def _phrase(words: Words, name: str, form: Form, evidence: SceneEvidence, constrained: float) -> NounPhrase:
-    return draw_phrase(words, name, form, evidence.roles, constrained)
 
 
 def _names(words: Words, evidence: SceneEvidence, count: int) -> list[str]:
@@ -186,12 +180,12 @@ def _refusal(words: Words) -> tuple[str, str, str]:
     cases = templates()["refusals"]
     reason = list(cases)[words.rng.integers(len(cases))]
     item, template = words.pick(cases[reason]["items"]), words.pick(cases[reason]["ask"])
-    text = template.format(item=item)
-    return _dress(words, text, template), template, _refuse(reason.format(item=item if "{item}" in template else "such things"))
+    named = item if "{item}" in template else "such things"
+    return _dress(words, template.format(item=item)), template, _refuse(reason.format(item=named))
 
 
-def _dress(words: Words, text: str, template: str) -> str:
-    """The request as somebody types it: polite or not, with capitals or without, with a slip of the finger now and then."""
+def _dress(words: Words, text: str) -> str:
+    """The request as somebody types it: polite or not, capitals or not, a slip of the finger now and then."""
     table = templates()
     if words.chance(0.15) and not text.endswith(("?", ".")):
         text = words.pick(table["before"]) + text

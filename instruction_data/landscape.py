@@ -1,7 +1,7 @@
 """Simulated land, twice as fine as the scene to be: which surface lies where, and of which materials it is mixed.
 
-Fractal relief carries water, snow and woods; people add straight-cut fields, houses on a street grid and roads; fire and clouds
-come last. Lengths are metres, so a house is twenty pixels across in an aerial image and a fraction of one in a Landsat scene.
+Fractal relief carries water, snow and woods; people add straight-cut fields, houses on a street grid and roads; fire
+and clouds come last. Lengths are metres: a house is twenty pixels across in an aerial image, a fraction of one in Landsat.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ Plane = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 SURFACES = (
-    "water", "tree_cover", "shrubland", "grassland", "cropland", "fallow", "wetland", "building", "road", "paved", "settlement",
-    "soil", "sand", "rock", "snow_ice", "burned",
+    "water", "tree_cover", "shrubland", "grassland", "cropland", "fallow", "wetland", "building", "road", "paved",
+    "settlement", "soil", "sand", "rock", "snow_ice", "burned",
 )  # fmt: skip
-"""``fallow``: a field without plants. ``paved``: built up, neither road nor building. ``settlement``: houses finer than a pixel."""
+"""``fallow``: a field without plants; ``paved``: no road, no building; ``settlement``: houses finer than a pixel."""
 FINEST_FOR_HOUSES_M = 10.0
 _ROUGH = {"tree_cover": 0.3, "shrubland": 0.2, "rock": 0.2, "settlement": 0.2, "burned": 0.15, "grassland": 0.1}
 
 
 @dataclass
 class Landscape:
-    """Cover per pixel as an index into ``SURFACES``, the share of every material (brightness included), cloud and its shadow."""
+    """Cover as an index into ``SURFACES``, the share of every material (brightness included), cloud and its shadow."""
 
     cover: NDArray[np.uint8]
     materials: dict[str, Plane] = field(default_factory=dict)
@@ -62,7 +62,8 @@ def fractal(rng: Generator, size: int, roughness: float) -> Plane:
 def landscape(rng: Generator, gsd_m: float, size: int = 256) -> Landscape:
     """Draw a landscape whose pixels are ``gsd_m`` metres wide."""
     land = Landscape(np.zeros((size, size), np.uint8))
-    relief, patches, blobs = (fractal(rng, size, rough) for rough in (rng.uniform(1.6, 2.4), rng.uniform(1.2, 2.0), 2.0))
+    relief = fractal(rng, size, rng.uniform(1.6, 2.4))
+    patches, blobs = fractal(rng, size, rng.uniform(1.2, 2.0)), fractal(rng, size, 2.0)
     natural = ["grassland", "tree_cover", "shrubland", "soil", "sand", "rock", "water"]
     base = rng.choice(natural, p=[0.32, 0.22, 0.14, 0.14, 0.06, 0.06, 0.06])
     land.paint(np.ones_like(relief, bool), base, _mix(rng, base, patches))
@@ -101,7 +102,10 @@ def _cover_land(rng: Generator, land: Landscape, relief: Plane, patches: Plane, 
         land.paint(burn, "burned", {"char": char, "soil:0": 0.6 * (1 - char), "dry": 0.4 * (1 - char)})
     if rng.random() < 0.5:
         town = (fractal(rng, size, 2.0) < rng.uniform(0.05, 0.7)) & ~land.is_("water")
-        (_houses if gsd_m * 2 <= FINEST_FOR_HOUSES_M else _settlement)(rng, land, town, gsd_m)
+        if gsd_m * 2 <= FINEST_FOR_HOUSES_M:
+            _houses(rng, land, town, gsd_m)
+        else:
+            _settlement(rng, land, town)
     if gsd_m * 2 <= FINEST_FOR_HOUSES_M and rng.random() < 0.6:
         _roads(rng, land, gsd_m)
 
@@ -158,11 +162,11 @@ def _fields(rng: Generator, land: Landscape, farmed: Mask, gsd_m: float) -> None
     land.paint(farmed & ~planted, "fallow", mix)
 
 
-def _settlement(rng: Generator, land: Landscape, town: Mask, gsd_m: float) -> None:
+def _settlement(rng: Generator, land: Landscape, town: Mask) -> None:
     density = 0.35 + 0.55 * fractal(rng, len(town), 0.8)
     roof = rng.uniform(0.3, 0.6)
-    mix = {"roof:0": density * roof, "roof:1": density * (0.8 - roof), "asphalt": density * 0.15, "concrete": density * 0.1,
-           "grass:0": (1 - density) * 0.5, "tree:0": (1 - density) * 0.3}  # fmt: skip
+    mix = {"roof:0": density * roof, "roof:1": density * (0.8 - roof), "asphalt": density * 0.15,
+           "concrete": density * 0.1, "grass:0": (1 - density) * 0.5, "tree:0": (1 - density) * 0.3}  # fmt: skip
     land.paint(town, "settlement", mix)
 
 
@@ -189,9 +193,9 @@ def _houses(rng: Generator, land: Landscape, town: Mask, gsd_m: float) -> None:
     shade = np.roll(house, (-drop, drop // 2), (0, 1)) & ~house & (gsd_m < 4)
     kind, bright = rng.integers(0, 4, count)[number], rng.uniform(0.7, 1.2, count)[number].astype(np.float32)
     land.paint(house, "building", {f"roof:{k}": bright * (kind == k) for k in range(4)})
-    every = rng.integers(2, 5)
-    street = town & ((np.abs(u / pitch - every * np.round(u / pitch / every)) < max(3.0 / gsd_m, 0.5) / pitch)
-                     | (np.abs(v / pitch - 3 * every * np.round(v / pitch / 3 / every)) < max(3.0 / gsd_m, 0.5) / pitch))  # fmt: skip
+    block, half_width = rng.integers(2, 5) * pitch, max(3.0 / gsd_m, 0.5)
+    away = np.minimum(np.abs(u - block * np.round(u / block)), np.abs(v - 3 * block * np.round(v / 3 / block)))
+    street = town & (away < half_width)
     land.paint(street, "road", {"asphalt": 1.0})
     for plane in land.materials.values():
         plane[shade & ~street] *= 0.45
@@ -204,7 +208,8 @@ def _roads(rng: Generator, land: Landscape, gsd_m: float) -> None:
         bend = rng.uniform(0, 12) * np.sin(v / rng.uniform(20, 60))
         half = max(rng.uniform(2, 6) / gsd_m, 0.7)
         strip = np.abs(u + bend - rng.uniform(u.min(), u.max())) < half
-        land.paint(strip & ~land.is_("water", "building"), "road", {"concrete" if rng.random() < 0.15 else "asphalt": 1.0})
+        pavement = "concrete" if rng.random() < 0.15 else "asphalt"
+        land.paint(strip & ~land.is_("water", "building"), "road", {pavement: 1.0})
 
 
 def _light(rng: Generator, land: Landscape, relief: Plane, gsd_m: float) -> None:

@@ -1,4 +1,4 @@
-"""Noun phrases with constraints, as people write them, next to the constraints they mean and the words that repeat them."""
+"""Noun phrases with constraints as people write them, what they mean, and the words by which an answer repeats them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ Form = Literal["mass", "many", "one", "any"]
 NUMBER_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _HELD_OUT_EVERY = 5
 _KINDS = {"min_area": 0.3, "where": 0.27, "top": 0.11, "index": 0.12, "not": 0.11, "max_area": 0.06, "both_areas": 0.03}
-_SIZES = (0.1, 0.2, 0.25, 0.5, 0.75, 1, 1.5, 2, 2.5, 3, 4, 5, 8, 10, 12, 15, 20, 25, 30, 40, 50, 100, 150, 200, 250, 400, 500)
+_SIZES = (0.1, 0.2, 0.25, 0.5, 0.75, 1, 1.5, 2, 2.5, 3, 4, 5, 8, 10, 12, 15, 20, 25, 30, 50, 100, 150, 200,
+500)  # fmt: skip
 
 
 @cache
@@ -56,7 +57,7 @@ class Words:
 
 @dataclass(frozen=True)
 class NounPhrase:
-    """A class as the query words it (``text``), its bare noun, the constraints meant, and how an answer repeats them."""
+    """A class as the query words it (``text``), its bare noun, and the constraints meant."""
 
     class_name: str
     noun: str
@@ -66,6 +67,11 @@ class NounPhrase:
     def span(self, query: str) -> str:
         """The answer's span. Its phrase is the person's own noun where that is understood, else the class's title."""
         return format_span(self.class_name, self.phrase(query), self.constraints)
+
+    @property
+    def attributes(self) -> dict[str, str]:
+        """The constraints as a span's attributes."""
+        return {name: str(value) for name, value in self.constraints.to_dict().items()}
 
     def phrase(self, query: str) -> str:
         """The words inside the span."""
@@ -110,11 +116,9 @@ def draw_noun(words: Words, name: str, form: Form) -> str:
 
 
 def draw_phrase(words: Words, name: str, form: Form, roles: Collection[str], constrained: float = 0.55) -> NounPhrase:
-    """A noun phrase for the class, with none to three constraints.
+    """A noun phrase for the class with none to three constraints; ``constrained`` is how often there is any.
 
-    Args:
-        roles: band roles of the scene, for indices that it has.
-        constrained: how often there is a constraint at all.
+    ``roles`` are the band roles of the scene: most index constraints name an index that it has.
     """
     count = 0 if not words.chance(constrained) else int(words.rng.choice([1, 2, 3], p=[0.7, 0.24, 0.06]))
     allowed = [kind for kind in _KINDS if form == "any" or kind != "top"]
@@ -130,7 +134,10 @@ def draw_phrase(words: Words, name: str, form: Form, roles: Collection[str], con
     meant: dict[str, Any] = {"top": top}
     after = []
     for kind in kinds:
-        if kind != "top":
+        if kind == "where" and not top and words.chance(0.15):
+            meant["where"] = place = PLACES[words.rng.integers(len(PLACES))]
+            text = f"{templates()['adjectives'][place]} {noun}"
+        elif kind != "top":
             worded, values = _constraint(words, kind, name, roles)
             after.append(worded)
             meant |= values

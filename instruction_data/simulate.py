@@ -1,7 +1,7 @@
-"""Simulated scenes with exact truth: a landscape of measured spectra, seen by a real sensor's bands, with its radiometry.
+"""Simulated scenes with exact truth: a landscape of measured spectra as a real sensor's bands and radiometry show it.
 
-Part of the scenes are left as display values (uint8, each band stretched on its own), as aerial and very fine satellite images
-usually reach people. Every class is known: what was not placed is absent.
+Part of the scenes are left as display values (uint8, stretched), as aerial and very fine satellite images usually reach
+people. Every class is known: what was not placed is absent.
 """
 
 from __future__ import annotations
@@ -25,14 +25,16 @@ SIZE = 128
 _SENSORS = {
     # key: (weight, pixel widths in metres, share of scenes in display values)
     "sentinel-2a": (5, (10, 20), 0.25), "landsat-8": (2, (30,), 0.2), "hls-l30": (2, (30,), 0), "hls7": (2, (30,), 0),
-    "naip": (5, (0.6, 1, 2), 1), "planetscope-4": (2, (3,), 0.3), "planetscope-8": (1, (3,), 0.3), "worldview-2": (2, (2,), 0.5),
+    "naip": (5, (0.6, 1, 2), 1), "planetscope-4": (2, (3,), 0.3), "planetscope-8": (1, (3,), 0.3),
+    "worldview-2": (2, (2,), 0.5),
     "pleiades": (3, (0.7, 2), 0.6), "spot-6": (1, (6,), 0.5), "aviris-ng": (1, (4, 8), 0), "enmap": (1, (30,), 0),
     "prisma": (1, (30,), 0), "emit": (1, (60,), 0),
 }  # fmt: skip
 _CLASSES = {
     "water": ("water",), "tree_cover": ("tree_cover",), "shrubland": ("shrubland",), "grassland": ("grassland",),
     "cropland": ("cropland",), "wetland": ("wetland",), "building": ("building",), "road": ("road",),
-    "built_up": ("building", "road", "paved", "settlement"), "soil": ("soil", "fallow"), "sand": ("sand",), "rock": ("rock",),
+    "built_up": ("building", "road", "paved", "settlement"), "soil": ("soil", "fallow"), "sand": ("sand",),
+    "rock": ("rock",),
     "snow_ice": ("snow_ice",), "burned": ("burned",),
 }  # fmt: skip
 
@@ -46,7 +48,9 @@ class Library:
         with np.load(path) as main, np.load(path.with_name("spectra_extra_vegetation.npz")) as extra:
             self.wavelengths: NDArray[np.float64] = main["wavelengths_nm"].astype(float)
             parts = [(a["reflectance"], a["class"], a["subclass"], a["names"]) for a in (main, extra)]
-        self._spectra, self._classes, self._kinds, self._names = (np.concatenate(part) for part in zip(*parts, strict=True))
+        self._spectra, self._classes, self._kinds, self._names = (
+            np.concatenate(part) for part in zip(*parts, strict=True)
+        )
 
     @cached_property
     def materials(self) -> dict[str, list[NDArray[np.float32]]]:
@@ -74,12 +78,11 @@ class Library:
         needed = (w >= 450) & (w <= 680)
         if material != "water":
             needed |= (w <= 1300) & (w >= 450) | (w >= 1550) & (w <= 1700) | (w >= 2100) & (w <= 2300)
-        kept: NDArray[np.bool_] = ~np.isnan(spectra[:, needed]).any(axis=1)
-        return kept
+        return np.asarray(~np.isnan(spectra[:, needed]).any(axis=1))
 
     def _fill(self, spectrum: NDArray[np.float32], material: str) -> NDArray[np.float32]:
         known = ~np.isnan(spectrum)
-        filled = np.interp(self.wavelengths, self.wavelengths[known], spectrum[known])
+        filled: NDArray[np.float64] = np.interp(self.wavelengths, self.wavelengths[known], spectrum[known])
         if material == "water":  # in-situ spectra end in the near infrared, where water turns black
             beyond = np.maximum(self.wavelengths - max(self.wavelengths[known][-1], 700.0), 0)
             filled = filled * np.exp(-beyond / 60)
@@ -179,13 +182,17 @@ def _noisy(rng: Generator, values: NDArray[np.float32], sigma: float) -> NDArray
     return values + rng.standard_normal(values.shape, dtype=np.float32) * sigma
 
 
-def _calibrated(rng: Generator, reflectance: NDArray[np.float32], bands: Sequence[Band]) -> tuple[NDArray[np.int16], float]:
+def _calibrated(
+    rng: Generator, reflectance: NDArray[np.float32], bands: Sequence[Band]
+) -> tuple[NDArray[np.int16], float]:
     gain = rng.normal(1, 0.03, (len(bands), 1, 1)).astype(np.float32) * rng.uniform(0.9, 1.1)
     values = _noisy(rng, reflectance * gain + _haze(rng, bands, 0.03), rng.uniform(0.001, 0.006))
     return np.clip(np.rint(values * 1e4), -2000, 16000).astype(np.int16), 1e-4
 
 
-def _display(rng: Generator, reflectance: NDArray[np.float32], bands: Sequence[Band]) -> tuple[NDArray[np.uint8], float]:
+def _display(
+    rng: Generator, reflectance: NDArray[np.float32], bands: Sequence[Band]
+) -> tuple[NDArray[np.uint8], float]:
     """Digital numbers for the eye: haze, gain and offset per band, a stretch (joint or per band), gamma, noise."""
     values = _noisy(rng, reflectance + _haze(rng, bands, 0.15), rng.uniform(0.001, 0.006))
     axis = (1, 2) if rng.random() < 0.6 else None

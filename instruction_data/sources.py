@@ -1,7 +1,8 @@
 """Real scenes with labels: what each data folder shows, and what its labels can and cannot say about every class.
 
-A reader yields ``Chip``s. The truth of a class is a pair of bool maps: where it is, and where the label cannot tell. Classes a
-label never speaks of are left out. ``complete`` then derives parents from children and the absence of children from parents.
+A reader yields ``Chip``s. The truth of a class is a pair of bool maps: where it is, and where the label cannot tell.
+Classes a label never speaks of are left out. ``complete`` then derives parents from children and the absence of children
+from parents.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class Chip:
 
 
 def complete(truth: Truth) -> Truth:
-    """Parents as the union of known children, children as absent where their parent is; wholly unknown classes dropped."""
+    """Parents as the union of known children, children absent where their parent is; wholly unknown classes dropped."""
     found = dict(truth)
     table = classes()
     for name in table:
@@ -82,18 +83,28 @@ def _bands(entries: list[dict[str, Any]]) -> tuple[BandRef, ...]:
     return tuple(BandRef(name=b["name"], wavelength_nm=b["center_nm"], fwhm_nm=b["fwhm_nm"]) for b in entries)
 
 
-def _split(folder: Path, item: str | int, group: object = None, groups: dict[object, Split] | None = None) -> Split | None:
+def _split(
+    folder: Path, item: str | int, group: object = None, groups: dict[object, Split] | None = None
+) -> Split | None:
     lists = json.loads((folder.parent / "split.json").read_text())[folder.name]
-    split: Split | None = next((name for name in ("train", "val") if item in lists[name]), None)  # type: ignore[misc]
+    split: Split | None = next((name for name in ("train", "val") if item in lists[name]), None)
     if split and groups is not None and groups.setdefault(group, split) != split:
         raise RecordError(f"{folder.name}: place {group} lies in train and val; mend split.json before building")
     return split
 
 
 def hls_flood_wc(folder: Path) -> Iterator[Chip]:
-    """HLS chips of floods: a water mask and static WorldCover classes; where the two disagree about water, nothing is known."""
+    """HLS chips of floods: a water mask and static WorldCover; where the two disagree about water, nothing is known."""
     meta = _meta(folder)
-    codes = {"tree_cover": 10, "shrubland": 20, "grassland": 30, "cropland": 40, "built_up": 50, "bare": 60, "wetland": 90}
+    codes = {
+        "tree_cover": 10,
+        "shrubland": 20,
+        "grassland": 30,
+        "cropland": 40,
+        "built_up": 50,
+        "bare": 60,
+        "wetland": 90,
+    }
     groups: dict[object, Split] = {}
     for path in sorted((folder / "images").glob("*.tif")):
         group = meta["location_group"][int(path.stem)]
@@ -140,9 +151,12 @@ def naip_ohio_landcover(folder: Path) -> Iterator[Chip]:
         truth = {name: _known(label == code) for name, code in drawn.items()}
         truth["vegetation"] = label == 4, mixed
         # A harvested field is drawn as bare land, so cropland is unknown there too.
-        truth |= {name: (np.zeros_like(mixed), mixed | soil * (name == "cropland")) for name in ("grassland", "cropland")}
+        truth |= {
+            name: (np.zeros_like(mixed), mixed | soil * (name == "cropland")) for name in ("grassland", "cropland")
+        }
         yield Chip(
-            id=f"ohio_{about['id']}", place=f"ohio_{about['location_group']}", source=folder.name, split=split, sensor="naip",
+            id=f"ohio_{about['id']}", place=f"ohio_{about['location_group']}", source=folder.name, split=split,
+            sensor="naip",
             values=values, bands=_bands(meta["bands"]), level="uncalibrated", gsd_m=0.6, scale=1 / 255, crs=crs,
             transform=transform, truth=truth | _absent(mixed, "snow_ice", "cloud", "burned"),
             labels="hand-drawn land cover; no snow, cloud or burn in this summer flight",
@@ -150,7 +164,7 @@ def naip_ohio_landcover(folder: Path) -> Iterator[Chip]:
 
 
 def naip_chesapeake_wv(folder: Path) -> Iterator[Chip]:
-    """Aerial patches of two dates with Chesapeake land cover; low vegetation is grass, crops or shrubs, not told which."""
+    """Aerial patches of two dates with Chesapeake land cover; its low vegetation may be grass, crops or shrubs."""
     meta = _meta(folder)
     for path in sorted((folder / "labels").glob("*.tif")):
         with rasterio.open(path) as image:
@@ -167,14 +181,15 @@ def naip_chesapeake_wv(folder: Path) -> Iterator[Chip]:
             with rasterio.open(folder / "images" / f"{path.stem}_naip_{date}.tif") as image:
                 values = image.read()
             yield Chip(
-                id=f"chesapeake_{path.stem}_{date}", place=f"chesapeake_{path.stem.rsplit('-', 1)[0]}", source=folder.name,
+                id=f"chesapeake_{path.stem}_{date}", place=f"chesapeake_{path.stem.rsplit('-', 1)[0]}",
+                source=folder.name,
                 split="train", sensor="naip", values=values, bands=_bands(meta["bands"]), level="uncalibrated", gsd_m=1,
                 scale=1 / 255, truth=truth, labels="Chesapeake land cover and building footprints",
             )  # fmt: skip
 
 
 def s2_burn_california(folder: Path) -> Iterator[Chip]:
-    """Sentinel-2 after a fire inside its official perimeter, and before it where the same grid exists (nothing burned yet)."""
+    """Sentinel-2 after a fire inside its official perimeter, and before it where there is such an image."""
     meta = _meta(folder)
     groups: dict[object, Split] = {}
     for about in meta["chips"]:
@@ -188,7 +203,8 @@ def s2_burn_california(folder: Path) -> Iterator[Chip]:
                 values, nodata, crs, transform = image.read(), image.nodata, image.crs, image.transform
             burned = (label == 1) & (date == "post")
             yield Chip(
-                id=f"burn_{about['id']}_{date}", place=f"burn_{about['location_group']}", source=folder.name, split=split,
+                id=f"burn_{about['id']}_{date}", place=f"burn_{about['location_group']}", source=folder.name,
+                split=split,
                 sensor="sentinel-2a", values=values, bands=_bands(meta["bands"]), level="surface", gsd_m=10, scale=1e-4,
                 nodata=nodata, crs=crs, transform=transform, truth={"burned": (burned, label == 255)},
                 labels="CAL FIRE perimeter; unburned islands inside count as burned",
@@ -211,19 +227,21 @@ def s2_worldcereal(folder: Path) -> Iterator[Chip]:
         field_or_grass = np.isin(cover, (11, 13))
         truth: Truth = {
             "cropland": (cover == 11, cover == 0), "grassland": (cover == 13, vague), "built_up": (cover == 60, vague),
-            "vegetation": (field_or_grass & green, vague | ~green), "bare": (np.zeros_like(vague), ~(field_or_grass & green)),
+            "vegetation": (field_or_grass & green, vague | ~green), "bare": (np.zeros_like(vague),
+            ~(field_or_grass & green)),
             "water": (np.zeros_like(vague), vague), "cloud": (np.zeros_like(vague), cloudy),
             "snow_ice": (np.zeros_like(vague), cloudy),
         }  # fmt: skip
         yield Chip(
             id=f"worldcereal_{path.stem}", place=f"worldcereal_{place}", source=folder.name, split="train",
-            sensor="sentinel-2a", values=values, bands=bands, level="surface", gsd_m=10, scale=1e-4, nodata=nodata, crs=crs,
+            sensor="sentinel-2a", values=values, bands=bands, level="surface", gsd_m=10, scale=1e-4, nodata=nodata,
+            crs=crs,
             transform=transform, truth=truth, labels="parcels of WorldCereal, Sentinel-2 scene classification",
         )  # fmt: skip
 
 
 def hyperspectral(folder: Path) -> Iterator[Chip]:
-    """One small airborne hyperspectral scene with reference abundances: a class where it covers clearly more than half."""
+    """One small airborne hyperspectral scene with reference abundances: a class is where it covers more than half."""
     meta = _meta(folder)
     with rasterio.open(folder / "image.tif") as image:
         values = image.read()
@@ -239,7 +257,8 @@ def hyperspectral(folder: Path) -> Iterator[Chip]:
             truth[parent] = truth[child]
     truth |= _absent(truth["water"][0], "snow_ice", "cloud", "burned")
     yield Chip(
-        id=folder.name, place=folder.name, source=folder.name, split="train", sensor=meta["sensor"].split(" ")[0].rstrip(","),
+        id=folder.name, place=folder.name, source=folder.name, split="train",
+        sensor=meta["sensor"].split(" ")[0].rstrip(","),
         values=values, bands=_bands(meta["bands"]), level="surface", gsd_m=meta["gsd_m"],
         scale=meta["scale_to_reflectance"], truth=truth, labels="reference abundances above one half",
     )  # fmt: skip
@@ -248,7 +267,14 @@ def hyperspectral(folder: Path) -> Iterator[Chip]:
 def s2_tokyo_patches(folder: Path) -> Iterator[Chip]:
     """Sentinel-2 patches labelled at their centre, 8 x 8 of them side by side; only the centres are known."""
     meta = _meta(folder)
-    names = {"water": {0}, "grassland": {1, 2}, "built_up": {3}, "tree_cover": {4}, "cropland": {5}, "vegetation": {1, 2, 4, 5}}
+    names = {
+        "water": {0},
+        "grassland": {1, 2},
+        "built_up": {3},
+        "tree_cover": {4},
+        "cropland": {5},
+        "vegetation": {1, 2, 4, 5},
+    }
     rng = np.random.default_rng(0)
     for part in ("A", "B"):
         with np.load(folder / f"set_{part}.npz") as arrays:
@@ -265,7 +291,8 @@ def s2_tokyo_patches(folder: Path) -> Iterator[Chip]:
             truth |= {name: (np.zeros_like(unknown), unknown) for name in ("snow_ice", "burned")}
             yield Chip(
                 id=f"tokyo_{part}{number:02d}", place="tokyo", source=folder.name, split="train", sensor="sentinel-2a",
-                values=values, bands=_bands(meta["bands_10m"]), level="uncalibrated", gsd_m=10, scale=1 / 255, truth=truth,
+                values=values, bands=_bands(meta["bands_10m"]), level="uncalibrated", gsd_m=10, scale=1 / 255,
+                truth=truth,
                 labels="class of each patch's centre; patches of several places side by side",
             )  # fmt: skip
 

@@ -1,8 +1,9 @@
 """SPIE records: scene, band metadata, conversation, masks and where every field came from, as Parquet.
 
-The only thing that building instruction data and training share. Two kinds: a ``survey`` has one span for every class its
-labels can speak of (an all-zero mask is a class known to be absent; pixels of ``ignore`` say nothing), a ``dialogue`` has the
-turns of one conversation, whose spans carry constraints and usually no mask (the survey of the same scene has it).
+The only thing that building instruction data and training share. Two kinds: a ``survey`` has one span for every class
+its labels can speak of (an all-zero mask is a class known to be absent; pixels of ``ignore`` say nothing), a
+``dialogue`` has the turns of one conversation, whose spans carry constraints and no mask (the survey of the same scene
+has it).
 """
 
 from __future__ import annotations
@@ -25,7 +26,6 @@ from spex.sensors import Level
 if TYPE_CHECKING:
     from spex.raster.scene import Pixels
 
-SCHEMA = 1
 _ROW_GROUP = 256
 
 
@@ -86,7 +86,7 @@ class Turn(BaseModel):
 
 
 class SpanTarget(BaseModel):
-    """What one span should extract. No mask: not stored here; all False: absent; ignore: pixels the label cannot judge."""
+    """What a span should extract. No mask: not stored here; all False: absent; ignore: what the label cannot judge."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -104,11 +104,11 @@ class SpanTarget(BaseModel):
 
 
 class SpieRecord(BaseModel):
-    """One record of instruction data; ``provenance`` says per field where it came from (index, threshold, label source)."""
+    """One record of instruction data; ``provenance`` says per field which pixels, wording or labels it came from."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    schema_version: Literal[1] = Field(default=SCHEMA, alias="schema")
+    schema_version: Literal[1] = Field(default=1, alias="schema")
     id: str = Field(min_length=1)
     kind: Literal["survey", "dialogue"]
     split: Literal["train", "val"]
@@ -150,8 +150,8 @@ class SpieRecord(BaseModel):
 
 _RLE = pa.struct([("size", pa.list_(pa.int32())), ("counts", pa.list_(pa.int32()))])
 _COLUMNS = pa.schema([
-    ("schema", pa.int32()), ("id", pa.string()), ("kind", pa.string()), ("split", pa.string()), ("place", pa.string()),
-    ("source", pa.string()),
+    ("schema", pa.int32()), ("id", pa.string()), ("kind", pa.string()), ("split", pa.string()),
+    ("place", pa.string()), ("source", pa.string()),
     ("scene", pa.struct([("path", pa.string()), ("window", pa.list_(pa.int32()))])),
     ("sensor", pa.string()),
     ("bands", pa.list_(pa.struct([
@@ -160,7 +160,8 @@ _COLUMNS = pa.schema([
     ("level", pa.string()), ("gsd_m", pa.float64()), ("scale", pa.float64()), ("offset", pa.float64()),
     ("turns", pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))),
     ("spans", pa.list_(pa.struct([
-        ("class_name", pa.string()), ("phrase", pa.string()), ("attributes", pa.string()), ("mask", _RLE), ("ignore", _RLE),
+        ("class_name", pa.string()), ("phrase", pa.string()), ("attributes", pa.string()),
+        ("mask", _RLE), ("ignore", _RLE),
     ]))),
     ("prior", pa.string()), ("provenance", pa.string()),
 ])  # fmt: skip
@@ -185,14 +186,14 @@ def parse_record(row: dict[str, Any]) -> SpieRecord:
         return SpieRecord.model_validate(row | {"spans": spans, "provenance": json.loads(row["provenance"])})
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise RecordError(f"record {row.get('id')!r} is invalid: {where}: {first['msg']}; build the data again") from error
+        where, why = ".".join(str(part) for part in first["loc"]), first["msg"]
+        raise RecordError(f"record {row.get('id')!r} is invalid: {where}: {why}; build the data again") from error
     except (KeyError, TypeError, json.JSONDecodeError) as error:
-        raise RecordError(f"record {row.get('id')!r} lacks or garbles a field ({error}); build the data again") from error
+        raise RecordError(f"record {row.get('id')!r} lacks a field ({error}); build the data again") from error
 
 
 def write_records(path: str | Path, records: Iterable[SpieRecord]) -> int:
-    """Write one Parquet file (aside, then renamed) and return the number of records; paths of scenes are kept as given."""
+    """Write one Parquet file (aside, then renamed), scene paths as given; return the number of records."""
     target, count = Path(path), 0
     aside = target.with_name(f"{target.name}.part")
     rows = iter(records)
@@ -238,9 +239,10 @@ def load_pixels(record: SpieRecord) -> Pixels:
     from spex.raster.scene import Scene
 
     scene = Scene.open(record.scene.path, bands=record.band_metadata())
-    window = Window(*record.scene.window) if record.scene.window else None  # type: ignore[no-untyped-call]  # rasterio has no stubs here
+    window = Window(*record.scene.window) if record.scene.window else None
     pixels = scene.read(window)
     size = next((span.mask.size for span in record.spans if span.mask), pixels.valid.shape)
     if size != pixels.valid.shape:
-        raise RecordError(f"record {record.id!r}: masks are {size}, the raster {record.scene.path} is {pixels.valid.shape}")
+        found = f"{record.scene.path} is {pixels.valid.shape}"
+        raise RecordError(f"record {record.id!r}: its masks are {size}, but {found}; build the data again")
     return pixels
