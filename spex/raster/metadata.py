@@ -136,15 +136,16 @@ def _from_json(content: Any, count: int, origin: str) -> Stated:
     if wrong:
         raise BandError(f"{origin}: bad_bands names {wrong}, which are no bands; give names or numbers from 1")
     scale, offset = (number(content.get(key), key, origin) for key in ("scale", "offset"))
-    if scale is not None and scale <= 0:
-        raise BandError(f"{origin}: scale is {scale:g}; it must be above 0")
+    gsd_m = number(content.get("gsd_m"), "gsd_m", origin)
+    if (scale is not None and scale <= 0) or (gsd_m is not None and gsd_m <= 0):
+        raise BandError(f"{origin}: scale {scale} and gsd_m {gsd_m} must be above 0 where they are given")
     return Stated(
         origin,
         bands=_fitting(tuple(bands), count, origin) if bands else None,
         scale=None if scale is None else (scale,) * count,
         offset=None if offset is None else (offset,) * count,
         level=level,
-        gsd_m=number(content.get("gsd_m"), "gsd_m", origin),
+        gsd_m=gsd_m,
         bad=frozenset(bad.values()),
     )
 

@@ -2,9 +2,9 @@
 
 The rule where nothing is stated. 8-bit numbers are display values: divided by 255, level *uncalibrated*. Floats are
 taken as they are, above 100 as reflectance x 10 000. Larger integers whose brightest percentile lies in 256-20 000 are
-reflectance x 10 000, the usual convention; up to 255 they are display values; above 20 000 they fill their type, are
-divided by its range and called *uncalibrated*. Every guess is a warning of the scene, and so is a scale that makes
-pixels brighter than any surface.
+reflectance x 10 000, the usual convention; up to 255 they are display values; above 20 000 they are reflectance over
+the whole range of their type, even where the sensor's usual scale is 1e-4. Every guess is a warning of the scene, and so
+is a scale that makes pixels brighter than any surface.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rasterio.enums import Resampling
 from rasterio.windows import Window
 
 from spex.raster.statement import Stated
-from spex.sensors import Level
+from spex.sensors import Level, Sensor
 
 _SIDE = 64
 _CONVENTION_BELOW = 20_000
@@ -100,14 +100,13 @@ def calibrate(said: Stated, dtype: str, sample: Sample) -> Radiometry:
         if high is not None and high > 100 and level != "radiance":
             scale /= 1e4
             notes.append(f"floats up to {high:g} taken as reflectance x 10 000; {_SAY_SCALE}")
-    elif sensor is not None and dtype in sensor.dtypes:
+    elif sensor is not None and dtype in sensor.dtypes and not _full_range(sensor, high):
         top = sensor.toa if sensor.toa and any(band.name == sensor.toa[0] for band in said.bands or ()) else None
         scale, offset = (scale * top[1], offset + top[2]) if top else (scale * sensor.scale, offset + sensor.offset)
         level = said.level or ("toa" if top else level)
-        if sensor.family == "sentinel-2" and (sample.low() or 0) >= 950:
-            notes.append(
-                f"no value below {sample.low():g}: baseline 04.00 or later? then its offset is -0.1; {_SAY_SCALE}"
-            )
+        dark = sample.rows([i for i, band in enumerate(said.bands or ()) if (band.wavelength_nm or 0) < 700]).low()
+        if sensor.family == "sentinel-2" and dark is not None and 950 <= dark < 2500:
+            notes.append(f"no value below {dark:g}: baseline 04.00 or later? then its offset is -0.1; {_SAY_SCALE}")
     else:
         factor, level, meaning = _guess(high, dtype, level)
         scale *= factor
@@ -120,9 +119,14 @@ def calibrate(said: Stated, dtype: str, sample: Sample) -> Radiometry:
     return Radiometry(scale, offset, level, tuple(notes))
 
 
+def _full_range(sensor: Sensor, high: float | None) -> bool:
+    """Whether numbers are too large for the sensor's scale, as in exports of reflectance over the whole type."""
+    return high is not None and high > _CONVENTION_BELOW and sensor.scale == 1e-4
+
+
 def _guess(high: float | None, dtype: str, level: Level) -> tuple[float, Level, str]:
     if high is None or 255 < high <= _CONVENTION_BELOW:
         return 1e-4, level, "reflectance x 10 000"
     if high <= 255:
         return 1 / 255, "uncalibrated", "display values of 8 bits"
-    return 1 / np.iinfo(dtype).max, "uncalibrated", "uncalibrated numbers over the whole range of the type"
+    return 1 / np.iinfo(dtype).max, level, "reflectance 0-1 over the whole range of the type"
