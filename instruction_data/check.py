@@ -15,8 +15,8 @@ def check(path: Path) -> Counter[tuple[str, str]]:
     """Read every record under ``path`` and return how many there are per (kind, split).
 
     Raises:
-        RecordError: a record that breaks the schema, an answer that breaks the grammar or does not match its spans, a mask
-            of another size than its raster, or a place that lies in both splits.
+        RecordError: a record that breaks the schema, an answer that breaks the grammar or does not match its spans, a
+            mask of another size than its raster, or a place that lies in both splits.
         SceneError: a raster that cannot be read.
     """
     counts: Counter[tuple[str, str]] = Counter()

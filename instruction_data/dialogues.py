@@ -1,8 +1,8 @@
 """Dialogues about a scene: a query in one of many wordings, the prior, and an answer whose numbers are slots.
 
 Everything comes from the scene's evidence and chance; labels are not an argument. Wordings are data
-(``templates.yaml``). About one in five of them is held out: a ``train`` dialogue never uses it, a ``val`` dialogue half of
-the time only those.
+(``templates.yaml``). About one in five of them is held out: a ``train`` dialogue never uses it, a ``val`` dialogue half
+of the time only those.
 """
 
 from __future__ import annotations

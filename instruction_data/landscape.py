@@ -1,7 +1,7 @@
 """Simulated land, twice as fine as the scene to be: which surface lies where, and of which materials it is mixed.
 
 Fractal relief carries water, snow and woods; people add straight-cut fields, houses on a street grid and roads; fire
-and clouds come last. Lengths are metres: a house is twenty pixels across in an aerial image, a fraction of one in Landsat.
+and clouds come last. Lengths are metres: a house is twenty pixels across in an aerial image, part of one in Landsat.
 """
 
 from __future__ import annotations

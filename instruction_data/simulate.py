@@ -92,7 +92,8 @@ class Library:
         """A spectrum of the material, every kind of surface equally likely."""
         groups = self.materials[material]
         group = groups[rng.integers(len(groups))]
-        return group[rng.integers(len(group))]
+        spectrum: NDArray[np.float32] = group[rng.integers(len(group))]
+        return spectrum
 
 
 def simulated_chips(spectra: Path, numbers: Sequence[int], seed: int) -> Iterator[Chip]:

@@ -1,8 +1,8 @@
 """Real scenes with labels: what each data folder shows, and what its labels can and cannot say about every class.
 
 A reader yields ``Chip``s. The truth of a class is a pair of bool maps: where it is, and where the label cannot tell.
-Classes a label never speaks of are left out. ``complete`` then derives parents from children and the absence of children
-from parents.
+Classes a label never speaks of are left out. ``complete`` then derives parents from children and the absence of
+children from parents.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Chip:
 
 def complete(truth: Truth) -> Truth:
     """Parents as the union of known children, children absent where their parent is; wholly unknown classes dropped."""
-    found = dict(truth)
+    found = {name: (mask & ~unknown, unknown) for name, (mask, unknown) in truth.items()}
     table = classes()
     for name in table:
         children = [child for child, about in table.items() if about.parent == name]
@@ -63,7 +63,7 @@ def complete(truth: Truth) -> Truth:
             if name in found and child not in found:
                 mask, unknown = found[name]
                 found[child] = np.zeros_like(mask), mask | unknown
-    return {name: (mask & ~unknown, unknown) for name, (mask, unknown) in found.items() if not unknown.all()}
+    return {name: (mask, unknown) for name, (mask, unknown) in found.items() if not unknown.all()}
 
 
 def _known(mask: Mask, unknown: Mask | None = None) -> tuple[Mask, Mask]:
