@@ -1,6 +1,6 @@
 """Stage ``instruct``: scenes, conversations and masks together; condensation learns to turn an answer into prompt tokens.
 
-Starts from a checkpoint of stage ``masks`` (vision and its table of class prompts) with the language model of stage ``language``.
+Starts from the language model of stage ``language`` and, as ``vision``, a checkpoint of stage ``masks`` with its table of class prompts.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
+from spex.errors import ConfigError
 from spex.evidence.prior import prior_text
 from spex.model.decoder import mask_logits
 from spex.model.processor import SpexProcessor
@@ -106,16 +107,18 @@ class InstructTrainer(nn.Module):
 
 def train(settings: Settings, model: SpexModel, processor: SpexProcessor) -> list[dict[str, float]]:
     """Run the stage."""
-    assert settings.start is not None
+    if settings.vision is None:
+        raise ConfigError("stage instruct needs vision=, a checkpoint of stage masks")
+    table = Path(settings.vision, PROMPTS_FILE)
     chips = load_chips(settings.data, "train")
     crops = CropStream(chips, settings.crop, settings.weights, settings.prior_dropout / 3, settings.seed)
     stream = ConversationStream(crops, load_dialogues(settings.data, "train"), processor, settings)
-    trainer = InstructTrainer(model, load_prompts(settings.start))
+    trainer = InstructTrainer(model, load_prompts(settings.vision))
     loader = DataLoader(stream, batch_size=None, num_workers=1, prefetch_factor=4)
 
     def save(folder: Path) -> None:
         model.save_pretrained(folder)
         processor.save_pretrained(str(folder))
-        (folder / PROMPTS_FILE).write_bytes(Path(settings.start or "", PROMPTS_FILE).read_bytes())
+        (folder / PROMPTS_FILE).write_bytes(table.read_bytes())
 
     return run(settings, trainer, iter(loader), lambda part, batch: part(batch), save)

@@ -23,8 +23,8 @@ class Settings:
     """Folder of the resulting checkpoint."""
     start: str | None = None
     """Checkpoint to start from; None initialises a model of ``size``."""
-    language: str | None = None
-    """Checkpoint whose language model replaces the one of ``start``."""
+    vision: str | None = None
+    """Checkpoint whose parts other than the language model replace those of ``start``."""
     tokenizer: str | None = None
     """Folder of the tokenizer of a new model."""
     size: str = "base"

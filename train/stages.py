@@ -29,13 +29,13 @@ def model_and_processor(settings: Settings) -> tuple[SpexModel, SpexProcessor]:
     else:
         torch.manual_seed(settings.seed)
         model = SpexModel(make_config(settings.size, AutoTokenizer.from_pretrained(folder, local_files_only=True)))
-    if settings.language:
-        weights = load_file(Path(settings.language) / "model.safetensors")
-        own = {name: value for name, value in weights.items() if name.startswith("language.")}
-        missing, unexpected = model.load_state_dict(own, strict=False)
-        if unexpected:
-            raise ConfigError(f"language={settings.language} does not fit this model: {unexpected[0]}")
-        model.tie_weights()
+    if settings.vision:
+        weights = load_file(Path(settings.vision) / "model.safetensors")
+        seen = {name: value for name, value in weights.items() if not name.startswith("language.")}
+        try:
+            model.load_state_dict(seen | {n: v for n, v in model.state_dict().items() if n.startswith("language.")})
+        except RuntimeError as error:
+            raise ConfigError(f"vision={settings.vision} does not fit this model: {error}") from error
     return model, SpexProcessor.from_pretrained(folder, model.config)
 
 
