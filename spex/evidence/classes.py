@@ -26,7 +26,7 @@ def is_calibrated(level: str) -> bool:
 
 @dataclass(frozen=True)
 class Condition:
-    """One comparison of a recipe: an index, or a band role's reflectance or (``standardised``) its z-score, with a value."""
+    """One comparison of a recipe: an index, a role's reflectance or (``standardised``) its z-score, with a value."""
 
     quantity: str
     above: bool
@@ -103,7 +103,8 @@ def _condition(text: str) -> Condition:
     if match is None:
         raise ConfigError(f"classes.yaml: condition {text!r} is not of the form 'INDEX above|below scene|NUMBER'")
     standardised, quantity, side, scene, offset, number = match.groups()
-    return Condition(quantity, side == "above", float(offset or number or 0.0), scene is not None, standardised is not None)
+    value = float(offset or number or 0.0)
+    return Condition(quantity, side == "above", value, relative=bool(scene), standardised=bool(standardised))
 
 
 @cache
@@ -127,7 +128,7 @@ def classes() -> dict[str, LandClass]:
             without=tuple(entry.get("without", ())),
             beside=entry.get("beside"),
             recipes=tuple(
-                Recipe(r["level"], r.get("weak", False), tuple(_condition(c) for c in r["when"])) for r in entry["recipes"]
+                Recipe(r["level"], r.get("weak", False), tuple(map(_condition, r["when"]))) for r in entry["recipes"]
             ),
         )
         for name, entry in entries.items()
@@ -182,7 +183,7 @@ def _matches(text: str) -> list[tuple[int, int, str]]:
 
 
 def resolve(phrase: str) -> str | None:
-    """The class that a phrase names: the longest synonym in it, the last of equals ("forest lake" is a lake), or None."""
+    """The class that a phrase names: its longest synonym, the last of equals ("forest lake" is a lake), or None."""
     found = _matches(phrase)
     return max(found, key=lambda match: (match[1], match[0]))[2] if found else None
 

@@ -10,7 +10,7 @@ import numpy as np
 import spyndex
 
 from spex.errors import MissingBandError
-from spex.sensors import ROLES, Band, role_weights
+from spex.sensors import Band, role_weights
 
 if TYPE_CHECKING:
     from spex.raster.scene import Pixels
@@ -31,7 +31,7 @@ def _weights(bands: tuple[Band, ...]) -> dict[str, np.ndarray[Any, Any]]:
 
 
 def role_planes(pixels: Pixels) -> dict[str, np.ndarray[Any, np.dtype[np.float32]]]:
-    """One plane ``(h, w)`` float32 per band role that the pixels have; several bands of one role are averaged by their weights."""
+    """One plane ``(h, w)`` float32 per band role; several bands of one role are averaged by their weights."""
     planes = {}
     for role, weights in _weights(tuple(pixels.bands)).items():
         used = np.flatnonzero(weights)
@@ -69,17 +69,19 @@ def compute(names: Iterable[str], planes: Planes) -> dict[str, np.ndarray[Any, n
     names = list(dict.fromkeys(names))
     needed = {name: index_roles(name) for name in names}
     for name, roles in needed.items():
-        if missing := sorted(roles - set(planes), key=ROLES.index if roles <= set(ROLES) else None):
-            raise MissingBandError(f"index {name} needs band role {', '.join(missing)}; the scene has {', '.join(planes)}")
+        if missing := ", ".join(sorted(roles - set(planes))):
+            raise MissingBandError(f"index {name} needs band role {missing}; the scene has {', '.join(planes)}")
     if not names:
         return {}
     params: dict[str, Any] = {role: np.maximum(planes[role], 0) for role in frozenset().union(*needed.values())}
-    params |= {band: spyndex.constants[band].default for name in names for band in spyndex.indices[name].bands if band not in params}
+    for name in names:
+        params |= {c: spyndex.constants[c].default for c in spyndex.indices[name].bands if c in spyndex.constants}
     with np.errstate(divide="ignore", invalid="ignore"):
         # One call: spyndex reads its table anew at every call.
         results = spyndex.computeIndex(names, params, returnOrigin=False)
     maps = [results] if len(names) == 1 else results
-    return {name: np.where(np.isfinite(x), x, np.nan).astype(np.float32, copy=False) for name, x in zip(names, maps, strict=True)}
+    defined = (np.where(np.isfinite(x), x, np.nan).astype(np.float32, copy=False) for x in maps)
+    return dict(zip(names, defined, strict=True))
 
 
 def index(name: str, planes: Planes) -> np.ndarray[Any, np.dtype[np.float32]]:

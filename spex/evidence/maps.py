@@ -19,8 +19,9 @@ CHANNELS: tuple[str, ...] = (
     *(f"{role}:{kind}" for role in EVIDENCE_ROLES for kind in ("value", "z", "valid")),
     *(f"{name}:{kind}" for name in EVIDENCE_INDICES for kind in ("value", "relative", "valid")),
 )
-"""Maps in their fixed order: per band role its reflectance, half its z-score in the scene (within -2..2) and a flag; per index its
-value, its distance from the scene's threshold in units of 0.2 (within -3..3) and a flag. What is absent or invalid is 0."""
+"""Maps in their fixed order: per role its reflectance, half its z-score in the scene (within -2..2) and a flag; per
+index its value, its distance from the scene's threshold in units of 0.2 (within -3..3) and a flag. What is absent or
+invalid is 0."""
 
 
 def evidence_maps(pixels: Pixels, evidence: SceneEvidence) -> Array:
@@ -53,7 +54,7 @@ def evidence_maps(pixels: Pixels, evidence: SceneEvidence) -> Array:
 
 
 def class_score(pixels: Pixels, evidence: SceneEvidence, name: str) -> Array:
-    """How well each pixel fits a class's recipe, ``(h, w)`` float32 in 0-1: above 0.5 is the class's mask by indices alone.
+    """How well each pixel fits a class's recipe, ``(h, w)`` float32 in 0-1; above 0.5 is the mask by indices alone.
 
     A class that the scene does not show is 0 everywhere.
     """
@@ -61,5 +62,5 @@ def class_score(pixels: Pixels, evidence: SceneEvidence, name: str) -> Array:
         return np.zeros(pixels.valid.shape, np.float32)
     margin = evidence.recipe_maps(role_planes(pixels)).margin(name)
     with np.errstate(over="ignore"):
-        score: Array = 1 / (1 + np.exp(-margin))
-    return np.where(pixels.valid & np.isfinite(score), score, np.float32(0))
+        score = 1 / (1 + np.exp(-margin))
+    return np.where(pixels.valid & np.isfinite(score), score, 0).astype(np.float32)

@@ -1,12 +1,12 @@
 """The recipes of ``classes.yaml`` applied to pixels: one margin map per class, positive where the class is.
 
-A margin is the smallest of the recipe's signed distances from its thresholds, in units of each quantity's softness, so that
-``1 / (1 + exp(-margin))`` is a soft score and the class's mask is exactly ``margin > 0``.
+A margin is the smallest of the recipe's signed distances from its thresholds, in units of each quantity's softness, so
+that ``1 / (1 + exp(-margin))`` is a soft score and the class's mask is exactly ``margin > 0``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,12 @@ from spex.evidence.indices import compute
 
 Array = np.ndarray[Any, Any]
 _SOFT_INDEX, _SOFT_ROLE, _SOFT_Z = 0.05, 0.02, 0.25
+
+
+def wanted_indices(roles: Collection[str], level: str) -> list[str]:
+    """All indices that the recipes fitting a scene look at."""
+    recipes = (land_class.recipe(roles, level) for land_class in classes().values())
+    return sorted({c.quantity for recipe in recipes if recipe for c in recipe.conditions if c.is_index})
 
 
 class RecipeMaps:
@@ -28,6 +34,7 @@ class RecipeMaps:
         mean: the scene's mean per role.
         std: the scene's standard deviation per role.
         present: tells whether a class is present in the scene; absent classes take nothing away from others.
+        indices: index maps that are at hand already.
     """
 
     def __init__(
@@ -74,15 +81,6 @@ class RecipeMaps:
         scale = np.float32((1 if condition.above else -1) / soft)
         distance: Array = (self.quantity(condition) - np.float32(self.threshold(condition))) * scale
         return distance
-
-    def prepare(self, names: list[str]) -> None:
-        """Compute all indices of several classes in one call of spyndex."""
-        wanted: list[str] = []
-        for name in names:
-            recipe = self.recipe(name)
-            if recipe is not None:
-                wanted += [c.quantity for c in recipe.conditions if c.is_index and c.quantity not in self._indices]
-        self._indices |= compute(wanted, self.planes)
 
     def recipe(self, name: str) -> Recipe | None:
         """The recipe of a class that fits these planes."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,9 @@ _PLACES = (("northwest", "north", "northeast"), ("west", "center", "east"), ("so
 class Region:
     """One 8-connected region.
 
-    ``centroid`` is (x, y) and ``box`` the four corners of the smallest enclosing rectangle, both in shares of the scene's width and
-    height from its upper left corner. ``area_m2`` is None where pixels have no known size. ``stats`` holds the means of the index maps.
+    ``centroid`` is (x, y) and ``box`` the four corners of the smallest enclosing rectangle, both in shares of the
+    scene's width and height from its upper left corner. ``area_m2`` is None where pixels have no known size. ``stats``
+    holds the means of the index maps.
     """
 
     label: int
@@ -40,7 +42,7 @@ def location_word(x: float, y: float) -> str:
 def main_location(mask: Mask) -> str:
     """Where most of a mask lies: a place word, or "everywhere" if no ninth of the scene holds a quarter of it."""
     rows, cols = (np.linspace(0, size, 4).astype(int) for size in mask.shape)
-    shares = np.array([[mask[r0:r1, c0:c1].sum() for c0, c1 in zip(cols, cols[1:])] for r0, r1 in zip(rows, rows[1:])])  # noqa: B905
+    shares = np.array([[mask[r0:r1, c0:c1].sum() for c0, c1 in pairwise(cols)] for r0, r1 in pairwise(rows)])
     total = shares.sum()
     if not total or shares.max() < 0.25 * total:
         return "everywhere"
@@ -81,14 +83,15 @@ def _runs(labels: Array) -> _Runs:
 
 
 def _boxes(runs: _Runs, order: Array, shape: tuple[int, int]) -> Array:
-    """Corners ``(n, 4, 2)`` of the smallest rectangle around each region's pixel outlines, in the order of ``order`` (labels)."""
+    """Corners ``(n, 4, 2)`` of the smallest rectangles around the regions of the labels ``order``, in that order."""
     position = np.full(int(order.max()) + 1, -1)
     position[order] = np.arange(len(order))
     runs = runs.of(np.argsort(position[runs.label], kind="stable"))
     x = np.stack([runs.start, runs.stop, runs.start, runs.stop], axis=1).ravel()
     y = np.stack([runs.row, runs.row, runs.row + 1, runs.row + 1], axis=1).ravel()
-    points = shapely.multipoints(np.column_stack([x, y]).astype(float), indices=np.repeat(position[runs.label], 4))
-    corners: Array = shapely.get_coordinates(shapely.oriented_envelope(points)).reshape(len(order), 5, 2)[:, :4]
+    # One line through all corners of a region's runs: the same hull as their points, and far cheaper to build.
+    lines = shapely.linestrings(np.column_stack([x, y]).astype(float), indices=np.repeat(position[runs.label], 4))
+    corners: Array = shapely.get_coordinates(shapely.oriented_envelope(lines)).reshape(len(order), 5, 2)[:, :4]
     height, width = shape
     return corners / (width, height)
 

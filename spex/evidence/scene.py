@@ -1,4 +1,4 @@
-"""What a scene's pixels say about each class, measured once on its overview and used for every tile and every prompt."""
+"""What a scene's pixels say about each class, measured once on its overview and used for every tile and prompt."""
 
 from __future__ import annotations
 
@@ -12,21 +12,23 @@ import numpy as np
 
 from spex.evidence.classes import Condition, LandClass, classes, index_range, is_calibrated
 from spex.evidence.indices import EVIDENCE_INDICES, compute, index_roles, role_planes
-from spex.evidence.recipes import RecipeMaps
+from spex.evidence.recipes import RecipeMaps, wanted_indices
 from spex.evidence.regions import Region, label_regions, main_location, regions
 from spex.evidence.thresholds import scene_threshold
 
 if TYPE_CHECKING:
     from spex.raster.scene import Pixels
 
+_WATER_INDICES = ("MNDWI", "NDWI")
 Array = np.ndarray[Any, Any]
 Status = Literal["present", "absent", "unavailable"]
 
 KEPT_REGIONS = 10
 _SAMPLE = 1 << 16  # pixels that thresholds and statistics are estimated from
-_MIN_PIXELS = 6  # smaller regions are noise and do not count towards a class's presence
+_MIN_PIXELS = 9  # smaller regions are noise and do not count towards a class's presence
 _MIN_SHARE = 3e-4
-_MIN_SHARE_WEAK = 5e-3
+_MIN_SHARE_DOUBTFUL = 5e-3
+_MIN_COHERENT = 0.5  # of a doubtful mask's pixels; the rest are specks
 _TAIL = 1.2  # a mean excess below this many times that of a normal tail is a tail
 
 
@@ -44,9 +46,10 @@ class IndexStats:
 class ClassEvidence:
     """What the scene shows of one class.
 
-    ``index`` is the quantity of the recipe's first condition, ``inside`` and ``outside`` its means in and out of the class's mask,
-    ``separability`` their distance in pooled standard deviations. ``fraction`` is the share of valid pixels, ``region_count`` the number
-    of 8-connected regions and ``regions`` the largest of them.
+    ``index`` is the quantity of the recipe's first condition, ``inside`` and ``outside`` its means in and out of the
+    class's mask, ``separability`` their distance in pooled standard deviations. ``weak`` says that no index really
+    tells the class apart. ``fraction`` is the share of valid pixels, ``region_count`` the number of 8-connected regions
+    and ``regions`` the largest of them, ``location`` where most of the mask lies.
     """
 
     name: str
@@ -115,10 +118,9 @@ def measure(pixels: Pixels) -> SceneEvidence:
     """Measure a scene on its overview.
 
     Args:
-        pixels: the overview, reflectance ``(C, h, w)`` with its validity mask. A scene without a valid pixel has every class absent.
+        pixels: the overview, reflectance ``(C, h, w)`` with its validity mask.
     """
     planes = role_planes(pixels)
-    calibrated = is_calibrated(pixels.level)
     valid = pixels.valid
     every = max(1, int(np.ceil(valid.size / _SAMPLE)))
     sampled = np.flatnonzero(valid)[::every]
@@ -126,14 +128,9 @@ def measure(pixels: Pixels) -> SceneEvidence:
     mean = {role: float(x.mean(dtype=np.float64)) if x.size else 0.0 for role, x in samples.items()}
     std = {role: float(x.std(dtype=np.float64)) if x.size else 0.0 for role, x in samples.items()}
 
-    maps = compute((name for name in EVIDENCE_INDICES if index_roles(name) <= set(planes)), planes)
-    stats = {}
-    for name, values in maps.items():
-        sample = values.ravel()[sampled]
-        sample = sample[np.isfinite(sample)]
-        threshold, bimodal = scene_threshold(sample, index_range(name, calibrated))
-        average, spread = (float(sample.mean()), float(sample.std())) if sample.size else (0.0, 0.0)
-        stats[name] = IndexStats(average, spread, threshold, bimodal)
+    own = [name for name in EVIDENCE_INDICES if index_roles(name) <= set(planes)]
+    maps = compute([*own, *wanted_indices(planes, pixels.level)], planes)
+    stats = _index_stats({name: maps[name].ravel()[sampled] for name in own}, is_calibrated(pixels.level))
 
     found = _Findings(planes, valid, pixels.level, stats, mean, std, maps)
     return SceneEvidence(
@@ -146,6 +143,20 @@ def measure(pixels: Pixels) -> SceneEvidence:
         indices=stats,
         classes={name: found.evidence(name) for name in classes()},
     )
+
+
+def _index_stats(samples: Mapping[str, Array], calibrated: bool) -> dict[str, IndexStats]:
+    """Statistics of the indices on the scene's sample; thresholds of land indices are taken on land alone."""
+    stats: dict[str, IndexStats] = {}
+    for name in sorted(samples, key=lambda name: name not in _WATER_INDICES):
+        values = chosen = samples[name]
+        if name not in _WATER_INDICES and (water := next((w for w in _WATER_INDICES if w in stats), None)):
+            chosen = values[~(samples[water] > stats[water].threshold)]
+        threshold, bimodal = scene_threshold(chosen[np.isfinite(chosen)], index_range(name, calibrated))
+        defined = values[np.isfinite(values)]
+        average, spread = (float(defined.mean()), float(defined.std())) if defined.size else (0.0, 0.0)
+        stats[name] = IndexStats(average, spread, threshold, bimodal)
+    return {name: stats[name] for name in samples}
 
 
 class _Findings:
@@ -165,14 +176,16 @@ class _Findings:
         self.valid_count = int(np.count_nonzero(valid))
         self.stats = stats
         thresholds = {name: s.threshold for name, s in stats.items()}
-        self.maps = RecipeMaps(planes, level, thresholds, mean, std, lambda name: self.evidence(name).status == "present", indices)
-        self.maps.prepare(list(classes()))
+        self.maps = RecipeMaps(planes, level, thresholds, mean, std, self._present, indices)
         self._done: dict[str, ClassEvidence] = {}
 
     def evidence(self, name: str) -> ClassEvidence:
         if name not in self._done:
             self._done[name] = self._decide(classes()[name])
         return self._done[name]
+
+    def _present(self, name: str) -> bool:
+        return self.evidence(name).status == "present"
 
     def _decide(self, land_class: LandClass) -> ClassEvidence:
         name = land_class.name
@@ -202,8 +215,11 @@ class _Findings:
         rule = f"{_quantity(first)} {'above' if first.above else 'below'} {threshold:.2f}"
         if not share:
             return replace(empty, reason=f"{rule} nowhere, mean {outside:.2f}")
-        if coherent < (_MIN_SHARE_WEAK if recipe.weak else _MIN_SHARE):
+        doubtful = recipe.weak or not is_calibrated(self.maps.level)
+        if coherent < (_MIN_SHARE_DOUBTFUL if doubtful else _MIN_SHARE):
             return replace(empty, reason=f"{rule} in {share:.2%} of the pixels only, {coherent:.2%} in regions")
+        if doubtful and coherent < _MIN_COHERENT * share:
+            return replace(empty, reason=f"{rule} in {share:.1%} of the pixels, but mostly in specks")
         if first.relative and not self._two_modes(first) and _is_tail(share, inside, outside, threshold):
             return replace(empty, reason=f"the {share:.1%} with {rule} are the tail of one mode, mean {inside:.2f}")
         spread = math.sqrt((spread_in**2 + spread_out**2) / 2) if math.isfinite(spread_out) else spread_in
@@ -232,7 +248,7 @@ def _is_tail(share: float, inside: float, outside: float, threshold: float) -> b
 
     Compared is the mean excess over the threshold with the threshold's distance from the rest.
     """
-    if share > 0.1:
+    if share > 0.02:
         return False
     cut = NormalDist().inv_cdf(1 - share)
     expected = NormalDist().pdf(cut) / share / cut - 1
