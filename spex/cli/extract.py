@@ -69,7 +69,7 @@ def command(
         typer.echo(_summary(extraction, out))
     if extraction.failed:
         typer.echo(
-            f"spex: {len(extraction.failed)} of {extraction.tiles} tiles failed and are no data; see {out}/explanation.md",
+            f"spex: {len(extraction.failed)} of {extraction.tiles} tiles failed (no data); see {out}/explanation.md",
             err=True,
         )
         raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""From the planned answer to the text a person reads: slots filled, absent classes said so, invented numbers taken out."""
+"""From the planned answer to the text a person reads: slots filled, absences said, invented numbers taken out."""
 
 from __future__ import annotations
 

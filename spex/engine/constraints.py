@@ -1,8 +1,8 @@
 """The constraints of a span, executed exactly: parts of the scene, index conditions, sizes of regions.
 
-Parts of the scene (``where=``) are halves (north, south, east, west), quadrants (northeast, ...) or the middle half in both
-directions (center) of the extent of the valid pixels, in map directions: a rotated or south-up raster is handled. Pixels are
-clipped to the part, so a region that crosses its edge is cut there.
+Parts of the scene (``where=``) are halves (north, south, east, west), quadrants (northeast, ...) or the middle half in
+both directions (center) of the extent of the valid pixels, in map directions: a rotated or south-up raster is handled.
+Pixels are clipped to the part, so a region that crosses its edge is cut there.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ class MaskFacts:
 
 
 def indices_of(span: Span, number: int, answer: Answer, evidence: SceneEvidence) -> list[str]:
-    """Indices that belong to a span: its class's own, those of its conditions, those its answer names; possible ones only."""
+    """Indices that belong to a span: its class's own, those of its conditions and of its answer; possible ones only."""
     own = evidence.classes[span.class_name].index
     follows = answer.spans[number + 1].start if number + 1 < len(answer.spans) else len(answer.text)
     slots = re.findall(r"<fact:(?:index|outside|threshold):([A-Za-z0-9]+)>", answer.text[span.start : follows])
@@ -154,7 +154,7 @@ def _index_facts(
 
 
 def _location(cells: NDArray[np.float64]) -> str:
-    """Where most of a mask lies: one ninth of the scene with half of it, else a half with two thirds of it, else everywhere."""
+    """Where a mask lies: the ninth of the scene with half of it, else the half with two thirds of it, or all parts."""
     if not cells.any():
         return "nowhere"
     grid = cells.reshape(_GRID, _GRID) / cells.sum()
@@ -202,7 +202,7 @@ def fact_text(facts: MaskFacts, name: str, index_name: str | None) -> str:
     if name in ("largest", "smallest", "mean_area"):
         if not len(sizes):
             return area_text(None if facts.area_m2 is None else 0.0, 0)
-        size = float({"largest": sizes.max, "smallest": sizes.min, "mean_area": sizes.mean}[name]())
+        size = float(sizes.max() if name == "largest" else sizes.min() if name == "smallest" else sizes.mean())
         return area_text(None if facts.area_m2 is None else size, size)
     if name == "probability":
         return "not available" if facts.mean_probability is None else f"{facts.mean_probability:.2f}"

@@ -1,7 +1,7 @@
 """Connected regions of a mask that arrives in strips of rows, so that memory does not grow with the scene.
 
 Each strip is labelled on its own (8-connected); labels that touch across the seam of two strips are joined at the end.
-Labelling the same strips again gives the same provisional labels, so a second sweep can look up the final region of a pixel.
+Labelling the same strips again gives the same provisional labels, so a second sweep can look up a pixel's final region.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class RegionSweep:
     ) -> NDArray[np.int64]:
         """Label the next strip ``(h, w)``; returns provisional labels, 0 outside the mask.
 
-        ``values`` are maps of the strip to add up per region; non-finite values do not count, and ``NAME:n`` counts the rest.
+        ``values`` are maps of the strip to add up per region; ``NAME:n`` counts the finite values, others are left out.
         """
         from scipy import ndimage
 
@@ -97,8 +97,9 @@ class RegionSweep:
         count, component = connected_components(graph, directed=False) if self._offset else (0, np.zeros(0, np.int64))
         final = np.concatenate([[0], component.astype(np.int64) + 1])
         sums = {
-            name: np.bincount(component, np.concatenate(parts), minlength=count).astype(np.float64) for name, parts in self._sums.items()
-        }  # fmt: skip
+            name: np.bincount(component, np.concatenate(parts), minlength=count).astype(np.float64)
+            for name, parts in self._sums.items()
+        }
         first = np.full(count, np.iinfo(np.int64).max)
         np.minimum.at(first, component, np.concatenate(self._first) if self._first else np.zeros(0, np.int64))
         return RegionTable(final, sums, first)

@@ -1,9 +1,9 @@
 """Probabilities to the one mask raster: threshold, constraints, and who owns a pixel that several masks want.
 
-Order: threshold 0.5; pixel constraints (index, part of the scene, excluded classes); sizes of regions; then each pixel goes to
-one mask, and sizes are checked again on what is left, so that every region in the file meets its constraints.
-A pixel that several masks want goes to the child class before its parent, to the more constrained of two spans of one class,
-then to the higher probability.
+Order: threshold 0.5; pixel constraints (index, part of the scene, excluded classes); sizes of regions; then each pixel
+goes to one mask, and sizes are checked again on what is left, so that every region in the file meets its constraints.
+A pixel that several masks want goes to the child class before its parent, to the more constrained of two spans of one
+class, then to the higher probability.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Masks = Callable[[Window], NDArray[np.bool_]]  # a strip's masks, (n, h, w)
 
 
 def narrower(inner: Span, outer: Span) -> bool:
-    """Whether a pixel that both spans want belongs to ``inner``: a descendant class, or the same class asked more closely."""
+    """Whether a pixel that both spans want belongs to ``inner``: a descendant class, or one asked more closely."""
     if inner.class_name == outer.class_name:
         return len(inner.constraints.to_dict()) > len(outer.constraints.to_dict())
     name = classes()[inner.class_name].parent

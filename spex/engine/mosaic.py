@@ -1,7 +1,7 @@
 """Tiles to one probability raster: blended where they overlap, written row by row, memory bounded by one row of tiles.
 
-Probabilities are stored as ``round(250 p)`` in uint8, 255 where there is none: four times smaller than float32, and the mask
-(``p >= 0.5``) follows from the file exactly.
+Probabilities are stored as ``round(250 p)`` in uint8, 255 where there is none: four times smaller than float32, and
+the mask (``p >= 0.5``) follows from the file exactly.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def strips(height: int, width: int, planes: int) -> Iterator[Window]:
 
 @contextmanager
 def gdal() -> Iterator[None]:
-    """GDAL with a bounded block cache, and without its warning about a missing georeference (a scene says that itself)."""
+    """GDAL with a bounded block cache, and no warning about a missing georeference (a scene says that itself)."""
     # The default cache is a share of the machine's memory, which would make peak memory grow with the scene.
     with warnings.catch_warnings(), rasterio.Env(GDAL_CACHEMAX=128, GDAL_NUM_THREADS="ALL_CPUS"):
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
@@ -60,12 +60,21 @@ def gdal() -> Iterator[None]:
 
 
 def work_profile(scene: Scene, count: int) -> dict[str, object]:
-    """Creation options of an intermediate uint8 raster: strips, so that rows can be appended without rewriting blocks."""
+    """Creation options of an intermediate uint8 raster: strips, so that appended rows rewrite no blocks."""
     return {
-        "driver": "GTiff", "dtype": "uint8", "count": count, "height": scene.height, "width": scene.width, "nodata": NODATA,
-        "crs": scene.crs, "transform": scene.transform, "blockysize": 16, "compress": "lzw", "interleave": "band",
+        "driver": "GTiff",
+        "dtype": "uint8",
+        "count": count,
+        "height": scene.height,
+        "width": scene.width,
+        "nodata": NODATA,
+        "crs": scene.crs,
+        "transform": scene.transform,
+        "blockysize": 16,
+        "compress": "lzw",
+        "interleave": "band",
         "bigtiff": "if_safer",
-    }  # fmt: skip
+    }
 
 
 def write_probability(

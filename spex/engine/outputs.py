@@ -87,9 +87,12 @@ def _regions(extraction: Extraction, target: Path) -> None:
     indices = list(dict.fromkeys(name for one in extraction.facts for name in one.evidence))
     texts, numbers = ("class", "phrase"), ("area_m2", "pixels", "mean_probability", *indices)
     options: dict[str, Any] = {
-        "layer": "regions", "driver": "GPKG", "geometry_type": "MultiPolygon", "fields": np.array([*texts, *numbers], object),
+        "layer": "regions",
+        "driver": "GPKG",
+        "geometry_type": "MultiPolygon",
+        "fields": np.array([*texts, *numbers], object),
         "crs": extraction.scene.crs.to_wkt() if extraction.scene.crs else None,
-    }  # fmt: skip
+    }
     rows = list(_rows(extraction, indices))
     for start in range(0, max(len(rows), 1), _BATCH):
         batch = rows[start : start + _BATCH]
@@ -132,8 +135,12 @@ def _rows(extraction: Extraction, indices: list[str]) -> Iterator[tuple[Any, ...
 
 def _numbers(facts: MaskFacts, place: int, indices: list[str]) -> list[float]:
     sums = facts.regions.sums
+    empty = np.zeros(facts.regions.count)
     pixels = float(sums["pixels"][place])
     area = np.nan if facts.area_m2 is None else float(sums["area_m2"][place])
-    means = [float(sums[name][place] / sums[f"{name}:n"][place]) if name in facts.evidence and sums[f"{name}:n"][place] else np.nan
-             for name in indices]  # fmt: skip
+    # Regions of an index that this mask does not use, or where it is undefined, have no mean.
+    means = [
+        float(sums[name][place] / sums[f"{name}:n"][place]) if sums.get(f"{name}:n", empty)[place] else np.nan
+        for name in indices
+    ]
     return [area, pixels, float(sums["probability"][place]) / pixels, *means]

@@ -38,10 +38,10 @@ class Predictor(Protocol):
         """Read the query once for the whole scene."""
 
     def features(self, pixels: Pixels, evidence: SceneEvidence) -> Any:
-        """What decoding needs of a tile whatever the query is; kept by a session. Arrays, or tuples and dicts of them."""
+        """What decoding needs of a tile whatever the query; kept by a session. Arrays, or tuples and dicts of them."""
 
     def decode(self, features: Any, plan: Plan, pixels: Pixels, evidence: SceneEvidence) -> NDArray[np.float32]:
-        """Probabilities 0-1 of a tile: one map per span of the answer, then one per class of ``excluded``; ``(n, h, w)``."""
+        """Probabilities 0-1, ``(n, h, w)``: one map per span of the answer, then one per class of ``excluded``."""
 
 
 def excluded(answer: Answer) -> tuple[str, ...]:

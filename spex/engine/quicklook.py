@@ -18,16 +18,16 @@ _BACK, _INK, _NO_DATA = (255, 255, 255), (30, 30, 30), (225, 225, 225)
 
 
 def rgb_image(pixels: Pixels) -> tuple[NDArray[np.uint8], str]:
-    """True colour, else colour infrared, else three bands across the spectrum, stretched from the 2nd to the 98th percentile.
+    """True colour, else colour infrared, else three bands across the spectrum; stretched between percentiles 2 and 98.
 
     Returns:
         Image ``(h, w, 3)`` and what its colours are.
     """
     planes = role_planes(pixels)
-    for roles, words in (("RGB", "true colour"), ("NRG", "colour infrared")):
-        if all(role in planes for role in roles):
-            bands = [planes[role] for role in roles]
-            break
+    if set("RGB") <= planes.keys():
+        bands, words = [planes[role] for role in "RGB"], "true colour"
+    elif set("NRG") <= planes.keys():
+        bands, words = [planes[role] for role in "NRG"], "colour infrared"
     else:
         count = len(pixels.bands)
         picked = [count - 1, count // 2, 0]
@@ -78,7 +78,13 @@ def draw(pixels: Pixels, values: NDArray[np.uint8], legend: Sequence[tuple[str, 
     for place, (colour, text) in enumerate(legend):
         y = below + 28 * place
         pen.rectangle((_MARGIN, y, _MARGIN + 26, y + 18), fill=_rgb(colour), outline=_INK)
-        pen.text((_MARGIN + 38, y - 1), _shortened(text, small, canvas_width - 3 * _MARGIN - 38), fill=_INK, font=small)
+        # The built-in font has no superscript two.
+        pen.text(
+            (_MARGIN + 38, y - 1),
+            _shortened(text.replace("²", "2"), small, canvas_width - 3 * _MARGIN - 38),
+            fill=_INK,
+            font=small,
+        )
     if not legend:
         pen.text((_MARGIN, below), "no mask", fill=_INK, font=small)
     note = f"{words}, stretched 2-98 %; grey: no data"

@@ -72,10 +72,11 @@ def _check(extraction: Extraction) -> str:
     ]
     if not extraction.refused:
         lines += [
-            "- Every number above was measured on `mask.tif` (value 1 to n in this order, 255 no data), `probability.tif`"
-            " (stored value / 250; a pixel is in a mask from 0.5) and the scene, and measured again after writing.",
+            "- Every number above was measured on `mask.tif` (values 1 to n in this order, 255 no data),"
+            " `probability.tif` (stored value / 250; a pixel is in a mask from 0.5) and the scene,"
+            " and measured again after writing.",
             "- `regions.gpkg` has one row per region (8-connected) with its area, mean probability and index means.",
-            "- Thresholds are those of the whole scene. Index conditions and parts of the scene are applied to each pixel,"
+            "- Thresholds are those of the whole scene. Index conditions and parts of the scene apply to each pixel,"
             " sizes to whole regions; parts are halves, quadrants or the middle half of the valid extent.",
         ]
     return "\n".join(lines)

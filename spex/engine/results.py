@@ -165,7 +165,7 @@ def check_folder(folder: Path, *, overwrite: bool) -> None:
     """Refuse an output folder before anything is computed.
 
     Raises:
-        OutputError: a file, a folder in use without ``overwrite``, or a folder that holds anything but an earlier result.
+        OutputError: a file, a folder in use without ``overwrite``, or one that holds anything but an earlier result.
     """
     if not folder.exists():
         return

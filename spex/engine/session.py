@@ -204,7 +204,7 @@ class _Clock:
 
 
 def _keep(scene: Scene, found: list[MaskFacts], mask: Path, probability: Path, count: int) -> None:
-    """Renumber the masks without the empty ones, and leave one probability band per mask (the spans' own if all are empty)."""
+    """Renumber the masks without the empty ones; a probability band per mask stays (all if every mask is empty)."""
     values = [one.value for one in found]
     if values == list(range(1, count + 1)):
         return

@@ -1,4 +1,4 @@
-"""The small real scene that the spyndex package carries, written as a GeoTIFF so that it goes through the same door as any other."""
+"""The small real scene that the spyndex package carries, as a GeoTIFF that goes through the same door as any other."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ def write_sample(folder: Path) -> Path:
         "count": len(values),
         "height": values.shape[1],
         "width": values.shape[2],
+        "transform": rasterio.Affine.scale(10, -10),
     }
     with rasterio.open(path, "w", **profile) as out:
         out.write(values)
