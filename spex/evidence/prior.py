@@ -42,10 +42,13 @@ def prior_text(evidence: SceneEvidence, query: str = "", max_regions: int = 10) 
     present, absent, missing = (
         [item for item in items if item.status == status] for status in ("present", "absent", "unavailable")
     )
+    rest = _listing("absent", absent, _absent)
+    rest += _listing("unavailable", missing[:_MAX_UNAVAILABLE], lambda item: f"{item.name} ({item.reason})")
     lines = [] if evidence.calibrated else ["display values"]
-    lines += [_class_line(item) for item in present[: _MAX_CLASSES_ASKED if asked else MAX_CLASSES]]
-    lines += _listing("absent", absent, _absent)
-    lines += _listing("unavailable", missing[:_MAX_UNAVAILABLE], lambda item: f"{item.name} ({item.reason})")
+    for item in present[: _MAX_CLASSES_ASKED if asked else MAX_CLASSES]:
+        if len("\n".join([*lines, line := _class_line(item), *rest])) <= MAX_CHARS:
+            lines.append(line)
+    lines += rest
     told = [item for item in present if item.name in asked] if asked else present
     largest = sorted(((region, item) for item in told for region in item.regions), key=lambda pair: -pair[0].pixels)
     text = "\n".join(lines)

@@ -13,6 +13,7 @@ Array = np.ndarray[Any, Any]
 _BINS = 128
 _SMOOTH = np.exp(-0.5 * (np.arange(-4, 5) / 1.6) ** 2)
 _REACH = 0.45  # an index further than this from the bounds says nothing about a threshold within them
+_NEAR = 0.1  # how far from Otsu's threshold the valley may lie
 MIN_SHARE = 0.005  # of the sample, on either side
 MAX_VALLEY = 0.6  # density at the threshold over that of the lower of the two modes
 MIN_ASHMAN_D = 2.0
@@ -37,16 +38,18 @@ def scene_threshold(sample: Array, limits: IndexRange) -> tuple[float, bool]:
         return limits.threshold, False
     centers = (edges[:-1] + edges[1:]) / 2
     density = np.convolve(counts, _SMOOTH / _SMOOTH.sum(), mode="same")
-    otsu = float(threshold_otsu(hist=(counts, centers)))  # type: ignore[no-untyped-call]  # skimage has no types
-    cut = _valley(density, otsu, centers, limits)
+    # Across an empty gap every cut is Otsu's; skimage gives the first one, of the mirrored histogram the last.
+    first = float(threshold_otsu(hist=(counts, centers)))  # type: ignore[no-untyped-call]  # skimage has no types
+    last = -float(threshold_otsu(hist=(counts[::-1], -centers[::-1])))  # type: ignore[no-untyped-call]
+    cut = _valley(density, centers, max(limits.low, first - _NEAR), min(limits.high, last + _NEAR))
     if cut is None or not _two_modes(counts, density, centers, cut):
         return limits.threshold, False
     return float(centers[cut]), True
 
 
-def _valley(density: Array, otsu: float, centers: Array, limits: IndexRange) -> int | None:
-    """The bin of least density within the bounds and within 0.1 of Otsu's threshold, None if there is none."""
-    near = np.flatnonzero((centers >= limits.low) & (centers <= limits.high) & (np.abs(centers - otsu) <= 0.1))
+def _valley(density: Array, centers: Array, low: float, high: float) -> int | None:
+    """The bin of least density between two values, the middle one of several, None if no bin lies there."""
+    near = np.flatnonzero((centers >= low) & (centers <= high))
     if not len(near):
         return None
     least = density[near].min()

@@ -1,0 +1,109 @@
+"""Classes of classes.yaml: their data, and the words that name them."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from spex.evidence.classes import classes, index_range, mentioned, resolve
+from spex.evidence.indices import EVIDENCE_INDICES
+
+NAMES = [
+    *("water", "vegetation", "tree_cover", "shrubland", "grassland", "cropland", "wetland"),
+    *("built_up", "building", "road", "bare", "soil", "sand", "rock", "snow_ice", "burned", "cloud", "cloud_shadow"),
+]
+
+
+def test_the_eighteen_classes_are_there_and_complete() -> None:
+    assert list(classes()) == NAMES
+    for name, land_class in classes().items():
+        assert land_class.name == name
+        assert land_class.synonyms and land_class.needs and land_class.recipes
+        assert re.fullmatch(r"#[0-9a-f]{6}", land_class.colour)
+        assert set(land_class.codes) == {"esa_worldcover", "corine", "nlcd", "dynamic_world"}
+        assert all(other in classes() for other in (*land_class.children, *land_class.without))
+
+
+def test_parents_stand_before_their_children() -> None:
+    assert classes()["vegetation"].children == ("tree_cover", "shrubland", "grassland", "cropland", "wetland")
+    for name, land_class in classes().items():
+        for child in land_class.children:
+            assert classes()[child].parent == name
+            assert NAMES.index(name) < NAMES.index(child)
+
+
+def test_no_legend_code_and_no_word_belongs_to_two_classes() -> None:
+    for legend in ("esa_worldcover", "corine", "nlcd", "dynamic_world"):
+        codes = [code for c in classes().values() for code in c.codes[legend]]
+        assert len(codes) == len(set(codes)), legend
+    words = [word for c in classes().values() for word in c.synonyms]
+    assert sorted(words) == sorted(set(words))
+
+
+def test_colours_differ() -> None:
+    assert len({c.colour for c in classes().values()}) == len(NAMES)
+
+
+def test_every_word_resolves_to_its_class() -> None:
+    for name, land_class in classes().items():
+        assert resolve(name) == resolve(land_class.title) == name
+        assert all(resolve(word) == name for word in land_class.synonyms)
+
+
+@pytest.mark.parametrize(
+    ("phrase", "name"),
+    [
+        ("the Lakes", "water"),
+        ("LAKES AND PONDS", "water"),
+        ("forested areas", "tree_cover"),
+        ("seaweed", None),
+        ("built-up areas", "built_up"),
+        ("a cloud's shadow", "cloud_shadow"),
+        ("shadows of clouds", "cloud_shadow"),
+        ("burnt forest", "burned"),
+        ("forest lake", "water"),
+        ("bare soils", "soil"),
+        ("marshes", "wetland"),
+        ("canopies", "tree_cover"),
+        ("sandy beaches", "sand"),
+        ("cars", None),
+        ("", None),
+    ],
+)
+def test_phrases_resolve_by_their_longest_word(phrase: str, name: str | None) -> None:
+    assert resolve(phrase) == name
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ("Show me lakes and the forests larger than 1 ha", ["water", "tree_cover"]),
+        ("forest fire scars", ["burned"]),
+        ("water, cropland, more water", ["water", "cropland"]),
+        ("cloud shadows but no clouds", ["cloud_shadow", "cloud"]),
+        ("fields that are not rice paddies", ["cropland"]),
+        ("seaweed watering", []),
+        ("Where is snow, ice or bare rock?", ["snow_ice", "rock"]),
+    ],
+)
+def test_classes_mentioned_in_order_of_appearance(query: str, names: list[str]) -> None:
+    assert mentioned(query) == names
+
+
+def test_default_thresholds_lie_within_their_bounds() -> None:
+    for name in EVIDENCE_INDICES:
+        for calibrated in (True, False):
+            limits = index_range(name, calibrated)
+            assert limits.low <= limits.threshold <= limits.high
+
+
+def test_a_recipe_fits_the_bands_there_are() -> None:
+    water = classes()["water"]
+    full = water.recipe({"B", "G", "R", "N", "S1"}, "surface")
+    assert full is not None and full.conditions[0].quantity == "MNDWI"
+    no_swir = water.recipe({"B", "G", "R", "N"}, "toa")
+    assert no_swir is not None and no_swir.conditions[0].quantity == "NDWI"
+    assert water.recipe({"B", "G", "R"}, "surface") is None
+    assert classes()["burned"].recipe({"B", "G", "R", "N"}, "surface") is None
+    assert classes()["snow_ice"].recipe({"B", "G", "R", "N", "S1"}, "uncalibrated") is None
