@@ -1,0 +1,68 @@
+"""What labels say, and what they leave open."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from instruction_data.sources import complete, hls_flood_wc, naip_ohio_landcover
+from spex.errors import RecordError
+
+pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+
+
+def test_flood_labels_agree_or_are_unknown(data: Path) -> None:
+    truth = complete(next(hls_flood_wc(data / "hls_flood_wc")).truth)
+    mask, unknown = truth["water"]
+    assert mask[:, :8].all() and not mask[:, 8:].any()
+    assert unknown[:, 8:16].all() and not unknown[:, :8].any() and not unknown[:20, 16:].any()
+    mask, unknown = truth["cropland"]
+    assert mask[:, 16:24].all() and unknown[:, 8:16].all() and not mask[:, :16].any()
+    assert not unknown[:20, :8].any(), "agreed water is known not to be cropland"
+    assert not truth["snow_ice"][0].any() and not truth["snow_ice"][1][:20].any()
+    assert truth["cloud"][0][24:, 28:].all() and truth["cloud"][0].sum() == 32
+    assert truth["tree_cover"][1][24:, 28:].all(), "nothing is known under a cloud"
+    assert "burned" not in truth
+
+
+def test_parents_are_the_union_of_known_children_only(data: Path) -> None:
+    truth = complete(next(hls_flood_wc(data / "hls_flood_wc")).truth)
+    mask, unknown = truth["vegetation"]
+    assert mask[:20, 16:].all() and not mask[:, :16].any()
+    assert unknown[:, 8:16].all() and not unknown[:20, :8].any()
+    assert not any((mask & unknown).any() for mask, unknown in truth.values())
+    assert not truth["building"][0].any() and not truth["building"][1][:20, 16:].any(), "no built-up land, no building"
+
+
+def test_mixed_background_says_nothing_about_grass(data: Path) -> None:
+    (chip,) = naip_ohio_landcover(data / "naip_ohio_landcover")
+    truth = complete(chip.truth)
+    assert truth["vegetation"][0][12:20].all() and truth["vegetation"][1][20:].all()
+    assert truth["grassland"][1][20:].all() and not truth["grassland"][0].any()
+    assert truth["built_up"][0][:8].all() and not truth["built_up"][1].any()
+    assert not truth["building"][0][4:].any() and not truth["building"][1].any()
+    assert truth["soil"][1][8:12].all() and not truth["soil"][1][12:].any()
+    assert chip.level == "uncalibrated" and chip.scale == pytest.approx(1 / 255)
+
+
+def test_wholly_unknown_classes_are_left_out() -> None:
+    nothing, everything = np.zeros((2, 2), bool), np.ones((2, 2), bool)
+    assert set(complete({"bare": (nothing, everything), "water": (everything, nothing)})) == {"water"}
+
+
+def test_a_place_in_both_splits_is_refused(data: Path) -> None:
+    split = json.loads((data / "split.json").read_text())
+    split["hls_flood_wc"] = {"train": [1], "val": [2]}
+    (data / "split.json").write_text(json.dumps(split))
+    with pytest.raises(RecordError, match="train and val"):
+        list(hls_flood_wc(data / "hls_flood_wc"))
+
+
+def test_items_in_neither_split_are_not_used(data: Path) -> None:
+    split = json.loads((data / "split.json").read_text())
+    split["hls_flood_wc"] = {"train": [0], "val": []}
+    (data / "split.json").write_text(json.dumps(split))
+    assert [chip.id for chip in hls_flood_wc(data / "hls_flood_wc")] == ["hls_000"]
