@@ -43,7 +43,8 @@ def hls_labels() -> np.ndarray:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """Two places of ``hls_flood_wc``, one for training and one for validation, and one chip of ``naip_ohio_landcover``."""
+    """Two places of ``hls_flood_wc``, one for training and one for validation,
+    and one chip of ``naip_ohio_landcover``."""
     rng, root = np.random.default_rng(0), tmp_path / "data"
     spectra = np.array([WATER] * 16 + [FIELD] * 8 + [WOOD] * 8, np.int16).T[:, None, :]
     for number in range(3):
@@ -74,7 +75,8 @@ def spectra(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "water": 0.04 * np.exp(-np.maximum(wavelengths - 550, 0) / 80), "tree": 0.03 + 0.4 * edge * swir,
         "grass_crop": 0.06 + 0.5 * edge * swir, "dry_vegetation": 0.1 + 0.2 * wavelengths / 2500,
         "soil": 0.08 + 0.35 * wavelengths / 2500, "sand": 0.2 + 0.3 * wavelengths / 2500, "rock": 0.15 + 0.1 * edge,
-        "roof": 0.15 + 0.05 * edge, "other_manmade": 0.3 + 0 * edge, "concrete": 0.28 + 0 * edge, "asphalt": 0.1 + 0 * edge,
+        "roof": 0.15 + 0.05 * edge, "other_manmade": 0.3 + 0 * edge, "concrete": 0.28 + 0 * edge,
+        "asphalt": 0.1 + 0 * edge,
         "snow_ice": 0.85 * np.exp(-np.maximum(wavelengths - 900, 0) / 200), "burned": 0.04 + 0.1 * wavelengths / 2500,
         "shrub": 0.05 + 0.25 * edge * swir, "marsh_mixed": 0.04 + 0.2 * edge * swir,
     }  # fmt: skip
@@ -86,7 +88,8 @@ def spectra(tmp_path_factory: pytest.TempPathFactory) -> Path:
         reflectance = np.array(rows, np.float32)
         reflectance[np.ix_(classes == "water", wavelengths > 900)] = np.nan  # as in-situ water spectra are
         np.savez(
-            folder / f"{name}.npz", wavelengths_nm=wavelengths.astype(np.float32), reflectance=reflectance, subclass=classes,
+            folder / f"{name}.npz", wavelengths_nm=wavelengths.astype(np.float32), reflectance=reflectance,
+            subclass=classes,
             names=classes, source=classes, flag=classes, **{"class": classes},
         )  # fmt: skip
     return folder / "spectra.npz"

@@ -102,7 +102,7 @@ def test_held_out_wordings_never_train(drawn: dict[str, list[Dialogue]]) -> None
     words = Words(np.random.default_rng(0), "train")
     for name, lists in templates()["nouns"].items():
         nouns = {words.pick(lists["mass"]) for _ in range(200)}
-        assert nouns == {noun for noun in lists["mass"] if not held_out(lists["mass"], noun)}, name
+        assert not any(held_out(lists["mass"], noun) for noun in nouns), name
 
 
 def test_about_a_fifth_is_held_out() -> None:
@@ -115,11 +115,7 @@ def test_what_the_prior_calls_unavailable_is_refused_by_name(drawn: dict[str, li
     seen = 0
     for one in drawn["train"]:
         line = re.search(r"^unavailable: (.*)$", one.prior, re.MULTILINE)
-        missing = {
-            name
-            for name in classes()
-            if line and f"{name} (" in line[1].replace("cloud_shadow (", "" if name == "cloud" else "cloud_shadow (")
-        }
+        missing = {name for name in classes() if line and re.search(rf"\b{name} \(", line[1])}
         assert not missing & {span.class_name for span in one.spans}
         seen += "cannot be told here: it needs" in one.answer
     assert seen > 20

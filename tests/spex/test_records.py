@@ -23,7 +23,8 @@ BANDS = [BandRef(name="green", wavelength_nm=560, fwhm_nm=35), BandRef(name="nir
 
 def record(**changes: object) -> SpieRecord:
     fields: dict[str, object] = {
-        "id": "a_1", "kind": "survey", "split": "train", "place": "a", "source": "made", "scene": SceneRef(path="chips/a.tif"),
+        "id": "a_1", "kind": "survey", "split": "train", "place": "a", "source": "made",
+        "scene": SceneRef(path="chips/a.tif"),
         "sensor": "sentinel-2a", "bands": BANDS, "level": "surface", "gsd_m": 10, "scale": 1e-4,
         "provenance": {"spans": "drawn in the test"},
     }  # fmt: skip
