@@ -87,7 +87,7 @@ def test_answers_hold_no_number_that_was_not_asked_for(drawn: dict[str, list[Dia
         visible = re.sub(r"<seg[^>]*>|<[^>]*>|\(S\d\)", " ", one.answer).replace(
             "for example open water larger than 1 ha", ""
         )
-        stray = {n for n in re.findall(r"(?<![a-z])\d+(?:\.\d+)?", visible)} - asked
+        stray = set(re.findall(r"(?<![a-z])\d+(?:\.\d+)?", visible)) - asked
         # A slip of the finger may change the number word that the answer still understands.
         assert not stray or re.search(r"largest", visible) or "reply" in query, (one.query, one.answer)
 
