@@ -59,7 +59,7 @@ class Dialogue:
     template: str
 
 
-def dialogue(rng: Generator, evidence: SceneEvidence, split: str, *, with_prior: float = 0.9) -> Dialogue:
+def dialogue(rng: Generator, evidence: SceneEvidence, split: str, *, with_prior: float = 0.5) -> Dialogue:
     """Draw one exchange about a scene, a pure function of its arguments.
 
     ``split`` (``train`` or ``val``) decides which wordings may be used, ``with_prior`` how often the prior text is

@@ -94,7 +94,7 @@ def _split(
 
 
 def hls_flood_wc(folder: Path) -> Iterator[Chip]:
-    """HLS chips of floods: a water mask and static WorldCover; where the two disagree about water, nothing is known."""
+    """HLS chips of floods: a water mask and static WorldCover; where the two disagree about water, pixels decide or nothing is known."""
     meta = _meta(folder)
     codes = {
         "tree_cover": 10,
@@ -116,13 +116,18 @@ def hls_flood_wc(folder: Path) -> Iterator[Chip]:
             flood, cover, quality = label.read([1, 2, 3])
         flood, lake = flood == 1, cover == 80
         cloud, near, shadow, snow = (quality >> bit & 1 == 1 for bit in (1, 2, 3, 4))
-        murky = (flood ^ lake) | cloud | shadow
+        water = flood & lake
+        if split == "train":  # one label and the pixels agreeing is water too; places that measure keep to the two labels
+            green, swir = values[2].astype(np.float32), values[5].astype(np.float32)
+            water |= (flood | lake) & (green - swir > 0.1 * np.abs(green + swir))
+        doubt = (flood | lake) & ~water
+        murky = doubt | cloud | shadow
         vague = np.isin(cover, (0, 100))
         truth: Truth = {name: (cover == code, murky | vague) for name, code in codes.items()}
         # Fields lie bare for part of the year, and static WorldCover cannot say when.
         truth["bare"] = cover == 60, murky | vague | (cover == 40)
         truth |= {
-            "water": (flood & lake, (flood ^ lake) | cloud),
+            "water": (water, doubt | cloud),
             "snow_ice": (np.zeros_like(flood), (cover == 70) | snow | cloud),
             "cloud": (cloud, near & ~cloud),
             "cloud_shadow": (shadow, near & ~shadow),

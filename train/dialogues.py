@@ -67,17 +67,20 @@ def pad(conversations: list[tuple[list[int], int]], pad_id: int) -> TextBatch:
 def text_batches(
     dialogues: list[Dialogue], processor: SpexProcessor, batch: int, prior_dropout: float, seed: int
 ) -> Iterator[TextBatch]:
-    """Endless batches without images; each conversation keeps its prior text with chance ``1 - prior_dropout``."""
+    """Endless batches without images; a share ``prior_dropout`` of them are conversations that were built without prior text.
+
+    A prior is never taken from a conversation that has one: its answer may rest on it.
+    """
     rng = np.random.default_rng(seed)
+    bare = [item for item in dialogues if not item.prior]
+    told = [item for item in dialogues if item.prior]
     while True:
-        order = rng.permutation(len(dialogues))
-        for first in range(0, len(order), _POOL * batch):
-            pool = []
-            for at in order[first : first + _POOL * batch]:
-                item = dialogues[int(at)]
-                prior = "" if rng.random() < prior_dropout else item.prior
-                pool.append(processor.encode(item.query, prior, item.answer))
-            pool.sort(key=lambda pair: len(pair[0]))
-            batches = [pool[i : i + batch] for i in range(0, len(pool), batch)]
-            for at in rng.permutation(len(batches)):
-                yield pad(batches[int(at)], processor.tokenizer.pad_token_id)
+        pool = []
+        for _ in range(_POOL * batch):
+            side = bare if bare and (rng.random() < prior_dropout or not told) else told
+            item = side[int(rng.integers(len(side)))]
+            pool.append(processor.encode(item.query, item.prior, item.answer))
+        pool.sort(key=lambda pair: len(pair[0]))
+        batches = [pool[i : i + batch] for i in range(0, len(pool), batch)]
+        for at in rng.permutation(len(batches)):
+            yield pad(batches[int(at)], processor.tokenizer.pad_token_id)

@@ -63,8 +63,10 @@ class ConversationStream(IterableDataset[InstructBatch]):
             chip = self.chips[int(rng.choice(len(self.chips), p=self.rate))]
             talk = self.by_scene[chip.id]
             item = talk[int(rng.integers(len(talk)))]
+            if item.prior and rng.random() < self.settings.prior_dropout:
+                item = next((talk[i] for i in rng.permutation(len(talk)) if not talk[i].prior), item)
             sample = self.crops.draw(rng, chip, radiometry=False)
-            prior = "" if rng.random() < self.settings.prior_dropout else prior_text(sample.evidence, item.query)
+            prior = prior_text(sample.evidence, item.query) if item.prior else ""
             samples.append(sample)
             conversations.append(self.processor.encode(item.query, prior, item.answer))
             names += [span.class_name for span in parse_answer(item.answer).spans]

@@ -46,7 +46,7 @@ class Settings:
     weights: dict[str, float] = field(default_factory=dict)
     """How often a source is drawn, by the beginning of its name; 1 where not given."""
     prior_dropout: float = 0.5
-    """Share of conversations without prior text, and (a third of it) of crops without evidence maps."""
+    """Share of conversations drawn from those built without prior text, and (a third of it) of crops without evidence maps."""
     loss: dict[str, float] = field(default_factory=lambda: {"text": 1.0, "bce": 2.0, "dice": 1.0, "presence": 0.2})
     """Weights of the loss terms."""
     threads: int = 2

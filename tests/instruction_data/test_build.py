@@ -87,6 +87,6 @@ def test_the_command_builds_checks_and_shows(data: Path, tmp_path: Path, capsys:
     assert main(["spie", "check", out]) == 0
     assert "survey, train: 2 records" in capsys.readouterr().out
     assert main(["spie", "show", f"{out}/survey_hls_flood_wc.parquet", "-n", "1"]) == 0
-    assert "water: 25.0% of the chip, 72% known" in capsys.readouterr().out
+    assert "water: 50.0% of the chip, 97% known" in capsys.readouterr().out
     assert main(["spie", "check", str(tmp_path / "nowhere")]) == 2
     assert capsys.readouterr().err.count("\n") == 1
