@@ -15,6 +15,7 @@ from pyogrio.raw import read as read_vectors
 
 from spex.engine.facts import area_text, share_text
 from spex.engine.mosaic import HALF, LEVELS, NODATA, strips
+from spex.engine.reading import read_around
 from spex.evidence.indices import index, role_planes
 from spex.raster.scene import Scene
 
@@ -97,7 +98,7 @@ def _measure(folder: Path, scene: Scene, result: dict[str, Any]) -> dict[str, An
                     raise AuditError(f"mask {number} holds pixels with a probability below 0.5")
                 levels[number] += mine.sum(dtype=np.float64)
             if names and inside.any():
-                planes = role_planes(scene.read(window))
+                planes = role_planes(read_around(scene, window, inside))
                 for name in names:
                     plane = index(name, planes)[inside]
                     finite = np.isfinite(plane)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from spex.engine.constraints import Frame
 from spex.engine.labelling import RegionSweep, RegionTable
 from spex.engine.mosaic import LEVELS, NODATA, strips
+from spex.engine.reading import read_around
 from spex.evidence.indices import available, index, role_planes
 from spex.evidence.scene import SceneEvidence
 from spex.prompts import Answer, Span
@@ -100,7 +101,7 @@ def measure_masks(
             valid_area += float((valid.sum(axis=1) * area[:, 0]).sum())
             maps: dict[str, NDArray[Any]] = {"area_m2": area}
             if everything and valid.any():
-                planes = role_planes(scene.read(window))
+                planes = role_planes(read_around(scene, window, valid))
                 for place, name in enumerate(everything):
                     maps[name] = index(name, planes)
                     finite = valid & np.isfinite(maps[name])

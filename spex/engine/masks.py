@@ -20,6 +20,7 @@ from spex.engine.constraints import Frame, asks_regions, kept_regions, meets_ind
 from spex.engine.labelling import RegionSweep
 from spex.engine.mosaic import HALF, NODATA, strips, work_profile
 from spex.engine.predict import excluded
+from spex.engine.reading import read_around
 from spex.evidence.classes import classes
 from spex.prompts import Answer, Span
 
@@ -53,7 +54,7 @@ def write_mask(
         def wanted(window: Window) -> NDArray[np.bool_]:
             levels = source.read(window=window)
             masks = (levels[: len(spans)] >= HALF) & (levels[:1] != NODATA)
-            pixels = scene.read(window) if conditions else None
+            pixels = read_around(scene, window, levels[0] != NODATA) if conditions else None
             for number, (mask, span) in enumerate(zip(masks, spans, strict=True)):
                 mask &= number not in never
                 if span.constraints.where:

@@ -40,7 +40,12 @@ class FailedTile:
     col: int
     height: int
     width: int
-    reason: str
+    error: Exception
+
+    @property
+    def reason(self) -> str:
+        """Kind and message of the error."""
+        return f"{type(self.error).__name__}: {self.error}"
 
 
 def strips(height: int, width: int, planes: int) -> Iterator[Window]:
@@ -94,7 +99,7 @@ def write_probability(
         progress: called with tiles done and tiles in all.
 
     Returns:
-        Number of tiles, and those that failed twice.
+        Number of tiles, and those that failed twice. If every tile fails, the last error is raised.
     """
     tiles = plan_tiles(scene.height, scene.width, tile, overlap)
     rows = [(row, list(group)) for row, group in groupby(enumerate(tiles), key=lambda item: item[1].row)]
@@ -123,6 +128,8 @@ def write_probability(
             left = depth - finished
             total[:, :left], weight[:left] = total[:, finished:].copy(), weight[finished:].copy()
             total[:, left:], weight[left:] = 0, 0
+    if len(failed) == len(tiles):
+        raise failed[-1].error
     return len(tiles), failed
 
 
@@ -144,6 +151,5 @@ def _twice(
         return decode(number, tile)
     except Exception as error:
         log.error("tile %d (row %d, col %d) failed twice: %s", number, tile.row, tile.col, error)
-        reason = f"{type(error).__name__}: {error}"
-        failed.append(FailedTile(tile.row, tile.col, tile.height, tile.width, reason))
+        failed.append(FailedTile(tile.row, tile.col, tile.height, tile.width, error))
         return None

@@ -19,7 +19,6 @@ from spex.engine.mosaic import LEVELS, NODATA
 from spex.engine.quicklook import draw
 from spex.engine.report import explanation
 from spex.engine.results import RESULT, Extraction, legend
-from spex.errors import OutputError
 from spex.evidence.classes import classes
 
 _BATCH = 20_000
@@ -41,18 +40,15 @@ def write_outputs(extraction: Extraction, folder: Path) -> None:
 
 
 def _cog(source: Path, target: Path, resampling: str) -> None:
-    try:
-        rasterio.shutil.copy(
-            source,
-            target,
-            driver="COG",
-            compress="DEFLATE",
-            predictor="YES",
-            overview_resampling=resampling,
-            bigtiff="IF_SAFER",
-        )
-    except rasterio.errors.RasterioError as error:
-        raise OutputError(f"{target.name} cannot be written: {error}; check the space left on the disk") from error
+    rasterio.shutil.copy(
+        source,
+        target,
+        driver="COG",
+        compress="DEFLATE",
+        predictor="YES",
+        overview_resampling=resampling,
+        bigtiff="IF_SAFER",
+    )
 
 
 def _mask(extraction: Extraction, target: Path) -> None:
@@ -116,14 +112,18 @@ def _rows(extraction: Extraction, indices: list[str]) -> Iterator[tuple[Any, ...
         for one in extraction.facts
     }
     with rasterio.open(extraction.mask_path) as source:
-        to_pixel = ~source.transform
+        inverse = ~source.transform  # map to (col, row)
         for outline, value in rasterio.features.shapes(rasterio.band(source, 1), connectivity=8):
             if value not in known:
                 continue
             facts, places = known[value]
             # The first corner in reading order is that of the region's first pixel, which says which region this is.
-            corners = (to_pixel @ corner for corner in outline["coordinates"][0])
-            row, col = min((round(y), round(x)) for x, y in corners)
+            x, y = np.array(outline["coordinates"][0]).T
+            rows, cols = (
+                np.rint(inverse.d * x + inverse.e * y + inverse.f),
+                np.rint(inverse.a * x + inverse.b * y + inverse.c),
+            )
+            row, col = min(zip(rows.astype(int), cols.astype(int), strict=True))
             place = places[row * width + col]
             polygon = shape(outline)
             polygon = polygon if polygon.is_valid else shapely.make_valid(polygon, method="structure")

@@ -92,7 +92,7 @@ class Extraction:
         from spex.engine.audit import audit
         from spex.engine.outputs import write_outputs
 
-        with folder_aside(Path(folder), overwrite=overwrite) as aside, gdal():
+        with folder_aside(Path(folder), overwrite=overwrite) as aside, gdal(), writing(folder):
             write_outputs(self, aside)
             audit(aside, self.scene)
         return Path(folder)
@@ -122,6 +122,22 @@ class Masks(Sequence[NDArray[np.bool_]]):
 
     def __iter__(self) -> Iterator[NDArray[np.bool_]]:
         return (self[i] for i in range(len(self)))
+
+
+@contextmanager
+def writing(place: object) -> Iterator[None]:
+    """Turns what the raster and vector libraries raise when they cannot write into one error.
+
+    Raises:
+        OutputError: most often the disk is full.
+    """
+    from pyogrio.errors import DataLayerError, DataSourceError
+    from rasterio.errors import RasterioError
+
+    try:
+        yield
+    except (RasterioError, DataSourceError, DataLayerError) as error:
+        raise OutputError(f"{place} cannot be written ({error}); check the space left on the disk") from error
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from spex.engine.facts import MaskFacts, measure_masks
 from spex.engine.masks import narrower, write_mask
 from spex.engine.mosaic import NODATA, gdal, strips, work_profile, write_probability
 from spex.engine.predict import Plan, Predictor, excluded
-from spex.engine.results import Extraction
+from spex.engine.results import Extraction, writing
 from spex.errors import ConfigError
 from spex.evidence.scene import measure
 from spex.prompts import Answer, clean_query, fill
@@ -89,7 +89,7 @@ class Session:
                 text, refused, clock, refused=refused, valid_fraction=float(self.overview.valid.mean())
             )
         check(plan.answer, self.scene, self.evidence)
-        with gdal():
+        with gdal(), writing(f"the folder of temporary files {tempfile.gettempdir()}"):
             return self._extract(text, plan, clock, progress)
 
     def _refusal(self, answer: Answer) -> str | None:
