@@ -20,20 +20,34 @@ _UNITS = {
     "px": r"px|pixels?",
 }
 _UNIT = "|".join(_UNITS.values())
-_SIZE = r"\d+(?:[.,]\d+)*"
+_NUMBERS = {
+    "one": 1,
+    "two": 2,
+    "three": 3,
+    "four": 4,
+    "five": 5,
+    "six": 6,
+    "seven": 7,
+    "eight": 8,
+    "nine": 9,
+    "ten": 10,
+}
+_COUNT = rf"\d+|{'|'.join(_NUMBERS)}"
+_SIZE = rf"(?:\d+(?:[.,]\d+)*|{'|'.join(_NUMBERS)})"
 _AREA = rf"(?P<value>{_SIZE}) ?(?P<unit>{_UNIT})(?!\w)"
 _ABOVE = (
-    "(?:larger|bigger|greater|higher|more) than|at least|(?:no|not) (?:smaller|less|lower) than|above|over|exceeding"
-    "|minimum(?: of)?|>=?|≥"
+    "(?:covering )?(?:larger|bigger|greater|higher|more) than|(?:of )?at least|(?:no|not) (?:smaller|less|lower) than"
+    "|above|over|exceeding|min(?:imum)?(?: size| of)?|>=?|≥"
 )
 _BELOW = (
     "(?:no|not) (?:larger|bigger|greater|higher|more) than|(?<!no )(?<!not )(?:smaller|less|lower) than|at most|below"
-    "|under|up to|maximum(?: of)?|<=?|≤"
+    "|under|up to|max(?:imum)?(?: size| of)?|<=?|≤"
 )
-_NUMBERS = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10}
-_COUNT = rf"\d+|{'|'.join(_NUMBERS)}"
 _INDEX = "|".join(sorted(OFFERED_INDICES, key=len, reverse=True))
-_EXCEPT = "except(?: for)?|but not|and not|not including|without|excluding|other than|apart from|minus"
+_EXCEPT = (
+    "except(?: for)?|but (?:not|no)|and (?:not|no)|(?:that|which) (?:is|are) not|not including|without|excluding"
+    "|other than|apart from|minus"
+)
 
 _NORTH, _SOUTH, _WEST, _EAST = "north(?:ern)?", "south(?:ern)?", "west(?:ern)?", "east(?:ern)?"
 _UP, _DOWN, _LEFT, _RIGHT = f"{_NORTH}|top|upper", f"{_SOUTH}|bottom|lower", f"{_WEST}|left", f"{_EAST}|right"
@@ -64,6 +78,8 @@ def find_limits(query: str) -> tuple[list[Limit], str]:
 
 
 def _number(text: str) -> float:
+    if text.lower() in _NUMBERS:
+        return float(_NUMBERS[text.lower()])
     return float(re.sub(r",(?=\d{3}(?:\D|$))", "", text).replace(",", "."))
 
 
@@ -73,6 +89,14 @@ def _unit(text: str) -> str:
 
 def _area(match: Match) -> tuple[float, str]:
     return _number(match["value"]), _unit(match["unit"])
+
+
+def _at_least(match: Match) -> dict[str, Any]:
+    return {"min_area": _area(match)}
+
+
+def _at_most(match: Match) -> dict[str, Any]:
+    return {"max_area": _area(match)}
 
 
 def _index(match: Match) -> dict[str, Any]:
@@ -125,9 +149,11 @@ _RULES = (
         rf"(?: is| of| lies)? ?(?P<side>{_ABOVE}|{_BELOW}) ?(?P<value>-?\d+(?:\.\d+)?)",
         _index,
     ),
-    _rule(rf"\bbetween (?P<low>{_SIZE}) ?(?P<low_unit>{_UNIT})? ?(?:and|to|-) ?{_AREA}", _between),
-    _rule(rf"(?<!\w)(?:{_BELOW}) ?{_AREA}", lambda match: {"max_area": _area(match)}),
-    _rule(rf"(?<!\w)(?:{_ABOVE}) ?{_AREA}", lambda match: {"min_area": _area(match)}),
+    _rule(rf"\b(?:between|from|of|with) (?P<low>{_SIZE}) ?(?P<low_unit>{_UNIT})? ?(?:and|to|-) ?{_AREA}", _between),
+    _rule(rf"(?:\b(?:of|with|from) )?\b{_AREA} (?:or (?:more|larger)|upwards|and (?:more|larger|up))\b", _at_least),
+    _rule(rf"(?:\b(?:of|with) )?\b{_AREA} (?:or (?:less|smaller)|and (?:less|smaller))\b", _at_most),
+    _rule(rf"(?<!\w)(?:{_BELOW}) ?{_AREA}", _at_most),
+    _rule(rf"(?<!\w)(?:{_ABOVE}) ?{_AREA}", _at_least),
     _rule(rf"\b(?:(?:the|only) )*(?:(?P<n>{_COUNT}) )?(?:largest|biggest)\b(?: (?P<m>{_COUNT})\b)?", _top),
     _rule(rf"\btop (?P<n>{_COUNT})\b(?P<m>(?!))?", _top),
     _rule(
@@ -135,7 +161,7 @@ _RULES = (
         rf"(?:{_PART}|{_OF_SCENE})",
         _elsewhere,
     ),
-    _rule(rf"\b(?:{_EXCEPT})\b(?P<what>[^,;.]*)", _away),
+    _rule(rf"\b(?:{_EXCEPT})\b(?P<what>(?:(?!,|;|\. |\bplus\b|\bthen\b|\bas well as\b).)*)", _away),
     _rule(rf"(?:\b{_LEAD})?\b(?P<place>{_COMPASS}|{_CORNER})\b(?:{_PART}|{_OF_SCENE})", _place),
     _rule(
         rf"\b{_LEAD}(?P<place>{_EVERYDAY})\b(?:{_PART}|{_OF_SCENE})|\b(?:the )?(?P<side>{_EVERYDAY})\b{_PART}", _place

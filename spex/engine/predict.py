@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,16 +10,8 @@ from numpy.typing import NDArray
 from spex.engine.rules import read_query
 from spex.evidence.maps import class_score
 from spex.evidence.scene import SceneEvidence
-from spex.prompts import Answer
+from spex.prompts import Answer, Plan
 from spex.raster.scene import Pixels
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What one query asks for: the answer with its spans, and whatever the predictor needs to decode them."""
-
-    answer: Answer
-    state: Any = None
 
 
 class Predictor(Protocol):

@@ -2,7 +2,7 @@
 
 Constraints are found first and blanked out; the rest is split into clauses at commas and "and"; the classes of a clause
 get the constraints that stand in it. One in a clause of its own belongs to every class (a leading one, or a place) or
-to the class before it; one at the end of a list of classes without constraints belongs to the whole list.
+to the class before it; "both" and "all" share the last one with every class.
 """
 
 from __future__ import annotations
@@ -27,15 +27,18 @@ _BEYOND = {
         "cars?|vehicles?|trucks?|people|persons?|animals?|cows?|cattle|ships?|boats?|vessels?|air(?:craft|planes?)|planes?"
     ),
     "what one image cannot tell": (
-        r"chang(?:e|ed|es)|since (?:19|20)\d\d|forecast|tomorrow|next (?:week|month|year)|prices?|owners?|owns?"
-        "|population|temperatures?|how (?:deep|high|tall|hot|cold)|depth|height"
+        r"chang(?:e|ed|es)|since (?:19|20)\d\d|forecast|tomorrow|next (?:week|month|year)|prices?|value of|population"
+        "|owners?|who|names? of|temperatures?|depth|height|how (?:deep|tall|hot|cold)"
+        rf"|how high(?! is the (?:{'|'.join(OFFERED_INDICES)})\b)"
     ),
+    "something else than land cover": "write|poem|story|joke|code|pretend|talk about|ignore",
 }
 _OPEN_QUESTION = (
     r"land ?cover|describe|what (?:can|do) (?:you|i|we) see"
-    r"|what(?:'s| is| are)? (?:there |shown |visible )?(?:in|on|here)\b|classify|everything|overview"
+    r"|what(?:'s| is| are)? (?:there |shown |visible )?(?:in|on|here)\b"
+    r"|looking at|whole (?:image|scene)|classify|everything|overview"
 )
-_CLAUSE = re.compile(r"(?:(?!,|;|\band\b|\bas well as\b|\bplus\b|&|\. ).)+")
+_CLAUSE = re.compile(r"(?:(?!,|;|\band\b|\bas well as\b|\bplus\b|\bthen\b|\bvs\b|&|\. ).)+")
 _COUNTING = re.compile(r"\bhow many\b|\bcount\b|\bnumber of\b", re.IGNORECASE)
 
 Asked = tuple[int, str, str]  # clause, class, phrase
@@ -60,7 +63,7 @@ def read_query(query: str, evidence: SceneEvidence) -> Answer:
     asked = asked or _from_indices(limits, evidence) or _description(rest, evidence)
     if not asked:
         return _refuse(f"no land cover was recognised in the query; ask for example {EXAMPLES}")
-    wanted = _assign(limits, clauses, asked)
+    wanted = _assign(limits, clauses, asked, shared=bool(re.search(r"\b(?:both|all)\b", query, re.IGNORECASE)))
     sentences = (
         _sentence(name, phrase, constraints, evidence, counting=bool(_COUNTING.search(query)))
         for (_, name, phrase), constraints in zip(asked, wanted, strict=True)
@@ -98,32 +101,27 @@ def _description(text: str, evidence: SceneEvidence) -> list[Asked]:
     return [(0, name, classes()[name].title.lower()) for name in shown]
 
 
-def _assign(limits: list[Limit], clauses: list[tuple[int, int]], asked: list[Asked]) -> list[Constraints]:
+def _assign(
+    limits: list[Limit], clauses: list[tuple[int, int]], asked: list[Asked], *, shared: bool
+) -> list[Constraints]:
     """Give each constraint to the classes it speaks of."""
     wanted = [Constraints() for _ in asked]
-    last = max(number for number, _, _ in asked)
-    bare = set(range(len(asked)))  # classes that no constraint before the present one belongs to
+    everyone = list(range(len(asked)))
     for limit in limits:
         clause = next((i for i, (start, end) in enumerate(clauses) if start <= limit.at < end), len(clauses))
         here = [i for i, (number, _, _) in enumerate(asked) if number == clause]
         before = [i for i, (number, _, _) in enumerate(asked) if number < clause]
         if not here:
-            here = before[-1:] if before and "where" not in limit.change else list(range(len(asked)))
-        elif clause == last and bare.issuperset(before) and _trails(limit, clauses[clause]):
-            here = before + here
+            here = before[-1:] if before and "where" not in limit.change else everyone
+        elif shared and clause == asked[-1][0]:
+            here = everyone
         for i in here:
             fields: dict[str, Any] = {
                 key: (*getattr(wanted[i], key), *value) if key in ("index", "exclude") else value
                 for key, value in limit.change.items()
             }
             wanted[i] = replace(wanted[i], **fields)
-        bare -= {i for i in here if i not in before}
     return wanted
-
-
-def _trails(limit: Limit, clause: tuple[int, int]) -> bool:
-    """Whether a constraint stands behind the class of its clause, where it can speak of a whole list."""
-    return "top" not in limit.change and limit.at > clause[0] + 1
 
 
 def _sentence(name: str, phrase: str, constraints: Constraints, evidence: SceneEvidence, *, counting: bool) -> str:

@@ -55,7 +55,7 @@ def painter() -> type[Painter]:
 
 @pytest.fixture
 def painted() -> Callable[..., Scene]:
-    """A 10 m scene of 100 x 120 pixels whose bands are the probabilities of the classes in ``MAPS``, 0.05 by default."""
+    """A 10 m scene, 100 x 120, whose bands are the probabilities of the classes in ``MAPS``, 0.05 by default."""
 
     def make(shape=(100, 120), crs=32633, valid=None, transform=None, gsd_m=None, **maps):
         values = np.full((len(BANDS), *shape), 0.05, np.float32)

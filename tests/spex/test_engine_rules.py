@@ -21,7 +21,7 @@ def evidence() -> SceneEvidence:
     ("query", "spans"),
     [
         ("open water larger than 1 ha and vegetation", [("water", {"min_area": "1ha"}), ("vegetation", {})]),
-        ("lakes and forest over 1 ha", [("water", {"min_area": "1ha"}), ("tree_cover", {"min_area": "1ha"})]),
+        ("both lakes and forest over 1 ha", [("water", {"min_area": "1ha"}), ("tree_cover", {"min_area": "1ha"})]),
         ("lakes over 1 ha and forest", [("water", {"min_area": "1ha"}), ("tree_cover", {})]),
         (
             "in the northern half, find water and forest",
@@ -32,6 +32,10 @@ def evidence() -> SceneEvidence:
         ("bare soil in the middle", [("soil", {"where": "center"})]),
         ("the three largest lakes", [("water", {"top": 3})]),
         ("show me the 5 biggest fields", [("cropland", {"top": 5})]),
+        ("fields and water in the north", [("cropland", {}), ("water", {"where": "north"})]),
+        ("warehouses of three hectares or more", [("building", {"min_area": "3ha"})]),
+        ("lakes from 1 to 5 ha, then roads", [("water", {"min_area": "1ha", "max_area": "5ha"}), ("road", {})]),
+        ("trees that are not shrubs", [("tree_cover", {"not": "shrubland"})]),
         ("top 3 lakes", [("water", {"top": 3})]),
         ("ponds between 500 m2 and 2 ha", [("water", {"min_area": "500m2", "max_area": "2ha"})]),
         ("water no smaller than 0.5 hectares", [("water", {"min_area": "0.5ha"})]),
