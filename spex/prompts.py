@@ -124,6 +124,14 @@ class Answer:
     refusal: str | None = None
 
 
+@dataclass(frozen=True)
+class Plan:
+    """What one query asks for: the answer with its spans, and whatever the predictor needs to decode them."""
+
+    answer: Answer
+    state: Any = None
+
+
 def clean_query(query: str) -> str:
     """Check and normalise what a person typed: no control characters, no markup the model could take for its own.
 

@@ -16,12 +16,14 @@ def run_stage(
     overrides: Annotated[list[str] | None, typer.Argument(help="name=value settings over the file's")] = None,
 ) -> None:
     """Run one training stage and write its checkpoint."""
-    from train.stages import run_settings
     from train.settings import load_settings
+    from train.stages import run_settings
 
     settings = load_settings(config, overrides)
     log = run_settings(settings)
-    typer.echo(f"{settings.stage}: {log[-1] if log else 'no step finished'}; checkpoint in {Path(settings.out, 'checkpoint')}")
+    typer.echo(
+        f"{settings.stage}: {log[-1] if log else 'no step finished'}; checkpoint in {Path(settings.out, 'checkpoint')}"
+    )
 
 
 @command.command("tokenizer")

@@ -1,6 +1,7 @@
 """Labelled chips in memory and the augmentation that keeps their truth.
 
-A chip is the survey record of one scene: pixels, and per class where it is (1), where it is not (0), where nobody knows (-1).
+A chip is the survey record of one scene: pixels, and per class where it is (1), where it is not (0), where nobody
+knows (-1).
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class MaskBatch:
-    """Crops of several sensors: values (C_i, H, W) and valid (H, W) per crop, evidence (B, E, H, W), labels (B, classes, H, W)."""
+    """Crops of several sensors: values (C_i, H, W) and valid (H, W) per crop; evidence and labels (B, ., H, W)."""
 
     values: list[Tensor]
     valid: list[Tensor]
@@ -99,7 +100,11 @@ def crop(chip: Chip, size: int, rng: np.random.Generator) -> tuple[Pixels, NDArr
         gsd = gsd and 2 * gsd
     row, col = (int(rng.integers(0, max(n - size, 0) + 1)) for n in valid.shape)
     window = (slice(row, row + size), slice(col, col + size))
-    values, valid, labels = values[(slice(None), *window)].astype(np.float32), valid[window], labels[(slice(None), *window)]
+    values, valid, labels = (
+        values[(slice(None), *window)].astype(np.float32),
+        valid[window],
+        labels[(slice(None), *window)],
+    )
     pad = tuple((0, size - n) for n in valid.shape)
     if any(after for _, after in pad):
         values, valid = np.pad(values, ((0, 0), *pad)), np.pad(valid, pad)
@@ -113,7 +118,7 @@ def crop(chip: Chip, size: int, rng: np.random.Generator) -> tuple[Pixels, NDArr
 
 
 def jitter(pixels: Pixels, rng: np.random.Generator) -> Pixels:
-    """Radiometry another scene could have had: gain, haze, noise; display values also gamma and stretch. Then missing bands."""
+    """Radiometry another scene could have had: gain, haze, noise, for display values gamma; then missing bands."""
     values, count = pixels.values, len(pixels.bands)
     display = pixels.level == "uncalibrated"
     centre = np.array([b.wavelength_nm or 700.0 for b in pixels.bands], np.float32)
@@ -146,7 +151,9 @@ def drop_bands(pixels: Pixels, rng: np.random.Generator) -> Pixels:
 class CropStream(IterableDataset[Sample]):
     """Endless augmented crops, sources drawn by weight."""
 
-    def __init__(self, chips: list[Chip], size: int, weights: dict[str, float], evidence_dropout: float, seed: int) -> None:
+    def __init__(
+        self, chips: list[Chip], size: int, weights: dict[str, float], evidence_dropout: float, seed: int
+    ) -> None:
         self.chips, self.size, self.evidence_dropout, self.seed = chips, size, evidence_dropout, seed
         rate = np.array([next((w for name, w in weights.items() if c.source.startswith(name)), 1.0) for c in chips])
         self.rate = rate / rate.sum()

@@ -38,7 +38,9 @@ def load_dialogues(folder: str | Path, split: str) -> list[Dialogue]:
         for row in pq.read_table(shard, columns=["scene", "split", "turns", "prior"]).to_pylist():
             if row["split"] == split:
                 user, answer = (turn["content"] for turn in row["turns"][-2:])
-                found.append(Dialogue(Path(row["scene"]["path"]).stem, user.rsplit("Query: ", 1)[1], row["prior"], answer))
+                found.append(
+                    Dialogue(Path(row["scene"]["path"]).stem, user.rsplit("Query: ", 1)[1], row["prior"], answer)
+                )
     if not found:
         raise RecordError(f"no dialogues of split {split!r} in {folder}; build them with: spex spie build")
     return found
@@ -58,7 +60,10 @@ def pad(conversations: list[tuple[list[int], int]], pad_id: int) -> TextBatch:
     """Stack (ids, start of the answer) pairs."""
     longest = max(len(ids) for ids, _ in conversations)
     rows = torch.tensor([ids + [pad_id] * (longest - len(ids)) for ids, _ in conversations])
-    lengths, starts = torch.tensor([len(ids) for ids, _ in conversations]), torch.tensor([start for _, start in conversations])
+    lengths, starts = (
+        torch.tensor([len(ids) for ids, _ in conversations]),
+        torch.tensor([start for _, start in conversations]),
+    )
     at = torch.arange(longest)[None]
     mask = at < lengths[:, None]
     return TextBatch(rows, mask.long(), starts, mask & (at >= starts[:, None]))
@@ -67,7 +72,7 @@ def pad(conversations: list[tuple[list[int], int]], pad_id: int) -> TextBatch:
 def text_batches(
     dialogues: list[Dialogue], processor: SpexProcessor, batch: int, prior_dropout: float, seed: int
 ) -> Iterator[TextBatch]:
-    """Endless batches without images; a share ``prior_dropout`` of them are conversations that were built without prior text.
+    """Endless batches without images; a share ``prior_dropout`` of conversations is of those built without prior text.
 
     A prior is never taken from a conversation that has one: its answer may rest on it.
     """

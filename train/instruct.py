@@ -1,6 +1,7 @@
-"""Stage ``instruct``: scenes, conversations and masks together; condensation learns to turn an answer into prompt tokens.
+"""Stage ``instruct``: scenes, conversations and masks together; answers become prompt tokens.
 
-Starts from the language model of stage ``language`` and, as ``vision``, a checkpoint of stage ``masks`` with its table of class prompts.
+Starts from the language model of stage ``language`` and, as ``vision``, a checkpoint of stage ``masks`` with its
+table of class prompts.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from spex.model.spex import SpexModel
 from spex.prompts import parse_answer
 from train.chips import CLASS_NAMES, CropStream, MaskBatch, Sample, collate, load_chips
 from train.dialogues import Dialogue, TextBatch, load_dialogues, pad
-from train.losses import mask_losses, presence_loss, text_loss
 from train.loop import run
+from train.losses import mask_losses, presence_loss, text_loss
 from train.masks import PROMPTS_FILE, load_prompts
 from train.settings import Settings
 
@@ -42,7 +43,9 @@ class InstructBatch:
 class ConversationStream(IterableDataset[InstructBatch]):
     """Endless batches: a crop, one of its scene's dialogues, the prior text measured on the crop itself."""
 
-    def __init__(self, crops: CropStream, dialogues: list[Dialogue], processor: SpexProcessor, settings: Settings) -> None:
+    def __init__(
+        self, crops: CropStream, dialogues: list[Dialogue], processor: SpexProcessor, settings: Settings
+    ) -> None:
         self.crops, self.processor, self.settings = crops, processor, settings
         self.by_scene: dict[str, list[Dialogue]] = defaultdict(list)
         for item in dialogues:
@@ -99,7 +102,9 @@ class InstructTrainer(nn.Module):
             prompts = model.prompts(hidden, spans)
             weights = model.refiner(prompts, context.coarse[owner])
             features = model.features(fused, masks.evidence)
-            found = torch.stack([mask_logits(features[row], w[None])[0] for row, w in zip(owner.tolist(), weights, strict=True)])
+            found = torch.stack(
+                [mask_logits(features[row], w[None])[0] for row, w in zip(owner.tolist(), weights, strict=True)]
+            )
             labels = masks.labels[owner, batch.span_classes]
             bce, dice = mask_losses(found, labels)
             terms |= {"bce": bce, "dice": dice, "presence": presence_loss(weights[:, -1], labels)}

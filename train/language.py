@@ -1,4 +1,4 @@
-"""Stage ``language``: the language model learns to read queries and evidence and to answer in spans and slots. Text only."""
+"""Stage ``language``: the language model learns to read queries and evidence, and to answer in spans and slots."""
 
 from __future__ import annotations
 

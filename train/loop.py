@@ -1,4 +1,4 @@
-"""The loop every stage shares: accelerate, AdamW, a cosine over the time or step budget, logs, checkpoints written aside."""
+"""The loop every stage shares: accelerate, AdamW, a cosine over the budget, logs, checkpoints written aside."""
 
 from __future__ import annotations
 
@@ -33,7 +33,12 @@ def parameter_groups(model: nn.Module, settings: Settings) -> list[dict[str, Any
             decay = settings.weight_decay if parameter.ndim > 1 else 0.0
             groups.setdefault((factor, decay), []).append(parameter)
     return [
-        {"params": found, "lr": settings.learning_rate * factor, "weight_decay": decay, "peak": settings.learning_rate * factor}
+        {
+            "params": found,
+            "lr": settings.learning_rate * factor,
+            "weight_decay": decay,
+            "peak": settings.learning_rate * factor,
+        }
         for (factor, decay), found in groups.items()
     ]
 
@@ -77,7 +82,9 @@ def run(
                 terms = loss_of(model, next(batches))
             loss = torch.stack([settings.loss.get(name, 1.0) * term for name, term in terms.items()]).sum()
             if not torch.isfinite(loss):
-                raise ModelError(f"the loss is {loss.item()} at step {step}; lower learning_rate={settings.learning_rate:g}")
+                raise ModelError(
+                    f"the loss is {loss.item()} at step {step}; lower learning_rate={settings.learning_rate:g}"
+                )
             accelerator.backward(loss)
             accelerator.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
@@ -85,7 +92,11 @@ def run(
             for name, term in terms.items():
                 sums[name] = sums.get(name, 0.0) + term.item() / _LOG_EVERY
             if (step + 1) % _LOG_EVERY == 0:
-                row = {"step": step + 1, "minutes": round((time.monotonic() - began) / 60, 2), **{k: round(v, 4) for k, v in sums.items()}}
+                row = {
+                    "step": step + 1,
+                    "minutes": round((time.monotonic() - began) / 60, 2),
+                    **{k: round(v, 4) for k, v in sums.items()},
+                }
                 log.append(row)
                 stream.write(json.dumps(row) + "\n")
                 stream.flush()

@@ -11,7 +11,8 @@ def mask_losses(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Mean BCE and Dice of masks.
 
     Args:
-        logits: (S, H, W). labels: (S, H, W), 1 yes, 0 no, -1 unknown (no influence). Masks with no known pixel are left out;
+        logits: (S, H, W). labels: (S, H, W), 1 yes, 0 no, -1 unknown (no influence). Masks with no known pixel are
+        left out;
             Dice also leaves out masks without a positive.
     """
     known = labels >= 0
@@ -37,6 +38,6 @@ def presence_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def text_loss(logits: Tensor, input_ids: Tensor, answer: Tensor) -> Tensor:
-    """Cross-entropy of the answer's tokens: logits (B, T, V), ids (B, T), answer bool (B, T) True on tokens to predict."""
+    """Cross-entropy of an answer: logits (B, T, V), ids (B, T), answer bool (B, T), True on tokens to predict."""
     targets = torch.where(answer, input_ids, torch.full_like(input_ids, -100))[:, 1:]
     return F.cross_entropy(logits[:, :-1].flatten(0, 1).float(), targets.flatten(), ignore_index=-100)

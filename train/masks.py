@@ -1,7 +1,9 @@
 """Stage ``masks``: encoder, aggregation, refiner and pixel decoder learn every labelled class at once.
 
-Instead of the language model, a table of prompt tokens per class stands in; ``instruct`` later replaces it by what the language
-model condenses from an answer. The table is kept beside the checkpoint (``class_prompts.safetensors``), not in the model.
+Instead of the language model, a table of prompt tokens per class stands in; ``instruct`` later replaces it by what
+the language
+model condenses from an answer. The table is kept beside the checkpoint (``class_prompts.safetensors``), not in the
+model.
 """
 
 from __future__ import annotations
@@ -19,8 +21,8 @@ from spex.model.decoder import mask_logits
 from spex.model.processor import SpexProcessor
 from spex.model.spex import SpexModel
 from train.chips import CLASS_NAMES, CropStream, MaskBatch, collate, load_chips
-from train.losses import mask_losses, presence_loss
 from train.loop import run
+from train.losses import mask_losses, presence_loss
 from train.settings import Settings
 
 PROMPTS_FILE = "class_prompts.safetensors"
@@ -79,7 +81,9 @@ def train(settings: Settings, model: SpexModel, processor: SpexProcessor) -> lis
     return run(settings, trainer, iter(loader), losses, lambda folder: save(trainer, processor, folder))
 
 
-def evaluate(trainer: MaskTrainer, folder: str, limit: int = 1_000, use_evidence: bool = True) -> dict[str, tuple[float, int]]:
+def evaluate(
+    trainer: MaskTrainer, folder: str, limit: int = 1_000, use_evidence: bool = True
+) -> dict[str, tuple[float, int]]:
     """IoU per ``source/class`` on the validation places (pooled pixels at 0.5) and the number of positive pixels."""
     stream = CropStream(load_chips(folder, "val")[:limit], 128, {}, 0.0, 0)
     counts: dict[str, np.ndarray] = {}

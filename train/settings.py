@@ -1,4 +1,4 @@
-"""Settings of a training stage: one YAML file, one frozen dataclass; the resolved file is saved beside the checkpoint."""
+"""Settings of a training stage: one YAML file, one frozen dataclass; saved beside the checkpoint."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ class Settings:
     """What one run of a stage needs."""
 
     stage: str
-    """masks (encoder and decoder from labels), language (the language model from dialogues) or instruct (all, jointly)."""
+    """masks (encoder and decoder from labels), language (the language model from dialogues) or instruct (all,
+    jointly)."""
     data: str
     """Folder of SPIE records, as ``spex spie build`` writes it."""
     out: str
@@ -46,7 +47,8 @@ class Settings:
     weights: dict[str, float] = field(default_factory=dict)
     """How often a source is drawn, by the beginning of its name; 1 where not given."""
     prior_dropout: float = 0.5
-    """Share of conversations drawn from those built without prior text, and (a third of it) of crops without evidence maps."""
+    """Share of conversations drawn from those built without prior text, and (a third of it) of crops without
+    evidence maps."""
     loss: dict[str, float] = field(default_factory=lambda: {"text": 1.0, "bce": 2.0, "dice": 1.0, "presence": 0.2})
     """Weights of the loss terms."""
     threads: int = 2
@@ -81,7 +83,9 @@ def load_settings(path: str | Path, overrides: list[str] | None = None) -> Setti
     numbers = {"minutes": settings.minutes, "learning_rate": settings.learning_rate}
     for name, value in numbers.items():
         if not isinstance(value, int | float) or value <= 0:
-            raise ConfigError(f"{name}={value!r} in {path}; give a number above 0 (YAML reads 1e-4 as text, write 1.0e-4)")
+            raise ConfigError(
+                f"{name}={value!r} in {path}; give a number above 0 (YAML reads 1e-4 as text, write 1.0e-4)"
+            )
     return replace(settings, minutes=float(settings.minutes), learning_rate=float(settings.learning_rate))
 
 

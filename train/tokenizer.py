@@ -1,4 +1,4 @@
-"""The tokenizer of the shipped language model: byte-level BPE learned from the dialogues, single digits, span tokens."""
+"""The tokenizer of the shipped language model: byte-level BPE from the dialogues, single digits, span tokens."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ def train_tokenizer(texts: Iterable[str], size: int = 2048) -> PreTrainedTokeniz
     ])  # fmt: skip
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=size, special_tokens=list(SPECIAL_TOKENS), initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+        vocab_size=size,
+        special_tokens=list(SPECIAL_TOKENS),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
     return PreTrainedTokenizerFast(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
@@ -35,7 +35,9 @@ class SpexConfig(PreTrainedConfig):
     """
 
     model_type = "spex"
-    sub_configs_defaults = {"text_config": SubConfigSpec(config_class=AutoConfig, model_type="qwen3")}
+    sub_configs_defaults: ClassVar[dict[str, SubConfigSpec]] = {
+        "text_config": SubConfigSpec(config_class=AutoConfig, model_type="qwen3")
+    }
 
     text_config: dict[str, Any] | PreTrainedConfig | None = None
     hidden_sizes: list[int] | tuple[int, ...] = (64, 128, 256, 512)
@@ -63,8 +65,8 @@ SIZES: dict[str, dict[str, Any]] = {
     "micro": {
         "hidden_sizes": (16, 24, 32, 48), "depths": (1, 1, 1, 1), "hyper_dim": 32, "rank": 4, "fusion_dim": 24,
         "visual_grid": 2, "prompt_tokens": 2, "prompt_dim": 32, "pixel_dim": 16, "overview_size": 64,
-        "text_config": {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2,
-                        "num_key_value_heads": 1, "head_dim": 32},
+        "text_config": {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
+                        "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 32},
     },
     "base": {
         "text_config": {"hidden_size": 320, "intermediate_size": 960, "num_hidden_layers": 8, "num_attention_heads": 5,
@@ -77,7 +79,8 @@ def make_config(size: str, tokenizer: Any, **overrides: Any) -> SpexConfig:
     """A config of a named size whose language model is Qwen3 of the tokenizer's vocabulary."""
     values = {**SIZES[size], **overrides}
     text = {
-        "model_type": "qwen3", "vocab_size": len(tokenizer), "max_position_embeddings": 4096, "tie_word_embeddings": True,
+        "model_type": "qwen3", "vocab_size": len(tokenizer), "max_position_embeddings": 4096,
+        "tie_word_embeddings": True,
         "pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id, **values.pop("text_config"),
     }  # fmt: skip
     ids = tokenizer.convert_tokens_to_ids(["<image>", "<seg", "</seg>"])

@@ -1,6 +1,7 @@
-"""From an answer's hidden states to masks: token condensation, prompt refinement on the overview, full-resolution decoding.
+"""From an answer's hidden states to masks: condensation, refinement on the overview, full-resolution decoding.
 
-Language works once per query: condensation and refinement see the overview. What a tile pays is the pixel decoder, whose
+Language works once per query: condensation and refinement see the overview. What a tile pays is the pixel decoder,
+whose
 features do not depend on the query, and one dot product per span.
 """
 
@@ -24,7 +25,7 @@ class Condensation(nn.Module):
         self.out = nn.Sequential(nn.LayerNorm(config.prompt_dim), nn.Linear(config.prompt_dim, config.prompt_dim))
 
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        """Prompt tokens (S, K, prompt_dim) of S spans from hidden states (S, T, text_dim), mask bool (S, T) True on the span."""
+        """Prompt tokens (S, K, prompt_dim) from hidden states (S, T, text_dim); mask bool (S, T), True on the span."""
         states = self.norm(hidden)
         queries = self.queries.expand(len(hidden), -1, -1).to(states.dtype)
         tokens, _ = self.attend(queries, states, states, key_padding_mask=~mask, need_weights=False)
@@ -38,14 +39,20 @@ class PromptRefiner(nn.Module):
         super().__init__()
         self.context = nn.Linear(config.fusion_dim, config.prompt_dim)
         layer = nn.TransformerDecoderLayer(
-            config.prompt_dim, 4, 2 * config.prompt_dim, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
+            config.prompt_dim,
+            4,
+            2 * config.prompt_dim,
+            dropout=0.0,
+            activation="gelu",
+            batch_first=True,
+            norm_first=True,
         )
         self.layers = nn.TransformerDecoder(layer, 2, norm=nn.LayerNorm(config.prompt_dim))
         flat = config.prompt_tokens * config.prompt_dim
         self.head = nn.Sequential(nn.Linear(flat, 128), nn.GELU(), nn.Linear(128, config.pixel_dim + 2))
 
     def forward(self, prompts: Tensor, coarse: Tensor) -> Tensor:
-        """Weights (S, pixel_dim + 2) from prompts (S, K, prompt_dim) and each span's overview map (S, fusion_dim, h, w).
+        """Weights (S, pixel_dim + 2) from prompts (S, K, prompt_dim) and the overview maps (S, fusion_dim, h, w).
 
         The last two columns are the mask's bias and the presence logit.
         """
@@ -75,7 +82,7 @@ class PixelDecoder(nn.Module):
 
     def forward(self, fused: Tensor, evidence: Tensor) -> Tensor:
         """Pixel features (B, pixel_dim, H, W) from fused (B, fusion_dim, H/4, W/4) and evidence (B, E, H, W)."""
-        at1 = self.stem1(evidence)
+        at1 = self.stem1(evidence.contiguous(memory_format=torch.channels_last))  # twice as fast on a CPU
         at2 = self.stem2(at1)
         at4 = self.stem4(at2)
         fused = self.norm(fused.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)

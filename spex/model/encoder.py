@@ -1,4 +1,4 @@
-"""The SpecAware encoder: hierarchical features at strides 4, 8, 16, 32 from any bands, and their multiscale aggregation."""
+"""The SpecAware encoder: features at strides 4, 8, 16, 32 from any bands, and their multiscale aggregation."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ class SpecAwareEncoder(nn.Module):
         self.stride = config.patch_size * 2 ** (len(config.depths) - 1)
         self.embedding = SpecAwareEmbedding(config.hidden_sizes[0], config.hyper_dim, config.rank, config.patch_size)
         self.backbone = ConvNextEncoder(
-            ConvNextConfig(hidden_sizes=list(config.hidden_sizes), depths=list(config.depths), layer_scale_init_value=0.1)
+            ConvNextConfig(
+                hidden_sizes=list(config.hidden_sizes), depths=list(config.depths), layer_scale_init_value=0.1
+            )
         )
 
     def generate(self, bands: BandBatch) -> tuple[Tensor, Tensor]:
@@ -38,7 +40,10 @@ class SpecAwareEncoder(nn.Module):
             four maps (B, D_s, H/s, W/s), s = 4, 8, 16, 32.
         """
         tokens = torch.stack(
-            [self.embedding.embed(v, m, kernel[i, : len(v)], bias[i]) for i, (v, m) in enumerate(zip(values, valid, strict=True))]
+            [
+                self.embedding.embed(v, m, kernel[i, : len(v)], bias[i])
+                for i, (v, m) in enumerate(zip(values, valid, strict=True))
+            ]
         )
         features, maps = tokens.contiguous(memory_format=torch.channels_last), []
         for stage in self.backbone.stages:
@@ -48,7 +53,7 @@ class SpecAwareEncoder(nn.Module):
 
 
 class Aggregation(nn.Module):
-    """Multiscale aggregation: every stride is projected and summed top-down into one map at stride 4 and one at stride 16."""
+    """Multiscale aggregation: every stride projected and summed top-down, to a map at stride 4 and one at 16."""
 
     def __init__(self, config: SpexConfig) -> None:
         super().__init__()

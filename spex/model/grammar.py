@@ -1,6 +1,7 @@
-"""Constrained decoding: whatever the language model prefers, spans and fact slots stay well-formed and no number is made up.
+"""Constrained decoding: spans and fact slots stay well-formed, and no number is made up, whatever the model prefers.
 
-Inside a tag only tokens that keep a prefix of the grammar are allowed; a number, inside a tag or in the sentence, must stand in
+Inside a tag only tokens that keep a prefix of the grammar are allowed; a number, inside a tag or in the sentence,
+must stand in
 the query (or be a number word of it).
 """
 
@@ -16,7 +17,8 @@ from transformers import LogitsProcessor
 from spex.evidence.classes import classes
 from spex.prompts import FACTS, INDEX_FACTS, SPAN_OPEN
 
-_WORDS = {"one": "1", "two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8", "nine": "9", "ten": "10",
+_WORDS = {"one": "1", "two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8",
+          "nine": "9", "ten": "10",
           "half": "0.5", "quarter": "0.25", "a": "1", "an": "1", "the": "1", "zero": "0", "dozen": "12"}  # fmt: skip
 _NUMBER = regex.compile(r"\d+(?:\.\d+)?")
 _LOOK_AHEAD = 64
@@ -34,7 +36,8 @@ class SpanGrammar(LogitsProcessor):
     """A logits processor for greedy decoding of one answer.
 
     Args:
-        tokenizer: of the language model. query: the person's query. prompt_length: tokens before the answer (0 with embeddings).
+        tokenizer: of the language model. query: the person's query. prompt_length: tokens before the answer (0 with
+        embeddings).
     """
 
     def __init__(self, tokenizer: Any, query: str, prompt_length: int = 0) -> None:
@@ -58,8 +61,9 @@ class SpanGrammar(LogitsProcessor):
             before = plain[max(0, match.start() - 1) : match.start()]
             if before.isalpha():  # a name such as S2
                 continue
-            if match.end() == len(plain) and not done:
-                if not any(number.startswith(match[0]) for number in self.numbers):
+            rest = plain[match.start() :]
+            if not done and rest in (match[0], f"{match[0]}."):  # still being written
+                if not any(number.startswith(rest) or number == match[0] for number in self.numbers):
                     return False
             elif match[0] not in self.numbers:
                 return False

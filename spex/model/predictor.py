@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import OrderedDict
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,20 +24,12 @@ from spex.model.grammar import SpanGrammar
 from spex.model.processor import SpexProcessor
 from spex.model.spectral import band_batch
 from spex.model.spex import SceneContext, SpexModel
-from spex.prompts import Answer, format_span, parse_answer
+from spex.prompts import Plan, format_span, parse_answer
 from spex.raster.scene import Pixels
 
 SHIPPED = Path(__file__).parents[1] / "checkpoints" / "base"
 _MAX_ANSWER_TOKENS = 256
 _SCENES_KEPT = 4
-
-
-@dataclass(frozen=True)
-class Reading:
-    """A planned query: the answer and, as state, the decoder's weights, one row per span and then one per excluded class."""
-
-    answer: Answer
-    state: Tensor
 
 
 class ModelPredictor:
@@ -47,7 +39,9 @@ class ModelPredictor:
         model: in evaluation mode. prior: whether prior text and evidence maps are given to it (off: an ablation).
     """
 
-    def __init__(self, model: SpexModel, processor: SpexProcessor, name: str, sha256: str | None, prior: bool = True) -> None:
+    def __init__(
+        self, model: SpexModel, processor: SpexProcessor, name: str, sha256: str | None, prior: bool = True
+    ) -> None:
         self.model, self.processor, self.name, self.sha256, self.prior = model.eval(), processor, name, sha256, prior
         self.device = model.device
         self._contexts: OrderedDict[int, tuple[SceneEvidence, SceneContext]] = OrderedDict()
@@ -77,14 +71,17 @@ class ModelPredictor:
         return self._contexts[key][1]
 
     @torch.inference_mode()
-    def plan(self, query: str, overview: Pixels, evidence: SceneEvidence) -> Reading:
-        """Read the query: generate the answer, condense its spans to decoder weights."""
+    def plan(self, query: str, overview: Pixels, evidence: SceneEvidence) -> Plan:
+        """Read the query: generate the answer, condense its spans to decoder weights (the plan's state).
+
+        One row of ``pixel_dim + 2`` weights per span, then one per excluded class.
+        """
         context = self.context(overview, evidence)
         prior = prior_text(evidence, query) if self.prior else ""
         return self.read(query, prior, context)
 
     @torch.inference_mode()
-    def read(self, query: str, prior: str, context: SceneContext) -> Reading:
+    def read(self, query: str, prior: str, context: SceneContext) -> Plan:
         """As ``plan``, with a prior text of the caller's (the oracle arm of an evaluation)."""
         answer = parse_answer(self.generate(query, prior, context))
         weights = self.weights(query, prior, answer.text, context)
@@ -92,7 +89,7 @@ class ModelPredictor:
         if taken:
             hidden = " ".join(format_span(name, classes()[name].title) for name in taken)
             weights = torch.cat([weights, self.weights(query, prior, hidden, context)])
-        return Reading(answer, weights)
+        return Plan(answer, weights)
 
     @torch.inference_mode()
     def generate(self, query: str, prior: str, context: SceneContext) -> str:
@@ -111,7 +108,7 @@ class ModelPredictor:
                 logits_processor=LogitsProcessorList([SpanGrammar(tokenizer, query)]),
             )[0].tolist()
         ended = bool(new) and new[-1] == tokenizer.eos_token_id
-        text = tokenizer.decode(new[:-1] if ended else new, clean_up_tokenization_spaces=False)
+        text = str(tokenizer.decode(new[:-1] if ended else new, clean_up_tokenization_spaces=False))
         return text.strip() if ended else text[: text.rfind(". ") + 1]
 
     @torch.inference_mode()
@@ -142,15 +139,19 @@ class ModelPredictor:
         return found[0, :, :height, :width].to(torch.float16).cpu().contiguous().numpy()
 
     @torch.inference_mode()
-    def decode(self, features: NDArray[np.float16], plan: Any, pixels: Pixels, evidence: SceneEvidence) -> NDArray[np.float32]:
-        """Probabilities (spans and excluded classes, h, w); a class the model finds nowhere in the scene is zero everywhere."""
+    def decode(
+        self, features: NDArray[np.float16], plan: Plan, pixels: Pixels, evidence: SceneEvidence
+    ) -> NDArray[np.float32]:
+        """Probabilities (spans and excluded classes, h, w); all zero for a class that is nowhere in the scene."""
         weights: Tensor = plan.state
         logits = self.model.masks(torch.from_numpy(np.asarray(features)).to(self.device, torch.float32), weights)
         present = (weights[:, -1].sigmoid() >= self.model.config.presence_threshold).to(logits.dtype)
         return (logits.sigmoid() * present[:, None, None]).cpu().numpy()
 
 
-def load(name_or_path: str | Path | None = None, *, device: str | None = None, prior: bool = True) -> ModelPredictor:
+def load(
+    name_or_path: str | os.PathLike[str] | None = None, *, device: str | None = None, prior: bool = True
+) -> ModelPredictor:
     """Load a checkpoint folder, or the ``base`` model that ships with SPEX.
 
     Raises:
@@ -159,10 +160,13 @@ def load(name_or_path: str | Path | None = None, *, device: str | None = None, p
     folder = SHIPPED if name_or_path in (None, "base") else Path(str(name_or_path))
     weights = folder / "model.safetensors"
     if not weights.is_file():
-        raise ModelError(f"no SPEX checkpoint at {folder} (model.safetensors is missing); give a folder made by save_pretrained")
+        raise ModelError(
+            f"no SPEX checkpoint at {folder} (model.safetensors is missing); give a folder made by save_pretrained"
+        )
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     try:
-        model = SpexModel.from_pretrained(str(folder), local_files_only=True, dtype=torch.float32).to(place)
+        model = SpexModel.from_pretrained(str(folder), local_files_only=True, dtype=torch.float32)
+        model.to(place)  # type: ignore[arg-type]  # transformers' decorator hides self
         processor = SpexProcessor.from_pretrained(str(folder), model.config)
     except Exception as error:  # whatever the files' readers raise, the cause is the checkpoint
         raise ModelError(f"the checkpoint {folder} cannot be loaded: {error}") from error

@@ -1,9 +1,13 @@
 """SpecAware embedding: band metadata and content generate, per sample, the kernel that embeds each band.
 
-After Ji et al., "SpecAware" (arXiv 2510.27219): a hypernetwork generates for each band a pair of matrices, a spatial pattern
-basis V (rank x patch pixels) and a semantic re-projection U (channels x rank). Differences on purpose: the pair is merged to a
-convolution kernel, so no (tokens, bands, channels) tensor exists; the sum over bands is a quadrature over wavelength, so token
-statistics do not depend on the band count; content is two statistics of the whole scene, so every tile of a scene gets the same
+After Ji et al., "SpecAware" (arXiv 2510.27219): a hypernetwork generates for each band a pair of matrices, a spatial
+pattern
+basis V (rank x patch pixels) and a semantic re-projection U (channels x rank). Differences on purpose: the pair is
+merged to a
+convolution kernel, so no (tokens, bands, channels) tensor exists; the sum over bands is a quadrature over
+wavelength, so token
+statistics do not depend on the band count; content is two statistics of the whole scene, so every tile of a scene
+gets the same
 kernel and no masked pixel can leak; every metadatum may be missing.
 """
 
@@ -76,7 +80,8 @@ class SpecAwareEmbedding(nn.Module):
     ``generate`` makes the kernels of a batch of scenes from metadata and content; ``embed`` applies one to pixels.
 
     Args:
-        dim: channels E of a token. hyper_dim: width of the metadata code. rank: R of the matrix pair. patch: stride P, pixels.
+        dim: channels E of a token. hyper_dim: width of the metadata code. rank: R of the matrix pair. patch: stride
+        P, pixels.
     """
 
     def __init__(self, dim: int, hyper_dim: int, rank: int, patch: int, metadata_dropout: float = 0.1) -> None:
@@ -84,6 +89,8 @@ class SpecAwareEmbedding(nn.Module):
         self.dim, self.rank, self.patch, self.metadata_dropout = dim, rank, patch, metadata_dropout
         periods = torch.logspace(math.log10(60.0), math.log10(5000.0), hyper_dim // 2)
         grid = torch.linspace(math.log(340.0), math.log(2600.0), 512)
+        self.periods: Tensor
+        self.grid: Tensor
         self.register_buffer("periods", periods)
         self.register_buffer("grid", grid)
         self.spectral = nn.Linear(hyper_dim, hyper_dim)
@@ -105,7 +112,8 @@ class SpecAwareEmbedding(nn.Module):
     def quadrature(self, bands: BandBatch) -> Tensor:
         """Weights (B, C) that sum to 1: the share of the log-wavelength axis each band's response covers.
 
-        Overlapping responses share what they cover, so splitting a band or sampling more densely changes no sum over bands.
+        Overlapping responses share what they cover, so splitting a band or sampling more densely changes no sum over
+        bands.
         """
         known = bands.present & bands.wavelength.isfinite()
         centre = torch.where(known, bands.wavelength, torch.full_like(bands.wavelength, 1000.0)).clamp(min=200.0)
@@ -166,9 +174,12 @@ class SpecAwareEmbedding(nn.Module):
         """Tokens (E, H/P, W/P) of one scene or tile.
 
         Args:
-            values: reflectance (C, H, W), H and W multiples of the stride; valid: bool (H, W); kernel (C, E, P, P); bias (E,).
+            values: reflectance (C, H, W), H and W multiples of the stride; valid: bool (H, W); kernel (C, E, P, P);
+            bias (E,).
         """
         # Reflectance is centred on 0.2; invalid pixels then count as zero and have no influence.
         pixels = torch.where(valid, (values - 0.2) / 0.2, torch.zeros_like(values)).clamp(-1.5, 6.5)
-        tokens = F.conv2d(pixels[None], kernel.transpose(0, 1).to(pixels.dtype), bias.to(pixels.dtype), stride=self.patch)
+        tokens = F.conv2d(
+            pixels[None], kernel.transpose(0, 1).to(pixels.dtype), bias.to(pixels.dtype), stride=self.patch
+        )
         return self.norm(tokens[0].permute(1, 2, 0)).permute(2, 0, 1)

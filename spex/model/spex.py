@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, PreTrainedModel
-from transformers.modeling_outputs import ModelOutput
+from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
+from transformers.utils.generic import ModelOutput
 
 from spex.model.config import SpexConfig
 from spex.model.decoder import Condensation, PixelDecoder, PromptRefiner, mask_logits
@@ -46,6 +46,7 @@ class SpexModel(PreTrainedModel):
 
     def __init__(self, config: SpexConfig) -> None:
         super().__init__(config)
+        assert isinstance(config.text_config, PreTrainedConfig)
         text_dim = config.text_config.hidden_size
         self.encoder = SpecAwareEncoder(config)
         self.aggregation = Aggregation(config)
@@ -89,7 +90,9 @@ class SpexModel(PreTrainedModel):
     def prompts(self, hidden: Tensor, spans: list[tuple[int, int, int]]) -> Tensor:
         """Condensed prompt tokens (S, K, prompt_dim) of spans over hidden states (B, T, text_dim)."""
         longest = max(end - begin for _, begin, end in spans)
-        states = torch.stack([F.pad(hidden[row, begin:end], (0, 0, 0, longest - end + begin)) for row, begin, end in spans])
+        states = torch.stack(
+            [F.pad(hidden[row, begin:end], (0, 0, 0, longest - end + begin)) for row, begin, end in spans]
+        )
         lengths = torch.tensor([end - begin for _, begin, end in spans], device=hidden.device)
         return self.condensation(states, torch.arange(longest, device=hidden.device)[None] < lengths[:, None])
 

@@ -71,7 +71,9 @@ def test_denser_sampling_changes_little(embedding: SpecAwareEmbedding) -> None:
 
 
 def test_weights_are_a_quadrature(embedding: SpecAwareEmbedding) -> None:
-    batch = band_batch([smooth_scene(np.linspace(420, 2400, 50), 15.0), smooth_scene(np.array([490.0, 560, 665]), 60.0)])
+    batch = band_batch(
+        [smooth_scene(np.linspace(420, 2400, 50), 15.0), smooth_scene(np.array([490.0, 560, 665]), 60.0)]
+    )
     weight = embedding.quadrature(batch)
     torch.testing.assert_close(weight.sum(1), torch.ones(2))
     assert (weight[1, 3:] == 0).all()
@@ -125,7 +127,8 @@ def test_response_code_depends_on_width_not_only_on_the_centre(embedding: SpecAw
 
 
 def test_memory_does_not_hold_a_token_per_band(embedding: SpecAwareEmbedding) -> None:
-    """No intermediate of the embedding is larger than pixels plus kernels: (N, C, E) would be 24 times the pixels / 16."""
+    """No intermediate of the embedding is larger than pixels plus kernels: (N, C, E) would be 24 times the pixels /
+    16."""
     largest = 0
 
     class Watch(torch.utils._python_dispatch.TorchDispatchMode):

@@ -38,7 +38,9 @@ def pixels(size: int = 64, seed: int = 0) -> Pixels:
 @pytest.fixture(scope="module")
 def predictor() -> ModelPredictor:
     torch.manual_seed(0)
-    tokenizer = train_tokenizer([ANSWER, QUERY, "<seg class=tree_cover>forest</seg> has <fact:count> regions."] * 3, 700)
+    tokenizer = train_tokenizer(
+        [ANSWER, QUERY, "<seg class=tree_cover>forest</seg> has <fact:count> regions."] * 3, 700
+    )
     model = SpexModel(make_config("micro", tokenizer))
     return ModelPredictor(model, SpexProcessor(tokenizer, 4, 32), "micro", None)
 
@@ -81,7 +83,7 @@ def test_several_spans_give_several_masks_in_reading_order(predictor: ModelPredi
     one = predictor.weights(QUERY, "", "<seg class=water>water</seg>.", context)
     two = predictor.weights(QUERY, "", "<seg class=water>water</seg>. <seg class=tree_cover>forest</seg>.", context)
     assert one.shape[0] == 1 and two.shape[0] == 2
-    torch.testing.assert_close(one[0], two[0], atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(one[0], two[0], atol=2e-2, rtol=0)  # bfloat16
     assert not torch.allclose(two[0], two[1])
 
 
@@ -100,7 +102,7 @@ def test_save_and_load_round_trip(predictor: ModelPredictor, tmp_path: Path) -> 
 
 
 def test_a_missing_or_broken_checkpoint_is_one_clear_error(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="model.safetensors is missing"):
+    with pytest.raises(ModelError, match=r"model\.safetensors is missing"):
         load(tmp_path / "nothing")
     (tmp_path / "model.safetensors").write_bytes(b"not weights")
     (tmp_path / "config.json").write_text("{}")
