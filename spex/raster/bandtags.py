@@ -106,7 +106,8 @@ def stac_tags(dataset: Any, count: int) -> Stated | None:
         BandError: the tag is not JSON.
     """
     for key, text in dataset.tags().items():
-        if key.lower() in ("eo:bands", "bands", "eo_bands") and text.lstrip().startswith("["):
+        text = text.removeprefix("bands=")  # GDAL splits the key eo:bands at its colon
+        if key.lower() in ("eo", "eo:bands", "bands") and text.lstrip().startswith("["):
             try:
                 return _stac_bands(json.loads(text), count, f"tag {key}")
             except json.JSONDecodeError as error:

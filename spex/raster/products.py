@@ -98,6 +98,8 @@ def match_names(descriptions: Sequence[str], dtype: str, product: Product) -> Na
     if not all(descriptions):
         return None
     every = [product.sensor] if product.sensor else [s for s in sensors() if _fits(s, dtype)]
+    if all(d.startswith("SR_") for d in descriptions):  # Landsat Collection 2 surface reflectance: SR_B1, SR_B2, ...
+        every = [s for s in every if s.family.startswith("landsat")]
     for exact in (True, False):
         known = [(s, found) for s in every if (found := _all_named(s, descriptions, exact))]
         if known and all(_agree(known[0][1], other) for _, other in known):
@@ -124,12 +126,13 @@ def _fits(sensor: Sensor, dtype: str) -> bool:
 
 
 def _all_named(sensor: Sensor, descriptions: Sequence[str], exact: bool) -> tuple[Band, ...] | None:
-    # Landsat Collection 2 calls its surface reflectance bands SR_B1, SR_B2, ...
     names = [d.removeprefix("SR_") for d in descriptions]
     spelled = {band.name for band in sensor.bands}
     if exact and not all(name in spelled for name in names):
         return None
     found = [sensor.find(name) for name in names]
+    if names != list(descriptions) and any(band and (band.wavelength_nm or 0) > 3000 for band in found):
+        return None  # thermal bands are no surface reflectance
     return tuple(b for b in found if b) if all(found) and len(set(found)) == len(found) else None
 
 

@@ -3,8 +3,8 @@
 The rule where nothing is stated. 8-bit numbers are display values: divided by 255, level *uncalibrated*. Floats are
 taken as they are, above 100 as reflectance x 10 000. Larger integers whose brightest percentile lies in 256-20 000 are
 reflectance x 10 000, the usual convention; up to 255 they are display values; above 20 000 they are reflectance over
-the whole range of their type, even where the sensor's usual scale is 1e-4. Every guess is a warning of the scene, and so
-is a scale that makes pixels brighter than any surface.
+the whole range of their type, even where the sensor's usual scale is 1e-4. Every guess is a warning of the scene, and
+so is a scale that makes pixels brighter than any surface.
 """
 
 from __future__ import annotations

@@ -126,7 +126,7 @@ class Scene:
                 notes.append("no georeference: areas and places are in pixels" + (f" of {gsd_m:g} m" if gsd_m else ""))
             assert said.bands is not None
             return cls(
-                FileSource(name, kept, masked=not any(dataset.colorinterp[i - 1] == ColorInterp.alpha for i in kept)),
+                FileSource(name, kept, alpha=next((i for i in dataset.indexes if i not in spectral), None)),
                 path=name,
                 bands=said.bands,
                 sensor=said.sensor,

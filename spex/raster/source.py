@@ -21,7 +21,13 @@ from spex.errors import SceneError
 BoolArray = npt.NDArray[np.bool_]
 
 _AVERAGE_UP_TO = 1e9  # samples a decimated read may decode; beyond it the nearest pixels are taken
-_GDAL_OPTIONS = {"GDAL_CACHEMAX": 256, "GDAL_HTTP_CONNECTTIMEOUT": 10, "GDAL_HTTP_MAX_RETRY": 2}
+_GDAL_OPTIONS = {
+    "GDAL_CACHEMAX": 256,
+    "GDAL_HTTP_CONNECTTIMEOUT": 10,
+    "GDAL_HTTP_TIMEOUT": 60,
+    "GDAL_HTTP_MAX_RETRY": 2,
+    "GDAL_HTTP_RETRY_DELAY": 1,
+}
 
 
 class Source(Protocol):
@@ -34,14 +40,14 @@ class Source(Protocol):
 class FileSource:
     """A raster file or URL; every thread of every process has its own GDAL handle."""
 
-    def __init__(self, path: str, indexes: Sequence[int], masked: bool) -> None:
+    def __init__(self, path: str, indexes: Sequence[int], alpha: int | None) -> None:
         self.path = path
         self.indexes = list(indexes)
-        self.masked = masked  # False where the band that GDAL takes for the mask is spectral
+        self.alpha = alpha
         self._handles = threading.local()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "indexes": self.indexes, "masked": self.masked}
+        return {"path": self.path, "indexes": self.indexes, "alpha": self.alpha}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]
@@ -82,17 +88,17 @@ class FileSource:
 
     def _valid(self, dataset: Any, raw: npt.NDArray[Any], options: dict[str, Any]) -> BoolArray:
         valid = np.ones(raw.shape[1:], dtype=bool)
+        nearest = options | {"resampling": Resampling.nearest}
+        if self.alpha is not None:  # GDAL itself minds an alpha band only behind one or three others
+            valid &= dataset.read(self.alpha, **nearest) > 0
         for position, index in enumerate(self.indexes):
             flags = dataset.mask_flag_enums[index - 1]
             if MaskFlags.nodata in flags:
                 valid &= raw[position] != np.asarray(dataset.nodatavals[index - 1]).astype(raw.dtype)
-            elif (
-                self.masked
-                and MaskFlags.all_valid not in flags
-                and (position == 0 or MaskFlags.per_dataset not in flags)
+            elif not {MaskFlags.all_valid, MaskFlags.alpha} & set(flags) and (
+                position == 0 or MaskFlags.per_dataset not in flags
             ):
-                mask_options = options | {"resampling": Resampling.nearest}
-                valid &= dataset.read_masks(index, **mask_options) > 0
+                valid &= dataset.read_masks(index, **nearest) > 0
         return valid
 
 
