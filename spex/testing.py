@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -116,10 +117,8 @@ def write_scene(
     place: dict[str, Any] = {}
     if crs is not None:
         origin = (9.0, 46.0) if CRS.from_user_input(crs).is_geographic else (500_000.0, 5_100_000.0)
-        place = {
-            "crs": crs,
-            "transform": Affine.translation(*origin) * Affine.rotation(rotation) * Affine.scale(gsd_m, -gsd_m),
-        }
+        along, across = gsd_m * math.cos(math.radians(rotation)), gsd_m * math.sin(math.radians(rotation))
+        place = {"crs": crs, "transform": Affine(along, across, origin[0], across, -along, origin[1])}
     profile = {
         "driver": driver,
         "height": height,

@@ -39,16 +39,20 @@ def row_areas(crs: CRS, transform: Affine, height: int, width: int) -> npt.NDArr
         (0.0, 0.5),
     ]  # the middles of a pixel's edges: west, east, north, south
     to_degrees = pyproj.Transformer.from_crs(system, system.geodetic_crs, always_xy=True)
-    corners = [transform * (np.full(height, width / 2 + across), rows + down) for across, down in offsets]  # type: ignore[operator]
-    west, east, north, south = (np.radians(np.array(to_degrees.transform(x, y))) for x, y in corners)
+    corners = []
+    for across, down in offsets:
+        col, row = width / 2 + across, rows + down
+        x, y = (k * col + m * row + n for k, m, n in (transform[0:3], transform[3:6]))
+        corners.append(np.radians(np.array(to_degrees.transform(x, y))))
+    west, east, north, south = corners
     latitude = (north[1] + south[1]) / 2
     if not (np.isfinite(latitude) & (np.abs(latitude) <= np.pi / 2)).all():
         raise SceneError(
             f"the georeference puts pixels off the globe (CRS {system.name}); correct the CRS or the transform"
         )
-    across, down = east - west, south - north
+    eastward, downward = east - west, south - north
     ellipsoid = system.get_geod()
     assert ellipsoid is not None
     # Area element of the ellipsoid: meridian radius x transverse radius x cos(latitude).
     radii = ellipsoid.a**2 * (1 - ellipsoid.es) / (1 - ellipsoid.es * np.sin(latitude) ** 2) ** 2
-    return np.asarray(np.abs(across[0] * down[1] - across[1] * down[0]) * radii * np.cos(latitude))
+    return np.asarray(np.abs(eastward[0] * downward[1] - eastward[1] * downward[0]) * radii * np.cos(latitude))

@@ -27,8 +27,8 @@ def write(tmp_path: Path) -> Write:
 
     def writer(
         name: str = "scene.tif", *, count: int = 4, dtype: str = "uint16", driver: str = "GTiff", level: float = 1000,
-        tags: dict[str, Any] | None = None, descriptions: tuple[str, ...] = (), band_tags: list[dict[str, Any]] | None = None,
-        namespace: str | None = None, scale: float | None = None, offset: float = 0.0,
+        tags: dict[str, Any] | None = None, descriptions: tuple[str, ...] = (), namespace: str | None = None,
+        band_tags: list[dict[str, Any]] | None = None, scale: float | None = None, offset: float = 0.0,
     ) -> Path:  # fmt: skip
         path = tmp_path / name
         ramp = np.linspace(0, 0.2, 400).reshape(20, 20)

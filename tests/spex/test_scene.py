@@ -275,10 +275,7 @@ def test_corrupt_block_is_named_by_its_window(path: Path) -> None:
         path, height=512, width=512, tiled=True, blockxsize=64, blockysize=64, compress="deflate", interleave="pixel"
     )
     with rasterio.open(path) as dataset:
-        offset, size = (int(dataset.tags(1, ns="TIFF").get(f"BLOCK_{k}_7_0", 0)) or None for k in ("OFFSET", "SIZE"))
-        if offset is None:
-            offset = int(dataset.get_tag_item("BLOCK_OFFSET_7_0", "TIFF", bidx=1))
-            size = int(dataset.get_tag_item("BLOCK_SIZE_7_0", "TIFF", bidx=1))
+        offset, size = (int(dataset.get_tag_item(f"BLOCK_{key}_7_0", "TIFF", bidx=1)) for key in ("OFFSET", "SIZE"))
     content = bytearray(path.read_bytes())
     content[offset : offset + size] = b"\xff" * size
     path.write_bytes(content)
@@ -298,7 +295,8 @@ def test_all_nodata(path: Path) -> None:
 
 def test_huge_declared_size_opens_and_previews_cheaply(tmp_path: Path) -> None:
     write_scene(tmp_path / "tile.tif", bands=[Band("B04", 665, 30)])
-    source = '<SimpleSource><SourceFilename relativeToVRT="1">tile.tif</SourceFilename><SourceBand>1</SourceBand></SimpleSource>'
+    file = '<SourceFilename relativeToVRT="1">tile.tif</SourceFilename>'
+    source = f"<SimpleSource>{file}<SourceBand>1</SourceBand></SimpleSource>"
     band = f'<VRTRasterBand dataType="UInt16" band="1"><Description>B04</Description>{source}</VRTRasterBand>'
     huge = tmp_path / "huge.vrt"
     huge.write_text(f'<VRTDataset rasterXSize="1000000" rasterYSize="1000000">{band}</VRTDataset>')
