@@ -194,10 +194,11 @@ class Scene:
         raw, valid = self._source.read(window, shape)
         values = np.empty(raw.shape, dtype=np.float32)
         for plane, stored, scale, offset in zip(values, raw, self.scale, self.offset, strict=True):
-            np.multiply(stored, scale, out=plane, casting="unsafe")
-            plane += np.float32(offset)
-        valid = valid & np.isfinite(values).all(axis=0)
-        values[:, ~valid] = 0
+            np.multiply(stored, np.float32(scale), out=plane, casting="unsafe")
+            if offset:
+                plane += np.float32(offset)
+        if not valid.all():
+            values[:, ~valid] = 0
         factor = math.sqrt(window.height * window.width / (shape[0] * shape[1]))
         return Pixels(values, valid, self.bands, self.level, self.gsd_m and self.gsd_m * factor)
 

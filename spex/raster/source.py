@@ -20,7 +20,8 @@ from spex.errors import SceneError
 
 BoolArray = npt.NDArray[np.bool_]
 
-_AVERAGE_UP_TO = 1e9  # samples a decimated read may decode; beyond it the nearest pixels are taken
+_AVERAGE_UP_TO = 2e9  # samples a decimated read may decode; beyond it the nearest pixels are taken
+_STRIP = 8e6  # samples decoded at a time
 _GDAL_OPTIONS = {
     "GDAL_CACHEMAX": 256,
     "GDAL_HTTP_CONNECTTIMEOUT": 10,
@@ -66,28 +67,43 @@ class FileSource:
         """
         with rasterio.Env(**_GDAL_OPTIONS):
             dataset = self._dataset()
-            options: dict[str, Any] = {"window": window, "out_shape": shape}
-            if shape[0] < window.height or shape[1] < window.width:
-                options["resampling"] = self._resampling(dataset, window, shape)
-            try:
-                raw = dataset.read(self.indexes, **options)
-                valid = self._valid(dataset, raw, options)
-            except RasterioError as error:
-                last = (window.row_off + window.height - 1, window.col_off + window.width - 1)
-                place = f"rows {window.row_off}-{last[0]}, columns {window.col_off}-{last[1]}"
-                raise SceneError(
-                    f"{self.path}: {place} cannot be read, the file is damaged or cut short ({error})"
-                ) from error
-        return raw, valid
+            full = (window.height, window.width)
+            smaller = shape != full and shape[0] <= full[0] and shape[1] <= full[1]
+            factor = min(window.height / shape[0], window.width / shape[1])
+            overview = any(f <= factor for f in dataset.overviews(self.indexes[0]))
+            if smaller and not overview and window.height * window.width * len(self.indexes) <= _AVERAGE_UP_TO:
+                return self._average(dataset, window, shape)
+            resampling = Resampling.average if smaller and overview else Resampling.nearest
+            return self._read(dataset, window, out_shape=shape, resampling=resampling)
 
-    def _resampling(self, dataset: Any, window: Window, shape: tuple[int, int]) -> Resampling:
-        factor = min(window.height / shape[0], window.width / shape[1])
-        usable = max((f for f in dataset.overviews(self.indexes[0]) if f <= factor), default=1)
-        decoded = window.height * window.width * len(self.indexes) / usable**2
-        return Resampling.average if decoded <= _AVERAGE_UP_TO else Resampling.nearest
+    def _average(self, dataset: Any, window: Window, shape: tuple[int, int]) -> tuple[npt.NDArray[Any], BoolArray]:
+        """Means over the valid pixels, strip by strip: exact at nodata's edge, and several times faster than GDAL's."""
+        means = np.empty((len(self.indexes), *shape), dtype=np.float32)
+        valid = np.empty(shape, dtype=bool)
+        edges = np.arange(shape[0] + 1) * window.height // shape[0]
+        step = max(1, int(_STRIP * shape[0] / (len(self.indexes) * window.width * window.height)))
+        for top in range(0, shape[0], step):
+            bottom = min(top + step, shape[0])
+            rows = int(edges[bottom] - edges[top])
+            strip = Window(window.col_off, window.row_off + int(edges[top]), window.width, rows)
+            raw, mask = self._read(dataset, strip)
+            means[:, top:bottom], valid[top:bottom] = _block_means(raw, mask, (bottom - top, shape[1]))
+        return means, valid
+
+    def _read(self, dataset: Any, window: Window, **options: Any) -> tuple[npt.NDArray[Any], BoolArray]:
+        try:
+            raw = dataset.read(self.indexes, window=window, **options)
+            return raw, self._valid(dataset, raw, {"window": window, **options})
+        except RasterioError as error:
+            last = (window.row_off + window.height - 1, window.col_off + window.width - 1)
+            place = f"rows {window.row_off}-{last[0]}, columns {window.col_off}-{last[1]}"
+            raise SceneError(
+                f"{self.path}: {place} cannot be read, the file is damaged or cut short ({error})"
+            ) from error
 
     def _valid(self, dataset: Any, raw: npt.NDArray[Any], options: dict[str, Any]) -> BoolArray:
-        valid = np.ones(raw.shape[1:], dtype=bool)
+        floats = np.issubdtype(raw.dtype, np.floating)
+        valid = np.isfinite(raw).all(axis=0) if floats else np.ones(raw.shape[1:], dtype=bool)
         nearest = options | {"resampling": Resampling.nearest}
         if self.alpha is not None:  # GDAL itself minds an alpha band only behind one or three others
             valid &= dataset.read(self.alpha, **nearest) > 0
@@ -119,15 +135,22 @@ class ArraySource:
             row = np.arange(shape[0]) * valid.shape[0] // shape[0]
             col = np.arange(shape[1]) * valid.shape[1] // shape[1]
             return values[:, row[:, None], col], valid[row[:, None], col]
-        sums = _block_sums(np.where(valid, values, 0).astype(np.float64), shape)
-        count = _block_sums(valid.astype(np.float64), shape)
-        return sums / np.maximum(count, 1), count > 0
+        return _block_means(values, valid, shape)
 
 
-def _block_sums(values: npt.NDArray[np.float64], shape: tuple[int, int]) -> npt.NDArray[np.float64]:
+def _block_means(
+    values: npt.NDArray[Any], valid: BoolArray, shape: tuple[int, int]
+) -> tuple[npt.NDArray[np.float32], BoolArray]:
+    """Means (C, *shape) of the valid pixels of each block, and where a block has any."""
+    sums = _block_sums(values if valid.all() else np.where(valid, values, 0), shape)
+    count = _block_sums(valid, shape)
+    return (sums / np.maximum(count, 1)).astype(np.float32), count > 0
+
+
+def _block_sums(values: npt.NDArray[Any], shape: tuple[int, int]) -> npt.NDArray[np.float64]:
     rows, cols = (np.arange(n) * full // n for n, full in zip(shape, values.shape[-2:], strict=True))
-    by_row = np.add.reduceat(values, rows, axis=-2)
-    return cast("npt.NDArray[np.float64]", np.add.reduceat(by_row, cols, axis=-1))
+    by_row = np.add.reduceat(values, rows, axis=-2, dtype=np.float32)
+    return cast("npt.NDArray[np.float64]", np.add.reduceat(by_row, cols, axis=-1, dtype=np.float64))
 
 
 def open_raster(path: str) -> Any:
