@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from spex.engine.extractor import Extractor, extract, load
-from spex.engine.predict import Plan, Predictor, PriorPredictor
+from spex.engine.predict import Predictor, PriorPredictor
 from spex.engine.results import Extraction
 from spex.engine.session import Session
+from spex.prompts import Plan
 
 __all__ = ["Extraction", "Extractor", "Plan", "Predictor", "PriorPredictor", "Session", "extract", "load"]

@@ -17,9 +17,11 @@ from spex.engine.facts import area_text, share_text
 from spex.engine.mosaic import HALF, LEVELS, NODATA, strips
 from spex.engine.reading import read_around
 from spex.evidence.indices import index, role_planes
+from spex.evidence.regions import label_regions
 from spex.raster.scene import Scene
 
 _CLOSE = 1e-5  # relative; sums differ in order
+_WHOLE = 1 << 24  # pixels that are labelled in one piece
 
 
 class AuditError(AssertionError):
@@ -129,10 +131,17 @@ def _sides(sums: NDArray[np.float64], value: int) -> dict[str, float | None]:
 
 
 def _region_sizes(folder: Path, masks: list[dict[str, Any]], in_metres: bool) -> list[NDArray[np.float64]]:
-    """Sizes of the polygons of each mask: traced from the mask by GDAL, so a count that no labelling of ours made."""
+    """Sizes of the polygons of each mask; small rasters are labelled as a whole to check their number."""
     meta, _, _, columns = read_vectors(folder / "regions.gpkg", read_geometry=False)
     table = dict(zip(meta["fields"], columns, strict=True))
-    sizes = np.asarray(table["area_m2" if in_metres else "pixels"], np.float64)
-    owner = [(mask["class"], mask["phrase"]) for mask in masks]
+    every = np.asarray(table["area_m2" if in_metres else "pixels"], np.float64)
     keys = list(zip(table["class"], table["phrase"], strict=True))
-    return [sizes[[key == own for key in keys]] if keys else np.zeros(0) for own in owner]
+    sizes = [every[[key == (mask["class"], mask["phrase"]) for key in keys]] if keys else every for mask in masks]
+    with rasterio.open(folder / "mask.tif") as source:
+        if source.width * source.height <= _WHOLE:
+            values = source.read(1)
+            for mask, own in zip(masks, sizes, strict=True):
+                found = label_regions(values == mask["value"])[1]
+                if found != len(own):
+                    raise AuditError(f"mask {mask['value']} has {found} regions, regions.gpkg {len(own)}")
+    return sizes

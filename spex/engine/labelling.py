@@ -22,12 +22,17 @@ class RegionTable:
 
     final: NDArray[np.int64]  # provisional label -> region number; 0 stays 0
     sums: Mapping[str, NDArray[np.float64]]  # each (regions,)
-    first: NDArray[np.int64]  # (regions,) the first pixel in reading order, as an index into the flat raster
+    strips: tuple[int, ...]  # rows of each strip that was swept
 
     @property
     def count(self) -> int:
         """Number of regions."""
         return len(self.sums["pixels"])
+
+    def mean(self, name: str) -> NDArray[np.float64]:
+        """Mean of a quantity over each region's finite values, (regions,); NaN where there are none."""
+        counted = self.sums.get(f"{name}:n", np.zeros(self.count))
+        return np.divide(self.sums.get(name, np.nan), counted, out=np.full(self.count, np.nan), where=counted > 0)
 
 
 class RegionSweep:
@@ -38,8 +43,7 @@ class RegionSweep:
         self._last: NDArray[np.int64] | None = None
         self._edges: list[NDArray[np.int64]] = []
         self._sums: dict[str, list[NDArray[np.float64]]] = {"pixels": []}
-        self._first: list[NDArray[np.int64]] = []
-        self._seen = 0
+        self._strips: list[int] = []
 
     def add(
         self, mask: NDArray[np.bool_], values: Mapping[str, NDArray[np.floating[Any]]] | None = None
@@ -53,11 +57,8 @@ class RegionSweep:
         labels, count = ndimage.label(mask, structure=_EIGHT, output=np.int32)
         flat = labels.ravel()
         self._sums["pixels"].append(np.bincount(flat, minlength=count + 1)[1:].astype(np.float64))
+        self._strips.append(mask.shape[0])
         inside = np.flatnonzero(flat)
-        first = np.zeros(count + 1, np.int64)
-        first[flat[inside[::-1]]] = inside[::-1] + self._seen  # of several writes the last one stays: the first pixel
-        self._first.append(first[1:])
-        self._seen += flat.size
         for name, value in (values or {}).items():
             plane = np.broadcast_to(value, mask.shape).ravel()[inside].astype(np.float64)
             finite = np.isfinite(plane)
@@ -100,6 +101,4 @@ class RegionSweep:
             name: np.bincount(component, np.concatenate(parts), minlength=count).astype(np.float64)
             for name, parts in self._sums.items()
         }
-        first = np.full(count, np.iinfo(np.int64).max)
-        np.minimum.at(first, component, np.concatenate(self._first) if self._first else np.zeros(0, np.int64))
-        return RegionTable(final, sums, first)
+        return RegionTable(final, sums, tuple(self._strips))

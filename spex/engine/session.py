@@ -21,11 +21,11 @@ from spex.engine.constraints import Frame, check
 from spex.engine.facts import MaskFacts, measure_masks
 from spex.engine.masks import narrower, write_mask
 from spex.engine.mosaic import NODATA, gdal, strips, work_profile, write_probability
-from spex.engine.predict import Plan, Predictor, excluded
+from spex.engine.predict import Predictor, excluded
 from spex.engine.results import Extraction, writing
 from spex.errors import ConfigError
 from spex.evidence.scene import measure
-from spex.prompts import Answer, clean_query, fill
+from spex.prompts import Answer, Plan, clean_query, fill
 from spex.raster.scene import Scene
 from spex.raster.tiles import Tile
 
