@@ -8,6 +8,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Literal
@@ -22,7 +23,7 @@ from spex.engine.extractor import Extractor
 from spex.engine.mosaic import gdal
 from spex.engine.results import Extraction
 from spex.engine.session import Session
-from spex.errors import BandError, QueryError, SceneError
+from spex.errors import BandError, OutputError, QueryError, SceneError
 from spex.prompts import clean_query
 from spex.raster.sample import write_sample
 from spex.raster.scene import Pixels, Scene
@@ -42,11 +43,12 @@ class Chat:
 
     Args:
         load: gives the extractor of a method; called once per scene and method.
+        root: where the folder is made; the system's place for temporary files if None.
     """
 
-    def __init__(self, load: Callable[[Method], Extractor]) -> None:
+    def __init__(self, load: Callable[[Method], Extractor], root: Path | None = None) -> None:
         self._load = load
-        self._folder = tempfile.TemporaryDirectory(prefix="spex-chat-")
+        self._folder = tempfile.TemporaryDirectory(prefix="spex-chat-", dir=root)
         self._path: Path | None = None
         self._sessions: dict[Method, Session] = {}
         self._stop = threading.Event()
@@ -103,13 +105,13 @@ class Chat:
             with gdal():
                 overview = scene.overview(1024)
         except SceneError as error:
-            raise type(error)(str(error).replace(f"{self._path.parent}/", "")) from error
+            raise type(error)(_without(self._path.parent, error)) from error
         scene.path = self._path.name  # the results name the file, not a folder of the server
         self.scene, self.overview = scene, overview
         return scene
 
     def ask(self, query: str, method: Method) -> Iterator[str | Extraction]:
-        """Answer a query: lines that say what is being done, then the extraction. Closing the iterator ends the work.
+        """Answer a query: lines that say what is being done, then the extraction, unless ``stop`` was called.
 
         Raises:
             QueryError: no scene is open, or the query cannot be accepted.
@@ -140,8 +142,13 @@ class Chat:
                 while (step := steps.get()) is not None:
                     yield step
             finally:
-                stop.set()
-            yield future.result()
+                stop.set()  # also when the iterator is closed early
+            with suppress(_Stopped):
+                yield future.result()
+
+    def stop(self) -> None:
+        """End the work on the current query, after the tile in hand."""
+        self._stop.set()
 
     def save(self, extraction: Extraction) -> Path:
         """Write the result folder of an extraction and pack it; returns the path of the zip.
@@ -151,14 +158,17 @@ class Chat:
         """
         self._answers += 1
         name = f"spex-{Path(extraction.scene.path).stem}-{self._answers}"
-        folder = extraction.save(self.folder / "results" / name)
+        try:
+            folder = extraction.save(self.folder / "results" / name)
+        except OutputError as error:
+            raise OutputError(_without(self.folder, error)) from error
         archive = shutil.make_archive(str(folder), "zip", folder.parent, folder.name)
         shutil.rmtree(folder)
         return Path(archive)
 
     def close(self) -> None:
         """End what runs and remove every file."""
-        self._stop.set()
+        self.stop()
         self._forget()
         self._folder.cleanup()
 
@@ -182,6 +192,11 @@ class Chat:
         self.scene = self.overview = None
         while self._sessions:
             self._sessions.popitem()[1].close()
+
+
+def _without(folder: Path, error: Exception) -> str:
+    """The error's line without a folder of the server, which says nothing to a person."""
+    return str(error).replace(f"{folder}/", "")
 
 
 def mask_overview(extraction: Extraction) -> NDArray[np.uint8]:

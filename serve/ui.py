@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -39,15 +42,20 @@ Load = Callable[[Method], Extractor]
 
 
 class Page:
-    """The handlers of the page's events, and the open chats by browser session."""
+    """The handlers of the page's events, and what each browser session has open and has said.
 
-    def __init__(self, load: Load) -> None:
-        self._load = load
-        self.chats: dict[str, Chat] = {}
+    Args:
+        load: gives the extractor of a method.
+        root: folder of the files of all sessions.
+    """
+
+    def __init__(self, load: Load, root: Path) -> None:
+        self.chats: defaultdict[str, Chat] = defaultdict(lambda: Chat(load, root))
+        self._said: defaultdict[str, list[Message]] = defaultdict(list)
 
     def build(self) -> gr.Blocks:
         """Lay out the page and connect it."""
-        with gr.Blocks(title="SPEX", fill_width=True, analytics_enabled=False, delete_cache=(600, 3600)) as blocks:
+        with gr.Blocks(title="SPEX", fill_width=True, analytics_enabled=False) as blocks:
             with gr.Row(elem_classes="spex-bar"):
                 gr.HTML("<h1>SPEX</h1><p>Ask an image for land cover.</p>", elem_classes="spex-title", min_width=180)
                 upload = gr.UploadButton(
@@ -59,9 +67,10 @@ class Page:
             with gr.Accordion(title, open=False, elem_id="bands") as accordion, gr.Row(elem_classes="spex-last"):
                 sensor = gr.Textbox(label="Sensor", placeholder="sentinel-2a", scale=1)
                 bands = gr.Textbox(
-                    label="or bands in file order: name=centre/width in nm", placeholder="B02=490/65,B03=560/35",
+                    label="or bands in file order: name=centre/width in nm",
+                    placeholder="B02=490/65,B03=560/35",
                     scale=3,
-                )  # fmt: skip
+                )
                 again = gr.Button("Open again", size="md", scale=0)
             with gr.Row():
                 with gr.Column(scale=7, min_width=340):
@@ -69,104 +78,129 @@ class Page:
                     facts = gr.HTML("", elem_id="facts")
                 with gr.Column(scale=5, min_width=340):
                     chat = gr.Chatbot(
-                        elem_id="chat", height="calc(100vh - 345px)", min_height=280, label="Chat", show_label=False, buttons=["copy"],
-                        render_markdown=False, placeholder="Ask what covers the land.", feedback_options=None,
-                    )  # fmt: skip
+                        elem_id="chat",
+                        height="calc(100vh - 390px)",
+                        min_height=280,
+                        label="Chat",
+                        show_label=False,
+                        buttons=[],
+                        render_markdown=False,
+                        feedback_options=None,
+                        placeholder="Ask what covers the land.",
+                    )
                     box = gr.Textbox(
-                        elem_id="query", show_label=False, placeholder="Where is open water larger than 1 ha?",
-                        submit_btn=True, stop_btn=False, max_lines=3, autofocus=True,
-                    )  # fmt: skip
+                        elem_id="query",
+                        show_label=False,
+                        placeholder="Where is open water larger than 1 ha?",
+                        submit_btn=True,
+                        max_lines=3,
+                    )
                     with gr.Row(elem_classes="spex-chips"):
                         chips = [gr.Button(text, size="sm", min_width=0, scale=0) for text in EXAMPLES]
                     with gr.Row(elem_classes="spex-last"):
                         method = gr.Radio(
-                            ["model", "index rules"], value="model", label="Answered by", show_label=False,
-                            container=False, elem_id="method", scale=1, min_width=200,
-                        )  # fmt: skip
+                            ["model", "index rules"],
+                            value="model",
+                            label="Answered by",
+                            show_label=False,
+                            container=False,
+                            elem_id="method",
+                            min_width=200,
+                        )
                         download = gr.DownloadButton(
-                            "Download the results", elem_id="download", interactive=False, size="md", scale=1,
-                            min_width=160,
-                        )  # fmt: skip
-            shown = [chat, summary, accordion, view, facts, download]
+                            "Download the results", elem_id="download", interactive=False, size="md", min_width=160
+                        )
+            # One question at a time for everybody: an answer already uses every core.
             engine: dict[str, Any] = {"concurrency_id": "engine", "concurrency_limit": 1, "api_visibility": "private"}
-            upload.upload(self.upload, [upload, sensor, bands, chat], shown, **engine)
-            sample.click(self.take_sample, [chat], shown, **engine)
-            again.click(self.reopen, [sensor, bands, chat], shown, **engine)
+            shown = [chat, summary, accordion, view, facts, download]
+            upload.upload(self.upload, [upload, sensor, bands], shown, **engine)
+            sample.click(self.take_sample, None, shown, **engine)
+            again.click(self.reopen, [sensor, bands], shown, **engine)
             answered = [chat, box, view, facts, download]
-            quiet: dict[str, Any] = {**engine, "show_progress": "hidden"}
-            box.submit(self.ask, [box, chat, method], answered, **quiet)
-            for chip in chips:
-                chip.click(self.ask, [chip, chat, method], answered, **quiet)
+            for asked, where in ((box.submit, box), *((chip.click, chip) for chip in chips)):
+                asked(self.ask, [where, method], answered, show_progress="hidden", **engine)
+            box.stop(self.stop, None, None, queue=False, api_visibility="private")
+            chat.clear(self.clear, None, None, queue=False, api_visibility="private")
             blocks.unload(self.leave)
         return blocks
 
-    def upload(
-        self, files: list[str], sensor: str, bands: str, history: list[Message], request: gr.Request
-    ) -> tuple[Any, ...]:
+    def upload(self, files: list[str], sensor: str, bands: str, request: gr.Request) -> tuple[Any, ...]:
         """Open uploaded files."""
-        return self._open(history, request, lambda chat: chat.upload(files), sensor, bands)
+        return self._open(request, lambda chat: chat.upload(files), sensor, bands)
 
-    def take_sample(self, history: list[Message], request: gr.Request) -> tuple[Any, ...]:
+    def take_sample(self, request: gr.Request) -> tuple[Any, ...]:
         """Open the sample."""
-        return self._open(history, request, Chat.take_sample)
+        return self._open(request, Chat.take_sample)
 
-    def reopen(self, sensor: str, bands: str, history: list[Message], request: gr.Request) -> tuple[Any, ...]:
+    def reopen(self, sensor: str, bands: str, request: gr.Request) -> tuple[Any, ...]:
         """Open the files of the last upload with what the person says about their bands."""
-        return self._open(history, request, lambda chat: None, sensor, bands)
+        return self._open(request, lambda chat: None, sensor, bands)
 
     def _open(
-        self,
-        history: list[Message],
-        request: gr.Request,
-        take: Callable[[Chat], None],
-        sensor: str = "",
-        bands: str = "",
+        self, request: gr.Request, take: Callable[[Chat], None], sensor: str = "", bands: str = ""
     ) -> tuple[Any, ...]:
-        chat = self._chat(request)
+        chat, said = self._of(request)
         download = gr.DownloadButton(value=None, interactive=False)
         try:
             take(chat)
             scene = chat.open(sensor, bands)
         except Exception as error:
-            said = [*history, _assistant(line(error))]
+            said.append(_assistant(line(error)))
             return said, "", gr.Accordion(open=True), EMPTY, "", download
         assert chat.overview is not None
-        said = [*history, _assistant(f"{scene.path} is open. What would you like to find in it?")]
+        said.append(_assistant(f"{scene.path} is open. What would you like to find in it?"))
         return said, scene_line(scene, chat.overview), gr.Accordion(open=False), picture(chat.overview), "", download
 
-    def ask(self, query: str, history: list[Message], method: Method, request: gr.Request) -> Iterator[tuple[Any, ...]]:
+    def ask(self, query: str, method: Method, request: gr.Request) -> Iterator[tuple[Any, ...]]:
         """Answer a query, saying meanwhile what is being done."""
-        same = gr.skip()
-        said = [*history, {"role": "user", "content": query}]
-        yield said, "", same, same, gr.DownloadButton(interactive=False)
-        chat, started = self._chat(request), time.perf_counter()
+        same, started = gr.skip(), time.perf_counter()
+        chat, said = self._of(request)
+        said.append({"role": "user", "content": query})
+        running = gr.Textbox(value="", submit_btn=False, stop_btn=True)
+        ready = gr.Textbox(submit_btn=True, stop_btn=False)
+        yield said, running, same, same, gr.DownloadButton(interactive=False)
         try:
+            extraction = None
             for step in chat.ask(query, method):
                 if isinstance(step, Extraction):
                     extraction = step
                 else:
                     yield [*said, _working(step)], same, same, same, same
-            said = [*said, _done(method, extraction, time.perf_counter() - started)]
+            if extraction is None:
+                said.append(_assistant("Stopped."))
+                yield said, ready, same, same, same
+                return
+            said.append(_done(method, extraction, time.perf_counter() - started))
             view = picture(extraction.overview, extraction, mask_overview(extraction))
-            yield said, same, view, facts_table(extraction.facts), same
-            for part in _word_by_word(_answer(extraction)):
+            yield said, ready, view, facts_table(extraction.facts), same
+            answer = _answer(extraction)
+            for part in _word_by_word(answer):
                 yield [*said, _assistant(part)], same, same, same, same
-            said = [*said, _assistant(_answer(extraction))]
+            said.append(_assistant(answer))
             yield said, same, same, same, gr.DownloadButton(value=chat.save(extraction), interactive=True)
         except Exception as error:
-            yield [*said, _assistant(line(error))], same, same, same, same
+            said.append(_assistant(line(error)))
+            yield said, ready, same, same, same
+
+    def stop(self, request: gr.Request) -> None:
+        """End the work on the query in hand."""
+        self._of(request)[0].stop()
+
+    def clear(self, request: gr.Request) -> None:
+        """Forget what was said; the scene stays open."""
+        self._of(request)[1].clear()
 
     def leave(self, request: gr.Request) -> None:
         """Remove what a browser session leaves behind."""
-        chat = self.chats.pop(request.session_hash or "", None)
+        session = request.session_hash or ""
+        self._said.pop(session, None)
+        chat = self.chats.pop(session, None)
         if chat is not None:
             chat.close()
 
-    def _chat(self, request: gr.Request) -> Chat:
+    def _of(self, request: gr.Request) -> tuple[Chat, list[Message]]:
         session = request.session_hash or ""
-        if session not in self.chats:
-            self.chats[session] = Chat(self._load)
-        return self.chats[session]
+        return self.chats[session], self._said[session]
 
 
 def serve(model: str | None = None, port: int | None = None) -> tuple[gr.Blocks, str]:
@@ -187,8 +221,10 @@ def serve(model: str | None = None, port: int | None = None) -> tuple[gr.Blocks,
     def extractor(method: Method) -> Extractor:
         return load(model if method == "model" else "prior")
 
-    os.environ["GRADIO_TEMP_DIR"] = tempfile.mkdtemp(prefix="spex-chat-cache-")
-    blocks = Page(extractor).build()
+    root = tempfile.mkdtemp(prefix="spex-serve-")
+    atexit.register(shutil.rmtree, root, ignore_errors=True)
+    os.environ["GRADIO_TEMP_DIR"] = root  # uploads land here, and downloads from here are not copied once more
+    blocks = Page(extractor, Path(root)).build()
     _, url, _ = blocks.launch(
         server_name=HOST,
         server_port=port,
@@ -216,14 +252,16 @@ def _working(step: str) -> Message:
 def _done(method: Method, extraction: Extraction, seconds: float) -> Message:
     tiles = f"{extraction.tiles} tile{'s' * (extraction.tiles != 1)}, " if extraction.tiles else ""
     title = f"{method}: {tiles}{seconds:.1f} s"
-    title = f"{extraction.model[0]}: {tiles}{extraction.seconds['total']:.1f} s"
     return {"role": "assistant", "content": "", "metadata": {"title": title, "status": "done"}}
 
 
 def _answer(extraction: Extraction) -> str:
-    text = f"This cannot be answered: {extraction.refused}" if extraction.refused else extraction.answer
-    failed = [f"{len(extraction.failed)} of {extraction.tiles} tiles failed."] if extraction.failed else []
-    return "\n".join([text, *failed, *(f"Mind: {warning}." for warning in extraction.warnings)])
+    lines = [f"This cannot be answered: {extraction.refused}" if extraction.refused else extraction.answer]
+    if extraction.failed:
+        lines.append(f"{len(extraction.failed)} of {extraction.tiles} tiles failed; they are no data.")
+    # What the scene's own line above the picture says already is not repeated.
+    lines += [f"Mind: {warning}." for warning in extraction.warnings if warning not in extraction.scene.warnings]
+    return "\n".join(lines)
 
 
 def _word_by_word(text: str) -> Iterator[str]:
