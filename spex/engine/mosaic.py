@@ -26,6 +26,7 @@ from spex.raster.tiles import Tile, blend_weight, plan_tiles
 LEVELS = 250
 NODATA = 255
 HALF = LEVELS // 2
+_ROWS = 64  # written at a time
 
 log = logging.getLogger(__name__)
 
@@ -49,8 +50,8 @@ class FailedTile:
 
 
 def strips(height: int, width: int, planes: int) -> Iterator[Window]:
-    """Full-width windows from the top down, sized so that ``planes`` float32 planes of one take about 128 MB."""
-    rows = max(16, min(512, (1 << 25) // (width * max(planes, 1)) // 16 * 16))
+    """Full-width windows from the top down, sized so that ``planes`` float32 planes of one take about 64 MB."""
+    rows = max(16, min(512, (1 << 24) // (width * max(planes, 1)) // 16 * 16))
     for row in range(0, height, rows):
         yield Window(0, row, width, min(rows, height - row))
 
@@ -123,8 +124,10 @@ def write_probability(
                 if progress:
                     progress(done, len(tiles))
             finished = (rows[place + 1][0] if place + 1 < len(rows) else scene.height) - top
-            window = Window(0, top, scene.width, finished)
-            out.write(_levels(total[:, :finished], weight[:finished]), window=window)
+            for row in range(0, finished, _ROWS):
+                rows_of = slice(row, min(row + _ROWS, finished))
+                window = Window(0, top + row, scene.width, rows_of.stop - row)
+                out.write(_levels(total[:, rows_of], weight[rows_of]), window=window)
             left = depth - finished
             total[:, :left], weight[:left] = total[:, finished:].copy(), weight[finished:].copy()
             total[:, left:], weight[left:] = 0, 0
