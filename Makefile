@@ -1,20 +1,23 @@
 # What a person types. Each target makes or refreshes .venv by itself; PYTHON=... picks the interpreter.
 .DEFAULT_GOAL := help
-.PHONY: help run chat test test-all check bench clean
+.PHONY: help run chat test test-all check bench bench-accuracy clean
 
 PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11 python3.10,$(shell $(p) -c \
 	'import sys, venv, ensurepip; sys.version_info >= (3, 10) and print("$(p)")' 2>/dev/null)))
-STAMPS := .venv/run.stamp .venv/chat.stamp .venv/dev.stamp
+STAMPS := .venv/run.stamp .venv/chat.stamp .venv/dev.stamp .venv/bench.stamp
 .venv/chat.stamp: EXTRAS := [serve]
 .venv/dev.stamp: EXTRAS := [dev,serve,train]
+.venv/bench.stamp: EXTRAS := [bench]
 
 SCENE ?= sample
 QUERY ?= Where is open water, and where is vegetation?
 OUT ?= out/$(shell date +%Y%m%d-%H%M%S)
-export SCENE QUERY OUT
+DATA ?= $(SPEX_DATA)
+RECORDS ?= out/records
+export SCENE QUERY OUT DATA RECORDS
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(STAMPS): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "SPEX needs Python 3.10 or newer with its venv module (on Debian: apt install python3-venv); found none, name one with PYTHON=..." >&2; exit 2; }
@@ -43,6 +46,12 @@ check: .venv/dev.stamp ## Style, types and import directions
 bench: .venv/dev.stamp ## Measure start-up, and time and memory of an extraction
 	@.venv/bin/python tests/benchmarks/startup.py
 	@.venv/bin/python tests/benchmarks/extraction.py
+
+bench-accuracy: .venv/bench.stamp ## Measure accuracy on labelled scenes (DATA=folder, their RECORDS=folder) and 60 queries
+	@test -d "$$DATA" || { echo "say where the labelled scenes are: make bench-accuracy DATA=folder" >&2; exit 2; }
+	@test -d "$$RECORDS" || .venv/bin/spex spie build --data "$$DATA" --out "$$RECORDS" --dialogues 0
+	@out="$$OUT" && .venv/bin/python tests/benchmarks/queries.py -o "$$out" && \
+		.venv/bin/python tests/benchmarks/accuracy.py --records "$$RECORDS" --data "$$DATA" -o "$$out"
 
 clean: ## Remove .venv and what tools leave behind
 	@rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
