@@ -31,7 +31,6 @@ from spex.raster.scene import Pixels, Scene
 Method = Literal["model", "index rules"]
 RASTERS = (".tif", ".tiff", ".dat", ".img", ".bsq", ".bil", ".bip", ".raw")
 COMPANIONS = (".hdr", ".json")  # an ENVI header, a sidecar <scene>.bands.json
-_DRIVERS = ["GTiff", "ENVI"]  # formats that hold their own pixels: a VRT could name any other file of the server
 
 
 class _Stopped(Exception):
@@ -75,8 +74,10 @@ class Chat:
         for file in files:
             shutil.move(file, place / Path(file).name)
         path = place / rasters[0]
+        # Only formats that hold their own pixels: a VRT, whatever its name, could show any other file of the server.
+        driver = "GTiff" if path.suffix.lower() in (".tif", ".tiff") else "ENVI"
         try:
-            with gdal(), rasterio.open(path, driver=_DRIVERS):
+            with gdal(), rasterio.open(path, driver=driver):
                 pass
         except RasterioError as error:
             raise SceneError(f"{path.name} cannot be read as a GeoTIFF or as an ENVI raster with its .hdr") from error

@@ -122,7 +122,8 @@ class Page:
             box.stop(self.stop, None, None, queue=False, api_visibility="private")
             chat.clear(self.clear, None, None, queue=False, api_visibility="private")
             blocks.unload(self.leave)
-        return blocks
+        page: gr.Blocks = blocks
+        return page
 
     def upload(self, files: list[str], sensor: str, bands: str, request: gr.Request) -> tuple[Any, ...]:
         """Open uploaded files."""
@@ -221,10 +222,7 @@ def serve(model: str | None = None, port: int | None = None) -> tuple[gr.Blocks,
     def extractor(method: Method) -> Extractor:
         return load(model if method == "model" else "prior")
 
-    root = tempfile.mkdtemp(prefix="spex-serve-")
-    atexit.register(shutil.rmtree, root, ignore_errors=True)
-    os.environ["GRADIO_TEMP_DIR"] = root  # uploads land here, and downloads from here are not copied once more
-    blocks = Page(extractor, Path(root)).build()
+    blocks = Page(extractor, _root()).build()
     _, url, _ = blocks.launch(
         server_name=HOST,
         server_port=port,
@@ -239,6 +237,15 @@ def serve(model: str | None = None, port: int | None = None) -> tuple[gr.Blocks,
         css_paths=_CSS,
     )
     return blocks, url
+
+
+@cache
+def _root() -> Path:
+    """One folder of this process for all files; uploads land here, and downloads from here are not copied once more."""
+    root = tempfile.mkdtemp(prefix="spex-serve-")
+    atexit.register(shutil.rmtree, root, ignore_errors=True)
+    os.environ["GRADIO_TEMP_DIR"] = root
+    return Path(root)
 
 
 def _assistant(text: str) -> Message:

@@ -98,8 +98,9 @@ def scene_line(scene: Scene, overview: Pixels) -> str:
         f"{len(scene.bands)} bands ({_listed([band.name for band in scene.bands])})",
         f"{scene.width:,} × {scene.height:,} pixels{gsd}",
         scene.crs.to_string() if scene.crs else "no CRS",
-        scene.sensor.title if scene.sensor else "sensor not known",
     ]
+    if scene.sensor:
+        facts.append(scene.sensor.title)
     if not overview.valid.all():
         facts.append(f"{1 - float(overview.valid.mean()):.1%} no data")
     notes = "".join(f'<span class="spex-note">{escape(note)}</span>' for note in scene.warnings)
