@@ -1,4 +1,4 @@
-"""``spex train masks|language|instruct CONFIG [name=value ...]``: one stage, one YAML file."""
+"""Train the model: one stage, one YAML file."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from typing import Annotated
 
 import typer
 
-command = typer.Typer(help="Train the model: stages masks, language, instruct.", no_args_is_help=True)
+command = typer.Typer(
+    help="Train the model: stages masks, language, instruct.", no_args_is_help=True, add_completion=False
+)
 
 
 @command.command("run")
 def run_stage(
-    config: Annotated[Path, typer.Argument(help="YAML file of the stage, for example train/configs/masks.yaml")],
+    config: Annotated[Path, typer.Argument(help="YAML file of the stage, for example train/configs/masks.yaml.")],
     overrides: Annotated[list[str] | None, typer.Argument(help="name=value settings over the file's")] = None,
 ) -> None:
     """Run one training stage and write its checkpoint."""
@@ -35,6 +37,21 @@ def make_tokenizer(data: Path, out: Path, size: int = 2048) -> None:
     dialogues = load_dialogues(data, "train")
     texts = (text for item in dialogues for text in (item.query, item.prior, item.answer))
     train_tokenizer(texts, size).save_pretrained(str(out))
+
+
+@command.command("export")
+def export(checkpoint: Path, out: Path) -> None:
+    """Write CHECKPOINT as it ships: bfloat16 weights and the tokenizer, nothing of the training."""
+    import torch
+
+    from spex.errors import OutputError
+    from spex.model.predictor import load
+
+    if out.exists():
+        raise OutputError(f"{out} exists; give a folder that does not")
+    predictor = load(checkpoint, device="cpu")
+    predictor.model.to(torch.bfloat16).save_pretrained(str(out))
+    predictor.processor.save_pretrained(str(out))
 
 
 if __name__ == "__main__":

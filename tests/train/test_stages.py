@@ -1,0 +1,177 @@
+"""The three stages on a handful of records at micro size: they learn, save, and hand over to each other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from spex.errors import ConfigError, RecordError
+from spex.evidence.prior import prior_text
+from spex.evidence.scene import measure
+from spex.model.predictor import load
+from spex.prompts import format_span, parse_answer, user_message
+from spex.records import BandRef, Rle, SceneRef, SpanTarget, SpieRecord, Turn, load_pixels, write_records
+from spex.testing import write_scene
+from train.chips import CLASS_NAMES, CropStream, collate, drop_bands, jitter, load_chips
+from train.dialogues import load_dialogues, pad
+from train.losses import mask_losses, presence_loss, text_loss
+from train.settings import Settings
+from train.stages import run_settings
+from train.tokenizer import train_tokenizer
+
+CLASSES = {1: "water", 2: "vegetation", 3: "bare", 4: "built_up"}
+PHRASES = {"water": ["lakes", "open water"], "vegetation": ["plants", "vegetation"]}
+BANDS = [("B", 490.0), ("G", 560.0), ("R", 665.0), ("N", 842.0), ("S1", 1610.0)]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four scenes with surveys and conversations, one of them for validation."""
+    folder = tmp_path_factory.mktemp("spie")
+    surveys, dialogues = [], []
+    for number in range(4):
+        path = folder / f"scene_{number}.tif"
+        from spex.sensors import Band
+
+        truth = write_scene(path, bands=tuple(Band(n, w, 40.0) for n, w in BANDS), size=(64, 64), seed=number)
+        known = {name: truth == code for code, name in CLASSES.items()}
+        base = {
+            "split": "val" if number == 3 else "train", "place": str(number), "source": "made", "sensor": "made",
+            "scene": SceneRef(path=path.name), "bands": [BandRef(name=n, wavelength_nm=w, fwhm_nm=40.0) for n, w in BANDS],
+            "level": "surface", "gsd_m": 10.0, "scale": 1e-4,
+        }  # fmt: skip
+        spans = [
+            SpanTarget(class_name=c, phrase=c, mask=Rle.encode(m), ignore=Rle.encode(truth == 0))
+            for c, m in known.items()
+        ]
+        survey = SpieRecord(id=f"scene_{number}", kind="survey", spans=spans, **base)
+        surveys.append(survey)
+        evidence = measure(load_pixels(survey.model_copy(update={"scene": SceneRef(path=str(path))})))
+        for name, phrases in PHRASES.items():
+            for phrase in phrases:
+                for told in (False, True):
+                    query = f"where are {phrase}?"
+                    prior = prior_text(evidence, query) if told else ""
+                    turns = [
+                        Turn(role="user", content=user_message(query, prior)),
+                        Turn(role="assistant", content=f"{format_span(name, phrase)}: <fact:area>."),
+                    ]
+                    key = f"{number}-{phrase}-{told}"
+                    dialogues.append(SpieRecord(id=key, kind="dialogue", turns=turns, prior=prior, **base))
+    write_records(folder / "survey_made.parquet", surveys)
+    write_records(folder / "dialogue_made.parquet", dialogues)
+    texts = [turn.content for record in dialogues for turn in record.turns]
+    train_tokenizer(texts, 600).save_pretrained(str(folder / "tokenizer"))
+    return folder
+
+
+def stage(name: str, data: Path, out: Path, **changes: object) -> list[dict[str, float]]:
+    values: dict[str, object] = {
+        "size": "micro", "steps": 40, "minutes": 30.0, "batch": 4, "crop": 64, "learning_rate": 3e-3, "threads": 1,
+        "tokenizer": str(data / "tokenizer"), "prior_dropout": 0.5,
+    }  # fmt: skip
+    return run_settings(Settings(stage=name, data=str(data), out=str(out), **{**values, **changes}))  # type: ignore[arg-type]
+
+
+def test_stages_learn_and_hand_over(data: Path, tmp_path: Path) -> None:
+    masks = stage("masks", data, tmp_path / "masks")
+    assert masks[-1]["bce"] < 0.8 * masks[0]["bce"]
+    language = stage("language", data, tmp_path / "language", steps=120, batch=8)
+    assert language[-1]["text"] < 0.5 * language[0]["text"]
+    joint = stage(
+        "instruct", data, tmp_path / "joint", start=str(tmp_path / "language/checkpoint"),
+        vision=str(tmp_path / "masks/checkpoint"), steps=40,
+    )  # fmt: skip
+    assert joint[-1]["teacher"] < joint[0]["teacher"]
+    assert {"text", "bce", "dice", "presence"} <= joint[-1].keys()
+    predictor = load(tmp_path / "joint/checkpoint")
+    chip = load_chips(data, "val")[0].pixels
+    answer = predictor.plan("where are lakes?", chip, measure(chip)).answer
+    assert [span.class_name for span in answer.spans] == ["water"]
+    assert (tmp_path / "joint/training.yaml").is_file()
+
+
+def test_vision_of_another_size_is_refused(data: Path, tmp_path: Path) -> None:
+    stage("language", data, tmp_path / "language", steps=1)
+    stage("masks", data, tmp_path / "masks", steps=1)
+    with pytest.raises(ConfigError, match="needs vision"):
+        stage("instruct", data, tmp_path / "joint", start=str(tmp_path / "language/checkpoint"))
+    weights = tmp_path / "masks/checkpoint/model.safetensors"
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(weights)
+    tensors["place"] = torch.zeros(3, 3)
+    save_file(tensors, weights)
+    with pytest.raises(ConfigError, match="does not fit"):
+        stage(
+            "instruct", data, tmp_path / "joint", start=str(tmp_path / "language/checkpoint"),
+            vision=str(tmp_path / "masks/checkpoint"),
+        )  # fmt: skip
+
+
+def test_labels_follow_every_flip_and_padding(data: Path) -> None:
+    chips = load_chips(data, "train")
+    stream, rng = CropStream(chips, 96, {}, 0.0, 0), np.random.default_rng(0)
+    for _ in range(8):
+        sample = stream.draw(rng, radiometry=False)
+        water = sample.labels[CLASS_NAMES.index("water")]
+        assert sample.labels.shape == (len(CLASS_NAMES), 96, 96)
+        assert (sample.labels[:, ~sample.pixels.valid] == -1).all()
+        near_infrared = sample.pixels.values[3]
+        assert near_infrared[water == 1].mean() < 0.5 * near_infrared[(water == 0) & sample.pixels.valid].mean()
+
+
+def test_jitter_keeps_invalid_pixels_zero_and_bands_aligned(data: Path) -> None:
+    pixels = load_chips(data, "train")[0].pixels
+    rng = np.random.default_rng(1)
+    for _ in range(10):
+        changed = jitter(pixels, rng)
+        assert len(changed.bands) == len(changed.values) and (changed.values[:, ~changed.valid] == 0).all()
+    fewer = drop_bands(pixels, rng)
+    for band, plane in zip(fewer.bands, fewer.values, strict=True):
+        assert (plane == pixels.values[pixels.bands.index(band)]).all()
+
+
+def test_batches_mix_sensors(data: Path) -> None:
+    stream, rng = CropStream(load_chips(data, "train"), 64, {}, 0.0, 0), np.random.default_rng(0)
+    batch = collate([stream.draw(rng) for _ in range(6)])
+    assert batch.evidence.shape[0] == 6 and batch.bands.present.sum(1).tolist() == [len(v) for v in batch.values]
+
+
+def test_unknown_pixels_have_no_influence_on_the_loss() -> None:
+    logits, labels = torch.randn(2, 8, 8), torch.randint(-1, 2, (2, 8, 8))
+    changed = torch.where(labels < 0, 50.0, logits)
+    for a, b in zip(mask_losses(logits, labels), mask_losses(changed, labels), strict=True):
+        torch.testing.assert_close(a, b)
+    perfect = mask_losses((labels.float() * 2 - 1) * 20, labels)
+    assert perfect[0] < 1e-4 and perfect[1] < 0.05
+    assert mask_losses(logits, torch.full_like(labels, -1)) == (0, 0)
+
+
+def test_presence_counts_absence_only_where_most_is_known() -> None:
+    labels = torch.full((3, 4, 4), -1)
+    labels[0, 0, 0], labels[1] = 1, 0
+    logits = torch.tensor([-4.0, -4.0, 9.0])
+    expected = torch.nn.functional.binary_cross_entropy_with_logits(logits[:2], torch.tensor([1.0, 0.0]))
+    torch.testing.assert_close(presence_loss(logits, labels), expected)
+
+
+def test_text_loss_is_on_the_answer_only() -> None:
+    batch = pad([([5, 6, 7, 8], 2), ([5, 6, 7], 2)], 0)
+    logits = torch.zeros(2, 4, 10)
+    logits[0, 1, 7] = logits[0, 2, 8] = logits[1, 1, 7] = 50.0
+    assert text_loss(logits, batch.input_ids, batch.answer) < 1e-4
+
+
+def test_an_empty_folder_is_one_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match="no survey records"):
+        load_chips(tmp_path, "train")
+    with pytest.raises(RecordError, match="no dialogues"):
+        load_dialogues(tmp_path, "train")
+
+
+def test_what_the_model_sees_of_a_training_answer_parses(data: Path) -> None:
+    assert all(parse_answer(item.answer).spans for item in load_dialogues(data, "train"))
