@@ -65,8 +65,9 @@ class Page:
                 summary = gr.HTML("", elem_id="scene", scale=6, min_width=320)
             title = "The file does not say its bands? Say them here"
             with gr.Accordion(title, open=False, elem_id="bands") as accordion, gr.Row(elem_classes="spex-last"):
-                sensor = gr.Textbox(label="Sensor", placeholder="sentinel-2a", scale=1)
+                sensor = gr.Textbox("", label="Sensor", placeholder="sentinel-2a", scale=1)
                 bands = gr.Textbox(
+                    "",
                     label="or bands in file order: name=centre/width in nm",
                     placeholder="B02=490/65,B03=560/35",
                     scale=3,
@@ -89,6 +90,7 @@ class Page:
                         placeholder="Ask what covers the land.",
                     )
                     box = gr.Textbox(
+                        "",
                         elem_id="query",
                         show_label=False,
                         placeholder="Where is open water larger than 1 ha?",
@@ -157,7 +159,7 @@ class Page:
         same, started = gr.skip(), time.perf_counter()
         chat, said = self._of(request)
         said.append({"role": "user", "content": query})
-        running = gr.Textbox(value="", submit_btn=False, stop_btn=True)
+        running = gr.Textbox("", submit_btn=False, stop_btn=True)
         ready = gr.Textbox(submit_btn=True, stop_btn=False)
         yield said, running, same, same, gr.DownloadButton(interactive=False)
         try:
