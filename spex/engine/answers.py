@@ -21,15 +21,24 @@ def unavailable(answer: Answer, evidence: SceneEvidence) -> dict[int, str]:
     return {number: state.reason for number, state in enumerate(states) if state.status == "unavailable"}
 
 
-def absence(span: Span, evidence: SceneEvidence, taken_by: str | None = None) -> str:
-    """Why a mask is empty: a narrower mask took its pixels, its constraints removed them, or the evidence has none."""
+def absence(span: Span, evidence: SceneEvidence, taken_by: str | None, *, likely: bool) -> str:
+    """Why a mask is empty: a narrower mask took its pixels, its constraints removed them, or nothing was likely enough.
+
+    Args:
+        span: the span whose mask is empty.
+        evidence: of the scene.
+        taken_by: phrase of the narrower mask, if there is one.
+        likely: whether any pixel reached probability 0.5 before the constraints.
+    """
     state = evidence.classes[span.class_name]
     if taken_by:
         return f"all of its pixels belong to {taken_by}"
-    if state.status != "present":
-        return state.reason
-    asked = constraints_text(span.constraints)
-    return f"no region meets: {asked}" if asked else f"no pixel reaches probability 0.5 ({state.reason})"
+    if likely:
+        asked = constraints_text(span.constraints)
+        return f"nothing meets: {asked}" if asked else "other masks are more likely at all of its pixels"
+    if state.status == "present":
+        return f"no pixel reaches probability 0.5, although {state.reason}"
+    return state.reason
 
 
 def write_answer(

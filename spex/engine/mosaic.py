@@ -49,6 +49,15 @@ class FailedTile:
         return f"{type(self.error).__name__}: {self.error}"
 
 
+@dataclass(frozen=True)
+class Mosaic:
+    """What came of the tiles: how many, which failed, and per map the pixels of probability 0.5 or more."""
+
+    tiles: int
+    failed: tuple[FailedTile, ...]
+    likely: tuple[int, ...]
+
+
 def strips(height: int, width: int, planes: int) -> Iterator[Window]:
     """Full-width windows from the top down, sized so that ``planes`` float32 planes of one take about 64 MB."""
     rows = max(16, min(512, (1 << 24) // (width * max(planes, 1)) // 16 * 16))
@@ -92,21 +101,21 @@ def write_probability(
     tile: int,
     overlap: int,
     progress: Callable[[int, int], None] | None = None,
-) -> tuple[int, list[FailedTile]]:
+) -> Mosaic:
     """Decode every tile and write the blended probabilities of ``count`` maps to ``path``.
 
     Args:
         decode: number of the tile and the tile to probabilities ``(count, h, w)`` and validity ``(h, w)``.
         progress: called with tiles done and tiles in all.
 
-    Returns:
-        Number of tiles, and those that failed twice. If every tile fails, the last error is raised.
+    A pixel whose probability is not finite is no data. If every tile fails, the last error is raised.
     """
     tiles = plan_tiles(scene.height, scene.width, tile, overlap)
     rows = [(row, list(group)) for row, group in groupby(enumerate(tiles), key=lambda item: item[1].row)]
     depth = max(item.height for item in tiles)
     total = np.zeros((count, depth, scene.width), np.float32)
     weight = np.zeros((depth, scene.width), np.float32)
+    likely = np.zeros(count, np.int64)
     failed: list[FailedTile] = []
     done = 0
     with rasterio.open(path, "w", **work_profile(scene, count)) as out:
@@ -116,7 +125,8 @@ def write_probability(
                 if result is not None:
                     probability, valid = result
                     assert probability.shape == (count, item.height, item.width), probability.shape
-                    share = blend_weight(item, (scene.height, scene.width), overlap) * valid
+                    usable = valid & np.isfinite(probability).all(axis=0)
+                    share = blend_weight(item, (scene.height, scene.width), overlap) * usable
                     columns = slice(item.col, item.col + item.width)
                     total[:, : item.height, columns] += np.nan_to_num(probability) * share
                     weight[: item.height, columns] += share
@@ -127,13 +137,15 @@ def write_probability(
             for row in range(0, finished, _ROWS):
                 rows_of = slice(row, min(row + _ROWS, finished))
                 window = Window(0, top + row, scene.width, rows_of.stop - row)
-                out.write(_levels(total[:, rows_of], weight[rows_of]), window=window)
+                levels = _levels(total[:, rows_of], weight[rows_of])
+                likely += ((levels >= HALF) & (levels != NODATA)).sum(axis=(1, 2))
+                out.write(levels, window=window)
             left = depth - finished
             total[:, :left], weight[:left] = total[:, finished:].copy(), weight[finished:].copy()
             total[:, left:], weight[left:] = 0, 0
     if len(failed) == len(tiles):
         raise failed[-1].error
-    return len(tiles), failed
+    return Mosaic(len(tiles), tuple(failed), tuple(likely.tolist()))
 
 
 def _levels(total: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -61,7 +61,8 @@ def draw(pixels: Pixels, values: NDArray[np.uint8], legend: Sequence[tuple[str, 
         inside = enlarged == number
         tint = np.array(_rgb(colour), np.float32)
         over[inside] = 0.55 * over[inside] + 0.45 * tint
-        over[inside & _edge(inside)] = tint
+        # A light outline would vanish on bright ground (clouds are white).
+        over[inside & _edge(inside)] = tint if tint.mean() < 215 else _INK
     wide = size[0] > 1.3 * size[1]
     small, large = ImageFont.load_default(17), ImageFont.load_default(21)
     columns, rows = (1, 2) if wide else (2, 1)

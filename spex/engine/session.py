@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -111,7 +111,7 @@ class Session:
         work = tempfile.TemporaryDirectory(prefix="spex-")
         probability, mask = Path(work.name, "probability.tif"), Path(work.name, "mask.tif")
         count = len(answer.spans) + len(excluded(answer))
-        tiles, failed = write_probability(
+        mosaic = write_probability(
             scene, count, lambda number, tile: self._decode(number, tile, plan), probability,
             tile=self._tile, overlap=self._overlap, progress=progress,
         )  # fmt: skip
@@ -121,7 +121,7 @@ class Session:
         clock.lap("masks")
         facts, valid_fraction = measure_masks(self._frame, answer, self.evidence, mask, probability)
         clock.lap("facts")
-        absent = self._absent(answer, facts, missing)
+        absent = self._absent(answer, facts, missing, mosaic.likely)
         text, warnings = write_answer(answer, facts, absent, query)
         found = [one for one in facts if one.pixels]
         _keep(scene, found, mask, probability, count)
@@ -130,7 +130,7 @@ class Session:
             query, text, clock, work=work, valid_fraction=valid_fraction,
             facts=tuple(replace(one, value=number) for number, one in enumerate(found, start=1)),
             absent=tuple((answer.spans[i].class_name, reason) for i, reason in absent.items()),
-            tiles=tiles, failed=tuple(failed), warnings=(*warnings, *self._cautions(answer, facts)),
+            tiles=mosaic.tiles, failed=mosaic.failed, warnings=(*warnings, *self._cautions(answer, facts)),
         )  # fmt: skip
 
     def _decode(self, number: int, tile: Tile, plan: Plan) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
@@ -141,7 +141,9 @@ class Session:
         features = self._cache.get(number, lambda: self.predictor.features(pixels, self.evidence))
         return self.predictor.decode(features, plan, pixels, self.evidence), pixels.valid
 
-    def _absent(self, answer: Answer, facts: list[MaskFacts], missing: Mapping[int, str]) -> dict[int, str]:
+    def _absent(
+        self, answer: Answer, facts: list[MaskFacts], missing: Mapping[int, str], likely: Sequence[int]
+    ) -> dict[int, str]:
         """Numbers of the spans whose mask is empty, with the reason."""
         reasons = {}
         for number, span in enumerate(answer.spans):
@@ -149,8 +151,8 @@ class Session:
                 reasons[number] = missing[number]
             elif not facts[number].pixels:
                 takers = [other for i, other in enumerate(answer.spans) if facts[i].pixels and narrower(other, span)]
-                taken_by = takers[0].phrase if takers and self.evidence.present(span.class_name) else None
-                reasons[number] = absence(span, self.evidence, taken_by)
+                taken_by = takers[0].phrase if takers and likely[number] else None
+                reasons[number] = absence(span, self.evidence, taken_by, likely=likely[number] > 0)
         return reasons
 
     def _cautions(self, answer: Answer, facts: list[MaskFacts]) -> list[str]:

@@ -204,7 +204,14 @@ class TestAbsence:
     def test_unmet_constraints_are_the_reason(self, painter, painted):
         scene = painted(water=blocks((10, 10, 20, 20)), vegetation=blocks((10, 10, 20, 20)))
         result = ask(painter, scene, "<seg class=water min_area=50ha>water</seg>: <fact:area>.")
-        assert result.absent[0][0] == "water"
+        assert result.absent == (("water", "nothing meets: at least 50 ha"),)
+
+    def test_a_mask_that_another_takes_whole(self, painter, painted):
+        plane = blocks((10, 10, 20, 20))
+        text = "<seg class=vegetation>plants</seg> and <seg class=tree_cover>trees</seg>."
+        result = ask(painter, painted(vegetation=plane, tree_cover=plane), text)
+        assert result.absent == (("vegetation", "all of its pixels belong to trees"),)
+        assert result.answer.endswith("No plants found: all of its pixels belong to trees.")
 
     def test_a_class_that_cannot_be_told_is_refused(self, painter, painted):
         predictor = painter("<seg class=burned>burn scars</seg>: <fact:area>.")

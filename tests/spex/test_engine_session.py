@@ -100,6 +100,18 @@ class TestFailedTiles:
             extract(self.scene(painted), "water", Broken(WATER))
 
 
+def test_a_probability_that_is_not_finite_is_no_data(painter, lake):
+    class Holes(painter):
+        def decode(self, features, plan, pixels, evidence):
+            found = super().decode(features, plan, pixels, evidence)
+            found[:, 30, 40] = np.nan
+            return found
+
+    result = extract(lake, "water", Holes(WATER))
+    with rasterio.open(result.mask_path) as source:
+        assert np.argwhere(source.read(1) == NODATA).tolist() == [[30, 40]]
+
+
 def test_an_interrupt_is_not_taken_for_a_failed_tile(painter, lake):
     class Interrupted(painter):
         def features(self, pixels, evidence):
