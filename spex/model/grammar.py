@@ -7,6 +7,7 @@ the query (or be a number word of it).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import regex
@@ -15,6 +16,7 @@ from torch import Tensor
 from transformers import LogitsProcessor
 
 from spex.evidence.classes import classes
+from spex.evidence.indices import OFFERED_INDICES
 from spex.prompts import FACTS, INDEX_FACTS, SPAN_OPEN
 
 _WORDS = {"one": "1", "two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8",
@@ -36,12 +38,15 @@ class SpanGrammar(LogitsProcessor):
     """A logits processor for greedy decoding of one answer.
 
     Args:
-        tokenizer: of the language model. query: the person's query. prompt_length: tokens before the answer (0 with
-        embeddings).
+        tokenizer: of the language model.
+        query: the person's query.
+        indices: spectral indices the scene can give; a sentence names no other.
     """
 
-    def __init__(self, tokenizer: Any, query: str, prompt_length: int = 0) -> None:
-        self.tokenizer, self.prompt_length = tokenizer, prompt_length
+    def __init__(self, tokenizer: Any, query: str, indices: Iterable[str] = OFFERED_INDICES) -> None:
+        self.tokenizer = tokenizer
+        missing = "|".join(set(OFFERED_INDICES) - set(indices))
+        self.missing = regex.compile(rf"\b(?:{missing})\b") if missing else None
         self.numbers = numbers_of(query)
         names = "|".join(sorted(classes(), key=len, reverse=True))
         opening = SPAN_OPEN.replace(r"class=[a-z_]+", f"class=(?:{names})")
@@ -55,6 +60,8 @@ class SpanGrammar(LogitsProcessor):
     def allowed(self, text: str, done: bool) -> bool:
         """Whether an answer may begin with ``text`` (or be it, when done)."""
         if not self.pattern.fullmatch(text, partial=not done):
+            return False
+        if self.missing and self.missing.search(regex.sub(r"<seg [^<>]*>?", "", text)):
             return False
         plain = regex.sub(r"<fact:[^<>]*>|<fact:[^<>]*$", "", text)
         for match in _NUMBER.finditer(plain):
@@ -71,12 +78,12 @@ class SpanGrammar(LogitsProcessor):
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Keep the best token that stays within the grammar."""
-        for row in range(len(scores)):
-            before = self._decode(input_ids[row, self.prompt_length :])
+        for row, ids in enumerate(input_ids.tolist()):
+            before = self._decode(ids)
             best = scores[row].topk(min(_LOOK_AHEAD, scores.shape[1])).indices.tolist()
             for token in best:
                 done = token == self.tokenizer.eos_token_id
-                text = before if done else self._decode([*input_ids[row, self.prompt_length :].tolist(), token])
+                text = before if done else self._decode([*ids, token])
                 if (done or len(text) > len(before)) and self.allowed(text, done):
                     break
             else:
@@ -86,5 +93,5 @@ class SpanGrammar(LogitsProcessor):
             scores[row] = keep
         return scores
 
-    def _decode(self, ids: Any) -> str:
+    def _decode(self, ids: list[int]) -> str:
         return str(self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))

@@ -17,6 +17,7 @@ from transformers import LogitsProcessorList
 
 from spex.errors import ModelError
 from spex.evidence.classes import classes
+from spex.evidence.indices import OFFERED_INDICES
 from spex.evidence.maps import evidence_maps
 from spex.evidence.prior import prior_text
 from spex.evidence.scene import SceneEvidence
@@ -78,12 +79,12 @@ class ModelPredictor:
         """
         context = self.context(overview, evidence)
         prior = prior_text(evidence, query) if self.prior else ""
-        return self.read(query, prior, context)
+        return self.read(query, prior, context, tuple(evidence.indices))
 
     @torch.inference_mode()
-    def read(self, query: str, prior: str, context: SceneContext) -> Plan:
-        """As ``plan``, with a prior text of the caller's (the oracle arm of an evaluation)."""
-        answer = parse_answer(self.generate(query, prior, context))
+    def read(self, query: str, prior: str, context: SceneContext, indices: tuple[str, ...] = OFFERED_INDICES) -> Plan:
+        """As ``plan``, with a prior text of the caller's (the oracle arm of an evaluation) and the scene's indices."""
+        answer = parse_answer(self.generate(query, prior, context, indices))
         weights = self.weights(query, prior, answer.text, context)
         taken = dict.fromkeys(name for span in answer.spans for name in span.constraints.exclude)
         if taken:
@@ -92,7 +93,9 @@ class ModelPredictor:
         return Plan(answer, weights)
 
     @torch.inference_mode()
-    def generate(self, query: str, prior: str, context: SceneContext) -> str:
+    def generate(
+        self, query: str, prior: str, context: SceneContext, indices: tuple[str, ...] = OFFERED_INDICES
+    ) -> str:
         """The answer's text, greedily and within the grammar; cut back to whole sentences where it would not end."""
         tokenizer = self.processor.tokenizer
         ids, _ = self.processor.encode(query, prior)
@@ -105,7 +108,7 @@ class ModelPredictor:
                 do_sample=False,
                 pad_token_id=tokenizer.pad_token_id,
                 eos_token_id=tokenizer.eos_token_id,
-                logits_processor=LogitsProcessorList([SpanGrammar(tokenizer, query)]),
+                logits_processor=LogitsProcessorList([SpanGrammar(tokenizer, query, indices)]),
             )[0].tolist()
         ended = bool(new) and new[-1] == tokenizer.eos_token_id
         text = str(tokenizer.decode(new[:-1] if ended else new, clean_up_tokenization_spaces=False))

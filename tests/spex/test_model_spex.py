@@ -130,5 +130,13 @@ def test_grammar_allows_only_numbers_of_the_query(predictor: ModelPredictor) -> 
     assert not grammar.allowed("water</seg>", done=False)
 
 
+def test_grammar_names_only_indices_of_the_scene(predictor: ModelPredictor) -> None:
+    grammar = SpanGrammar(predictor.processor.tokenizer, "lakes with MNDWI above 0.2", indices=("NDVI", "NDWI"))
+    span = "<seg class=water index=MNDWI:above:0.2>lakes</seg>"
+    assert grammar.allowed(f"{span}: NDWI is <fact:index:NDWI> inside.", done=True)
+    assert not grammar.allowed(f"{span}: MNDWI is", done=False)
+    assert not grammar.allowed(f"{span}: it is <fact:index:MNDWI>", done=False)
+
+
 def test_numbers_of_a_query_are_read_from_digits_and_words() -> None:
     assert {"1200", "0.5", "3"} <= numbers_of("three lakes over 1,200 m2 and half a hectare")
