@@ -10,11 +10,13 @@ import numpy as np
 import pyarrow.parquet as pq
 import torch
 from torch import Tensor
+from transformers import PreTrainedTokenizerBase
 
 from spex.errors import RecordError
 from spex.model.processor import SpexProcessor
 
 _POOL = 40  # batches sorted by length together
+_SPAN_WEIGHT = 4.0
 
 
 @dataclass(frozen=True)
@@ -48,16 +50,20 @@ def load_dialogues(folder: str | Path, split: str) -> list[Dialogue]:
 
 @dataclass(frozen=True)
 class TextBatch:
-    """Right-padded conversations: ids and mask (B, T), where each answer starts (B,), tokens to predict bool (B, T)."""
+    """Right-padded conversations: ids and mask (B, T), where each answer starts (B,), weight of each token (B, T).
+
+    What a person asked for stands in the spans, so their tokens weigh more than the sentences around them.
+    """
 
     input_ids: Tensor
     attention_mask: Tensor
     start: Tensor
-    answer: Tensor
+    weight: Tensor
 
 
-def pad(conversations: list[tuple[list[int], int]], pad_id: int) -> TextBatch:
+def pad(conversations: list[tuple[list[int], int]], tokenizer: PreTrainedTokenizerBase) -> TextBatch:
     """Stack (ids, start of the answer) pairs."""
+    pad_id, begin, end = tokenizer.convert_tokens_to_ids(["<|pad|>", "<seg", "</seg>"])
     longest = max(len(ids) for ids, _ in conversations)
     rows = torch.tensor([ids + [pad_id] * (longest - len(ids)) for ids, _ in conversations])
     lengths, starts = (
@@ -66,7 +72,9 @@ def pad(conversations: list[tuple[list[int], int]], pad_id: int) -> TextBatch:
     )
     at = torch.arange(longest)[None]
     mask = at < lengths[:, None]
-    return TextBatch(rows, mask.long(), starts, mask & (at >= starts[:, None]))
+    answer = mask & (at >= starts[:, None])
+    inside = (rows == begin).cumsum(1) > (rows == end).cumsum(1)
+    return TextBatch(rows, mask.long(), starts, answer * (1.0 + (_SPAN_WEIGHT - 1) * (answer & inside)))
 
 
 def text_batches(
@@ -88,4 +96,4 @@ def text_batches(
         pool.sort(key=lambda pair: len(pair[0]))
         batches = [pool[i : i + batch] for i in range(0, len(pool), batch)]
         for at in rng.permutation(len(batches)):
-            yield pad(batches[int(at)], processor.tokenizer.pad_token_id)
+            yield pad(batches[int(at)], processor.tokenizer)

@@ -73,7 +73,7 @@ class ConversationStream(IterableDataset[InstructBatch]):
             samples.append(sample)
             conversations.append(self.processor.encode(item.query, prior, item.answer))
             names += [span.class_name for span in parse_answer(item.answer).spans]
-        text = pad(conversations, self.processor.tokenizer.pad_token_id)
+        text = pad(conversations, self.processor.tokenizer)
         return InstructBatch(collate(samples), text, torch.tensor([CLASS_NAMES.index(name) for name in names]))
 
 
@@ -94,7 +94,7 @@ class InstructTrainer(nn.Module):
             inputs_embeds=embeds, attention_mask=text.attention_mask, use_cache=False
         ).last_hidden_state
         logits = model.language.get_output_embeddings()(hidden)
-        terms = {"text": text_loss(logits, text.input_ids, text.answer)}
+        terms = {"text": text_loss(logits, text.input_ids, text.weight)}
         spans = model.spans(text.input_ids, text.start)
         assert len(spans) == len(batch.span_classes)
         if spans:

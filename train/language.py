@@ -24,7 +24,7 @@ class LanguageTrainer(nn.Module):
     def forward(self, batch: TextBatch) -> Tensor:
         """Cross-entropy of the answers."""
         logits = self.language(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False).logits
-        return text_loss(logits, batch.input_ids, batch.answer)
+        return text_loss(logits, batch.input_ids, batch.weight)
 
 
 def train(settings: Settings, model: SpexModel, processor: SpexProcessor) -> list[dict[str, float]]:

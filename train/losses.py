@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -37,7 +36,8 @@ def presence_loss(logits: Tensor, labels: Tensor) -> Tensor:
     return loss[told].sum() / told.sum().clamp(min=1)
 
 
-def text_loss(logits: Tensor, input_ids: Tensor, answer: Tensor) -> Tensor:
-    """Cross-entropy of an answer: logits (B, T, V), ids (B, T), answer bool (B, T), True on tokens to predict."""
-    targets = torch.where(answer, input_ids, torch.full_like(input_ids, -100))[:, 1:]
-    return F.cross_entropy(logits[:, :-1].flatten(0, 1).float(), targets.flatten(), ignore_index=-100)
+def text_loss(logits: Tensor, input_ids: Tensor, weight: Tensor) -> Tensor:
+    """Cross-entropy of answers: logits (B, T, V), ids (B, T), weight of each token to predict (B, T), 0 elsewhere."""
+    loss = F.cross_entropy(logits[:, :-1].flatten(0, 1).float(), input_ids[:, 1:].flatten(), reduction="none")
+    flat = weight[:, 1:].flatten()
+    return (loss * flat).sum() / flat.sum()

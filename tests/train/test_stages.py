@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from transformers import AutoTokenizer
 
 from spex.errors import ConfigError, RecordError
 from spex.evidence.prior import prior_text
@@ -14,6 +15,7 @@ from spex.evidence.scene import measure
 from spex.model.predictor import load
 from spex.prompts import format_span, parse_answer, user_message
 from spex.records import BandRef, Rle, SceneRef, SpanTarget, SpieRecord, Turn, load_pixels, write_records
+from spex.sensors import Band
 from spex.testing import write_scene
 from train.chips import CLASS_NAMES, CropStream, collate, drop_bands, jitter, load_chips
 from train.dialogues import load_dialogues, pad
@@ -34,19 +36,16 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     surveys, dialogues = [], []
     for number in range(4):
         path = folder / f"scene_{number}.tif"
-        from spex.sensors import Band
-
-        truth = write_scene(path, bands=tuple(Band(n, w, 40.0) for n, w in BANDS), size=(64, 64), seed=number)
+        truth = write_scene(path, bands=tuple(Band(n, w, 40.0) for n, w in BANDS), height=64, width=64, seed=number)
         known = {name: truth == code for code, name in CLASSES.items()}
         base = {
             "split": "val" if number == 3 else "train", "place": str(number), "source": "made", "sensor": "made",
-            "scene": SceneRef(path=path.name), "bands": [BandRef(name=n, wavelength_nm=w, fwhm_nm=40.0) for n, w in BANDS],
+            "scene": SceneRef(path=path.name),
+            "bands": [BandRef(name=n, wavelength_nm=w, fwhm_nm=40.0) for n, w in BANDS],
             "level": "surface", "gsd_m": 10.0, "scale": 1e-4,
         }  # fmt: skip
-        spans = [
-            SpanTarget(class_name=c, phrase=c, mask=Rle.encode(m), ignore=Rle.encode(truth == 0))
-            for c, m in known.items()
-        ]
+        gap = Rle.encode(truth == 0)
+        spans = [SpanTarget(class_name=c, phrase=c, mask=Rle.encode(m), ignore=gap) for c, m in known.items()]
         survey = SpieRecord(id=f"scene_{number}", kind="survey", spans=spans, **base)
         surveys.append(survey)
         evidence = measure(load_pixels(survey.model_copy(update={"scene": SceneRef(path=str(path))})))
@@ -159,11 +158,15 @@ def test_presence_counts_absence_only_where_most_is_known() -> None:
     torch.testing.assert_close(presence_loss(logits, labels), expected)
 
 
-def test_text_loss_is_on_the_answer_only() -> None:
-    batch = pad([([5, 6, 7, 8], 2), ([5, 6, 7], 2)], 0)
-    logits = torch.zeros(2, 4, 10)
-    logits[0, 1, 7] = logits[0, 2, 8] = logits[1, 1, 7] = 50.0
-    assert text_loss(logits, batch.input_ids, batch.answer) < 1e-4
+def test_text_loss_is_on_the_answer_only_and_mostly_on_its_spans(data: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(str(data / "tokenizer"))
+    begin, end = tokenizer.convert_tokens_to_ids(["<seg", "</seg>"])
+    batch = pad([([50, 60, begin, 80, end, 81], 2), ([50, 60, 70], 2)], tokenizer)
+    assert batch.weight.tolist() == [[0, 0, 4, 4, 1, 1], [0, 0, 1, 0, 0, 0]]
+    logits = torch.zeros(2, 6, 600)
+    for row, at in ((0, 2), (0, 3), (0, 4), (0, 5), (1, 2)):
+        logits[row, at - 1, batch.input_ids[row, at]] = 50.0
+    assert text_loss(logits, batch.input_ids, batch.weight) < 1e-4
 
 
 def test_an_empty_folder_is_one_clear_error(tmp_path: Path) -> None:
