@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spex.engine.predict import Predictor
+from spex.errors import AnswerError
 from spex.evidence.indices import available, role_planes
 from spex.evidence.prior import prior_text
 from spex.evidence.regions import label_regions, main_location, regions
@@ -105,7 +106,10 @@ class Door:
             found[query, name] = None
             if case.evidence.classes[name].status == "unavailable":  # the engine refuses it
                 continue
-            plan = self._plan(case, query, labelled)
+            try:
+                plan = self._plan(case, query, labelled)
+            except AnswerError:  # what the model wrote cannot be read: an error for a person, no mask here
+                continue
             # A constraint that nobody asked for is a misreading as well.
             spans = [(span.class_name, span.constraints) for span in plan.answer.spans]
             if (name, Constraints()) in spans:
@@ -119,7 +123,8 @@ class Door:
         if labelled is None:
             return self.predictor.plan(query, case.pixels, case.evidence)
         model: ModelPredictor = self.predictor  # type: ignore[assignment]  # only a model reads a prior text
-        return model.read(query, prior_text(labelled, query), model.context(case.pixels, case.evidence))
+        context = model.context(case.pixels, case.evidence)
+        return model.read(query, prior_text(labelled, query), context, tuple(case.evidence.indices))
 
 
 def labelled_evidence(case: Case) -> SceneEvidence:

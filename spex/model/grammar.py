@@ -23,7 +23,6 @@ _WORDS = {"one": "1", "two": "2", "three": "3", "four": "4", "five": "5", "six":
           "nine": "9", "ten": "10",
           "half": "0.5", "quarter": "0.25", "a": "1", "an": "1", "the": "1", "zero": "0", "dozen": "12"}  # fmt: skip
 _NUMBER = regex.compile(r"\d+(?:\.\d+)?")
-_LOOK_AHEAD = 64
 
 
 def numbers_of(query: str) -> set[str]:
@@ -80,8 +79,8 @@ class SpanGrammar(LogitsProcessor):
         """Keep the best token that stays within the grammar."""
         for row, ids in enumerate(input_ids.tolist()):
             before = self._decode(ids)
-            best = scores[row].topk(min(_LOOK_AHEAD, scores.shape[1])).indices.tolist()
-            for token in best:
+            # All tokens, in case only an unlikely one fits: ending inside a tag would leave an answer nobody can read.
+            for token in scores[row].argsort(descending=True).tolist():
                 done = token == self.tokenizer.eos_token_id
                 text = before if done else self._decode([*ids, token])
                 if (done or len(text) > len(before)) and self.allowed(text, done):

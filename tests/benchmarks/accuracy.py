@@ -186,7 +186,7 @@ def stop_after_first_span() -> None:
 
     class FirstSpan(predictor.SpanGrammar):
         def allowed(self, text: str, done: bool) -> bool:
-            return done if text.partition("</seg>")[1] else super().allowed(text, done)
+            return not text.partition("</seg>")[2] and super().allowed(text, done)
 
     predictor.SpanGrammar = FirstSpan  # type: ignore[misc]
 

@@ -67,7 +67,7 @@ class Scripted(ModelPredictor):
         super().__init__(model, SpexProcessor(tokenizer, 4, 32), "scripted", None)
         self.words, self.read_priors = words, list[str]()
 
-    def generate(self, query, prior, context):
+    def generate(self, query, prior, context, indices=()):
         self.read_priors.append(prior)
         return self.words
 
@@ -146,7 +146,15 @@ def test_index_rules_on_a_clear_scene(case: Case) -> None:
     assert "| made | water | 17,600 |" in scores.table()
 
 
-@pytest.mark.parametrize("words", ["<seg class=vegetation>plants</seg>", "<seg class=water where=north>water</seg>"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "<seg class=vegetation>plants</seg>",
+        "<seg class=water where=north>water</seg>",
+        "<refuse>no</refuse>",
+        "<seg class=wat",
+    ],
+)
 def test_a_misread_query_has_no_mask(case: Case, words: str) -> None:
     asked = replace(case, targets=case.targets[:1])
     assert Door(Scripted(words))(asked) == {"water": None}
