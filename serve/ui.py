@@ -29,9 +29,9 @@ HOST = "127.0.0.1"
 MAX_UPLOAD = "2gb"
 EXAMPLES = (
     "Open water and vegetation",
-    "Water bodies larger than 1 ha",
-    "Vegetation with NDVI above 0.6",
+    "Water larger than 1 ha",
     "The largest lake",
+    "Vegetation with NDVI above 0.6",
     "Bare soil in the southern half",
 )
 _WORD_S = 0.02  # pause between the words of an answer
@@ -57,7 +57,12 @@ class Page:
         """Lay out the page and connect it."""
         with gr.Blocks(title="SPEX", fill_width=True, analytics_enabled=False) as blocks:
             with gr.Row(elem_classes="spex-bar"):
-                gr.HTML("<h1>SPEX</h1><p>Ask an image for land cover.</p>", elem_classes="spex-title", min_width=180)
+                gr.HTML(
+                    "<h1>SPEX</h1><p>Ask an image for land cover.</p>",
+                    elem_classes="spex-title",
+                    min_width=270,
+                    scale=0,
+                )
                 upload = gr.UploadButton(
                     "Upload a scene", file_count="multiple", file_types=[*RASTERS, *COMPANIONS], size="md", scale=0
                 )
@@ -113,14 +118,19 @@ class Page:
                             "Download the results", elem_id="download", interactive=False, size="md", min_width=160
                         )
             # One question at a time for everybody: an answer already uses every core.
-            engine: dict[str, Any] = {"concurrency_id": "engine", "concurrency_limit": 1, "api_visibility": "private"}
+            engine: dict[str, Any] = {
+                "concurrency_id": "engine",
+                "concurrency_limit": 1,
+                "show_progress": "minimal",
+                "api_visibility": "private",
+            }
             shown = [chat, summary, accordion, view, facts, download]
             upload.upload(self.upload, [upload, sensor, bands], shown, **engine)
             sample.click(self.take_sample, None, shown, **engine)
             again.click(self.reopen, [sensor, bands], shown, **engine)
             answered = [chat, box, view, facts, download]
             for asked, where in ((box.submit, box), *((chip.click, chip) for chip in chips)):
-                asked(self.ask, [where, method], answered, show_progress="hidden", **engine)
+                asked(self.ask, [where, method], answered, show_progress_on=chat, trigger_mode="multiple", **engine)
             box.stop(self.stop, None, None, queue=False, api_visibility="private")
             chat.clear(self.clear, None, None, queue=False, api_visibility="private")
             blocks.unload(self.leave)
@@ -151,7 +161,8 @@ class Page:
             said.append(_assistant(line(error)))
             return said, "", gr.Accordion(open=True), EMPTY, "", download
         assert chat.overview is not None
-        said.append(_assistant(f"{scene.path} is open. What would you like to find in it?"))
+        notes = [f"Mind: {note}." for note in scene.warnings]
+        said.append(_assistant("\n".join([f"{scene.path} is open. What would you like to find in it?", *notes])))
         return said, scene_line(scene, chat.overview), gr.Accordion(open=False), picture(chat.overview), "", download
 
     def ask(self, query: str, method: Method, request: gr.Request) -> Iterator[tuple[Any, ...]]:
@@ -268,7 +279,7 @@ def _answer(extraction: Extraction) -> str:
     lines = [f"This cannot be answered: {extraction.refused}" if extraction.refused else extraction.answer]
     if extraction.failed:
         lines.append(f"{len(extraction.failed)} of {extraction.tiles} tiles failed; they are no data.")
-    # What the scene's own line above the picture says already is not repeated.
+    # What was said when the scene was opened is not repeated.
     lines += [f"Mind: {warning}." for warning in extraction.warnings if warning not in extraction.scene.warnings]
     return "\n".join(lines)
 

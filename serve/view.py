@@ -75,7 +75,7 @@ def facts_table(facts: Sequence[MaskFacts]) -> str:
     if not facts:
         return ""
     names = {"area": "area", "share": "share", "count": "regions", "largest": "largest", "location": "where"}
-    head = "".join(f"<th>{title}</th>" for title in ("", *names.values(), "probability", "index: inside / outside"))
+    head = "".join(f"<th>{title}</th>" for title in ("", *names.values(), "probability", "index inside / outside"))
     rows = []
     for one in facts:
         colour = classes()[one.span.class_name].colour
@@ -92,7 +92,7 @@ def facts_table(facts: Sequence[MaskFacts]) -> str:
 
 
 def scene_line(scene: Scene, overview: Pixels) -> str:
-    """What was opened: one line of facts, and what to mind."""
+    """What was opened, in one line."""
     gsd = f" of {scene.gsd_m:.4g} m" if scene.gsd_m else ""
     facts = [
         f"{len(scene.bands)} bands ({_listed([band.name for band in scene.bands])})",
@@ -103,8 +103,7 @@ def scene_line(scene: Scene, overview: Pixels) -> str:
         facts.append(scene.sensor.title)
     if not overview.valid.all():
         facts.append(f"{1 - float(overview.valid.mean()):.1%} no data")
-    notes = "".join(f'<span class="spex-note">{escape(note)}</span>' for note in scene.warnings)
-    return f'<div class="spex-scene"><strong>{escape(scene.path)}</strong> {escape(" · ".join(facts))} {notes}</div>'
+    return f'<div class="spex-scene"><strong>{escape(scene.path)}</strong> {escape(" · ".join(facts))}</div>'
 
 
 def _listed(names: Sequence[str]) -> str:
