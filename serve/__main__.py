@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from typing import Annotated
 
@@ -20,6 +21,7 @@ def command(
     """Open the chat: ask a scene in the browser, on this machine only."""
     from serve.ui import serve
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does, with its files removed
     try:
         blocks, url = serve(model, port)
     except OSError as error:

@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 import socket
+import subprocess
+import sys
 import time
 import urllib.request
 import zipfile
@@ -125,6 +127,21 @@ def test_a_port_in_use_is_one_line(address: str, capsys: pytest.CaptureFixture[s
     port = str(urlsplit(address).port)
     assert main(["serve", "--port", port]) == 2
     assert capsys.readouterr().err == f"spex: port {port}: not free; choose another with --port\n"
+
+
+def test_the_command_serves_until_it_is_ended_and_leaves_nothing(tmp_path: Path) -> None:
+    env = {**os.environ, "TMPDIR": str(tmp_path)}
+    env.pop("GRADIO_TEMP_DIR", None)
+    with subprocess.Popen([sys.executable, "-m", "serve"], stdout=subprocess.PIPE, text=True, env=env) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line.startswith("The chat is open at http://127.0.0.1:"), line
+        with urllib.request.urlopen(line.split()[5]) as answer:
+            assert answer.status == 200
+        assert list(tmp_path.glob("spex-serve-*"))
+        process.terminate()
+    assert process.returncode == 0
+    assert list(tmp_path.glob("spex-serve-*")) == []
 
 
 FLAGS = (
