@@ -140,6 +140,7 @@ def test_the_command_serves_until_it_is_ended_and_leaves_nothing(tmp_path: Path)
             assert answer.status == 200
         assert list(tmp_path.glob("spex-serve-*"))
         process.terminate()
+        process.stdout.read()
     assert process.returncode == 0
     assert list(tmp_path.glob("spex-serve-*")) == []
 
