@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
@@ -27,7 +28,7 @@ from train.chips import CLASS_NAMES, CropStream, MaskBatch, Sample, collate, loa
 from train.dialogues import Dialogue, TextBatch, load_dialogues, pad
 from train.loop import run
 from train.losses import mask_losses, presence_loss, text_loss
-from train.masks import PROMPTS_FILE, load_prompts
+from train.masks import PROMPTS_FILE, all_classes, class_losses, load_prompts
 from train.settings import Settings
 
 
@@ -78,12 +79,12 @@ class ConversationStream(IterableDataset[InstructBatch]):
 
 
 class InstructTrainer(nn.Module):
-    """The whole model and, as a teacher, the table of class prompts it had learned its masks with."""
+    """The whole model, and the table of class prompts, which goes on learning and teaches the condensation."""
 
     def __init__(self, model: SpexModel, class_prompts: Tensor) -> None:
         super().__init__()
         self.model = model
-        self.register_buffer("class_prompts", class_prompts)
+        self.class_prompts = nn.Parameter(class_prompts)
 
     def forward(self, batch: InstructBatch) -> dict[str, Tensor]:
         """All loss terms of a batch."""
@@ -94,21 +95,23 @@ class InstructTrainer(nn.Module):
             inputs_embeds=embeds, attention_mask=text.attention_mask, use_cache=False
         ).last_hidden_state
         logits = model.language.get_output_embeddings()(hidden)
+        features = model.features(fused, masks.evidence)
+        table = class_losses(*all_classes(model, self.class_prompts, context.coarse, features), masks.labels)
         terms = {"text": text_loss(logits, text.input_ids, text.weight)}
+        terms |= {f"class_{name}": term for name, term in table.items()}
         spans = model.spans(text.input_ids, text.start)
         assert len(spans) == len(batch.span_classes)
         if spans:
             owner = torch.tensor([row for row, _, _ in spans])
             prompts = model.prompts(hidden, spans)
             weights = model.refiner(prompts, context.coarse[owner])
-            features = model.features(fused, masks.evidence)
             found = torch.stack(
                 [mask_logits(features[row], w[None])[0] for row, w in zip(owner.tolist(), weights, strict=True)]
             )
             labels = masks.labels[owner, batch.span_classes]
             bce, dice = mask_losses(found, labels)
             terms |= {"bce": bce, "dice": dice, "presence": presence_loss(weights[:, -1], labels)}
-            terms["teacher"] = F.mse_loss(prompts.float(), self.class_prompts[batch.span_classes])
+            terms["teacher"] = F.mse_loss(prompts.float(), self.class_prompts[batch.span_classes].detach())
         return terms
 
 
@@ -116,7 +119,6 @@ def train(settings: Settings, model: SpexModel, processor: SpexProcessor) -> lis
     """Run the stage."""
     if settings.vision is None:
         raise ConfigError("stage instruct needs vision=, a checkpoint of stage masks")
-    table = Path(settings.vision, PROMPTS_FILE)
     chips = load_chips(settings.data, "train")
     crops = CropStream(chips, settings.crop, settings.weights, settings.prior_dropout / 3, settings.seed)
     stream = ConversationStream(crops, load_dialogues(settings.data, "train"), processor, settings)
@@ -126,6 +128,6 @@ def train(settings: Settings, model: SpexModel, processor: SpexProcessor) -> lis
     def save(folder: Path) -> None:
         model.save_pretrained(folder)
         processor.save_pretrained(str(folder))
-        (folder / PROMPTS_FILE).write_bytes(table.read_bytes())
+        save_file({"class_prompts": trainer.class_prompts.detach().contiguous()}, folder / PROMPTS_FILE)
 
     return run(settings, trainer, iter(loader), lambda part, batch: part(batch), save)

@@ -40,20 +40,21 @@ class MaskTrainer(nn.Module):
     def forward(self, batch: MaskBatch) -> tuple[Tensor, Tensor]:
         """Mask logits (B, classes, H, W) and presence logits (B, classes)."""
         context, fused = self.model.context(batch.values, batch.valid, batch.bands)
-        size, count = len(batch.values), len(CLASS_NAMES)
-        prompts = self.class_prompts.repeat(size, 1, 1)
-        weights = self.model.refiner(prompts, context.coarse.repeat_interleave(count, 0)).view(size, count, -1)
-        features = self.model.features(fused, batch.evidence)
-        logits = torch.stack([mask_logits(f, w) for f, w in zip(features, weights, strict=True)])
-        return logits, weights[..., -1]
+        return all_classes(self.model, self.class_prompts, context.coarse, self.model.features(fused, batch.evidence))
 
 
-def losses(trainer: nn.Module, batch: MaskBatch) -> dict[str, Tensor]:
-    """BCE, Dice and presence of all classes of a batch."""
-    logits, presence = trainer(batch)
-    labels = batch.labels.flatten(0, 1)
-    bce, dice = mask_losses(logits.flatten(0, 1), labels)
-    return {"bce": bce, "dice": dice, "presence": presence_loss(presence.flatten(), labels)}
+def all_classes(model: SpexModel, prompts: Tensor, coarse: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
+    """Mask logits (B, classes, H, W) and presence logits (B, classes) that a table of class prompts gives."""
+    size, count = len(coarse), len(prompts)
+    weights = model.refiner(prompts.repeat(size, 1, 1), coarse.repeat_interleave(count, 0)).view(size, count, -1)
+    return torch.stack([mask_logits(f, w) for f, w in zip(features, weights, strict=True)]), weights[..., -1]
+
+
+def class_losses(logits: Tensor, presence: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    """BCE, Dice and presence of all classes: logits (B, classes, H, W), presence (B, classes), labels as the logits."""
+    flat = labels.flatten(0, 1)
+    bce, dice = mask_losses(logits.flatten(0, 1), flat)
+    return {"bce": bce, "dice": dice, "presence": presence_loss(presence.flatten(), flat)}
 
 
 def save(trainer: MaskTrainer, processor: SpexProcessor, folder: Path) -> None:
@@ -78,6 +79,10 @@ def train(settings: Settings, model: SpexModel, processor: SpexProcessor) -> lis
     chips = load_chips(settings.data, "train")
     stream = CropStream(chips, settings.crop, settings.weights, settings.prior_dropout / 3, settings.seed)
     loader: Any = DataLoader(stream, batch_size=settings.batch, collate_fn=collate, num_workers=1, prefetch_factor=4)
+
+    def losses(part: nn.Module, batch: MaskBatch) -> dict[str, Tensor]:
+        return class_losses(*part(batch), batch.labels)
+
     return run(settings, trainer, iter(loader), losses, lambda folder: save(trainer, processor, folder))
 
 

@@ -10,6 +10,9 @@ import yaml
 
 from spex.errors import ConfigError
 
+LOSS_WEIGHTS = {"text": 1.0, "bce": 2.0, "dice": 1.0, "presence": 0.2, "teacher": 1.0,
+                "class_bce": 2.0, "class_dice": 1.0, "class_presence": 0.2}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -49,7 +52,7 @@ class Settings:
     prior_dropout: float = 0.5
     """Share of conversations drawn from those built without prior text, and (a third of it) of crops without
     evidence maps."""
-    loss: dict[str, float] = field(default_factory=lambda: {"text": 1.0, "bce": 2.0, "dice": 1.0, "presence": 0.2})
+    loss: dict[str, float] = field(default_factory=lambda: dict(LOSS_WEIGHTS))
     """Weights of the loss terms."""
     threads: int = 2
     """CPU threads of torch."""
