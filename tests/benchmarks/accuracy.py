@@ -12,6 +12,8 @@ over the chips. Methods, all measured on the same pixels in the same run:
 - best index: of all indices, sides and thresholds the one with the highest IoU on the training places;
 - random forest: on the same bands (aerial chips: also local means and deviations), fitted on pixels of the training
   places, its probability threshold chosen on its out-of-bag votes.
+
+The two last are fitted once and kept in OUT; a second run there uses them again.
 """
 
 from __future__ import annotations
@@ -22,7 +24,6 @@ import json
 import multiprocessing
 import os
 import sys
-import tempfile
 import time
 import warnings
 from collections.abc import Iterator, Mapping
@@ -269,29 +270,29 @@ def main() -> None:
         parser.error("say where the labelled scenes are: --data, or the setting SPEX_DATA")
     data, records = Path(arguments.data), arguments.records
     started = time.perf_counter()
-    fitted = {source: fit(records, data, source, arguments.jobs) for source in QUERIES}
-    print(f"baselines fitted in {time.perf_counter() - started:.0f} s", file=sys.stderr)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    kept = arguments.out / "baselines.joblib"
+    if not kept.exists():
+        joblib.dump({source: fit(records, data, source, arguments.jobs) for source in QUERIES}, kept)
+        print(f"baselines fitted in {time.perf_counter() - started:.0f} s", file=sys.stderr)
     chips = [record for source in QUERIES for record in records_of(records, source, "val")][:: arguments.every]
     scores = Scores()
-    with tempfile.TemporaryDirectory() as folder:
-        joblib.dump(fitted, Path(folder) / "baselines")
-        settings = (Path(folder) / "baselines", arguments.model, not arguments.baselines_only, arguments.whole_answers)
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(arguments.jobs, context, prepare, settings) as pool:
-            waiting = [pool.submit(measure_chip, record, data) for record in chips]
-            for number, one in enumerate(as_completed(waiting), 1):
-                scores += one.result()
-                if number % 10 == 0:
-                    print(f"{number}/{len(chips)} chips, {time.perf_counter() - started:.0f} s", file=sys.stderr)
+    settings = (kept, arguments.model, not arguments.baselines_only, arguments.whole_answers)
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(arguments.jobs, context, prepare, settings) as pool:
+        waiting = [pool.submit(measure_chip, record, data) for record in chips]
+        for number, one in enumerate(as_completed(waiting), 1):
+            scores += one.result()
+            if number % 10 == 0:
+                print(f"{number}/{len(chips)} chips, {time.perf_counter() - started:.0f} s", file=sys.stderr)
     facts = {"chips": len(chips), "seconds": round(time.perf_counter() - started)}
     if not arguments.baselines_only:
         from spex.model.predictor import SHIPPED
 
         weights = (Path(arguments.model) if arguments.model else SHIPPED) / "model.safetensors"
         facts |= {"model": hashlib.sha256(weights.read_bytes()).hexdigest()[:12]}
-    arguments.out.mkdir(parents=True, exist_ok=True)
     (arguments.out / "accuracy.json").write_text(json.dumps({**facts, "rows": scores.rows()}, indent=2) + "\n")
-    page = report(scores, fitted, facts)
+    page = report(scores, joblib.load(kept), facts)
     (arguments.out / "accuracy.md").write_text(page)
     print(page)
 
