@@ -28,6 +28,7 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from spex.errors import AnswerError, QueryError
+from spex.evidence.classes import mentioned
 
 MAX_QUERY_CHARS = 2000
 PLACES = ("north", "south", "east", "west", "northeast", "northwest", "southeast", "southwest", "center")
@@ -154,8 +155,18 @@ def clean_query(query: str) -> str:
 
 
 def user_message(query: str, prior: str, image_tokens: int = 0) -> str:
-    """The user's turn as the model reads it: visual tokens, the prior text (may be empty), the query."""
-    parts = [IMAGE_TOKEN * image_tokens, prior and f"Evidence:\n{prior}", f"Query: {query}"]
+    """The user's turn as the model reads it: visual tokens, the prior text (may be empty), the query.
+
+    Classes whose synonyms stand in the query follow it in order, so that a word added to ``classes.yaml`` is understood
+    by a model that never read it.
+    """
+    named = ", ".join(mentioned(query))
+    parts = [
+        IMAGE_TOKEN * image_tokens,
+        prior and f"Evidence:\n{prior}",
+        f"Query: {query}",
+        named and f"Classes: {named}",
+    ]
     return "\n".join(part for part in parts if part)
 
 

@@ -40,9 +40,8 @@ def load_dialogues(folder: str | Path, split: str) -> list[Dialogue]:
         for row in pq.read_table(shard, columns=["scene", "split", "turns", "prior"]).to_pylist():
             if row["split"] == split:
                 user, answer = (turn["content"] for turn in row["turns"][-2:])
-                found.append(
-                    Dialogue(Path(row["scene"]["path"]).stem, user.rsplit("Query: ", 1)[1], row["prior"], answer)
-                )
+                query = user.rsplit("Query: ", 1)[1].split("\n")[0]
+                found.append(Dialogue(Path(row["scene"]["path"]).stem, query, row["prior"], answer))
     if not found:
         raise RecordError(f"no dialogues of split {split!r} in {folder}; build them with: spex spie build")
     return found

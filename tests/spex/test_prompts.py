@@ -234,8 +234,10 @@ class TestQueries:
 
 class TestMessages:
     def test_parts_stand_in_order_and_an_empty_prior_leaves_no_trace(self) -> None:
-        assert user_message("water?", "") == "Query: water?"
-        assert user_message("water?", "water: present", 2) == "<image><image>\nEvidence:\nwater: present\nQuery: water?"
+        assert user_message("what is it?", "") == "Query: what is it?"
+        message = user_message("lawns, then lakes", "water: present", 2)
+        asked = "Query: lawns, then lakes\nClasses: grassland, water"
+        assert message == f"<image><image>\nEvidence:\nwater: present\n{asked}"
 
     def test_the_chat_template_marks_what_the_assistant_says(self) -> None:
         from jinja2 import Environment
