@@ -61,6 +61,8 @@ class SpexConfig(PreTrainedConfig):
     tie_word_embeddings: bool = True
 
 
+AutoConfig.register(SpexConfig.model_type, SpexConfig)  # else the tokenizer's loader warns of an unknown model
+
 SIZES: dict[str, dict[str, Any]] = {
     "micro": {
         "hidden_sizes": (16, 24, 32, 48), "depths": (1, 1, 1, 1), "hyper_dim": 32, "rank": 4, "fusion_dim": 24,

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 from transformers import LogitsProcessorList
+from transformers.utils import logging as transformers_logging
 
 from spex.errors import ModelError
 from spex.evidence.classes import classes
@@ -167,6 +168,8 @@ def load(
             f"no SPEX checkpoint at {folder} (model.safetensors is missing); give a folder made by save_pretrained"
         )
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
     try:
         model = SpexModel.from_pretrained(str(folder), local_files_only=True, dtype=torch.float32)
         model.to(place)  # type: ignore[arg-type]  # transformers' decorator hides self
