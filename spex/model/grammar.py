@@ -15,13 +15,14 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessor
 
-from spex.evidence.classes import classes
+from spex.evidence.classes import classes, mentioned
 from spex.evidence.indices import OFFERED_INDICES
 from spex.prompts import FACTS, INDEX_FACTS, SPAN_OPEN
 
 _WORDS = {"one": "1", "two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8",
           "nine": "9", "ten": "10",
           "half": "0.5", "quarter": "0.25", "a": "1", "an": "1", "the": "1", "zero": "0", "dozen": "12"}  # fmt: skip
+_NAMES = regex.compile(r"(?:(class)=|not=|(?<=not=[a-z_,]*),)([a-z_]*)([ ,>])?")
 _NUMBER = regex.compile(r"\d+(?:\.\d+)?")
 
 
@@ -44,6 +45,7 @@ class SpanGrammar(LogitsProcessor):
 
     def __init__(self, tokenizer: Any, query: str, indices: Iterable[str] = OFFERED_INDICES) -> None:
         self.tokenizer = tokenizer
+        self.named = mentioned(query)
         missing = "|".join(set(OFFERED_INDICES) - set(indices))
         self.missing = regex.compile(rf"\b(?:{missing})\b") if missing else None
         self.numbers = numbers_of(query)
@@ -62,6 +64,8 @@ class SpanGrammar(LogitsProcessor):
             return False
         if self.missing and self.missing.search(regex.sub(r"<seg [^<>]*>?", "", text)):
             return False
+        if self.named and not self._names_what_was_asked(text):
+            return False
         plain = regex.sub(r"<fact:[^<>]*>|<fact:[^<>]*$", "", text)
         for match in _NUMBER.finditer(plain):
             before = plain[max(0, match.start() - 1) : match.start()]
@@ -73,6 +77,17 @@ class SpanGrammar(LogitsProcessor):
                     return False
             elif match[0] not in self.numbers:
                 return False
+        return True
+
+    def _names_what_was_asked(self, text: str) -> bool:
+        """Where the query holds synonyms of classes, spans are of these, each once before any comes again."""
+        used: set[str] = set()
+        for match in _NAMES.finditer(text):
+            attribute, name, ended = match.groups()
+            open_to = set(self.named) - used or set(self.named) if attribute == "class" else set(self.named)
+            if not (name in open_to if ended else any(choice.startswith(name) for choice in open_to)):
+                return False
+            used.add(name)
         return True
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:

@@ -130,6 +130,20 @@ def test_grammar_allows_only_numbers_of_the_query(predictor: ModelPredictor) -> 
     assert not grammar.allowed("water</seg>", done=False)
 
 
+def test_grammar_keeps_to_the_classes_that_the_query_names(predictor: ModelPredictor) -> None:
+    grammar = SpanGrammar(predictor.processor.tokenizer, "lawns and parking lots, but no roofs")
+    assert grammar.named == ["grassland", "road", "building"]
+    first = "<seg class=grassland not=building>lawns</seg>"
+    assert grammar.allowed(f"{first}. <seg class=road>parking lots</seg>.", done=True)
+    assert grammar.allowed("<seg class=gra", done=False)
+    assert not grammar.allowed("<seg class=water", done=False)
+    assert not grammar.allowed("<seg class=grassland not=wat", done=False)
+    assert not grammar.allowed(f"{first}. <seg class=grassland>", done=False)
+    assert grammar.allowed("<refuse>I only map land cover.</refuse>", done=True)
+    free = SpanGrammar(predictor.processor.tokenizer, "anything of interest?")
+    assert free.allowed("<seg class=water>water</seg>.", done=True)
+
+
 def test_grammar_names_only_indices_of_the_scene(predictor: ModelPredictor) -> None:
     grammar = SpanGrammar(predictor.processor.tokenizer, "lakes with MNDWI above 0.2", indices=("NDVI", "NDWI"))
     span = "<seg class=water index=MNDWI:above:0.2>lakes</seg>"
