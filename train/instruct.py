@@ -63,12 +63,12 @@ class ConversationStream(IterableDataset[InstructBatch]):
         """One batch."""
         samples: list[Sample] = []
         conversations, names = [], []
+        told = rng.random() >= self.settings.prior_dropout  # by batch: rows are padded to the longest
         for _ in range(self.settings.batch):
             chip = self.chips[int(rng.choice(len(self.chips), p=self.rate))]
             talk = self.by_scene[chip.id]
-            item = talk[int(rng.integers(len(talk)))]
-            if item.prior and rng.random() < self.settings.prior_dropout:
-                item = next((talk[i] for i in rng.permutation(len(talk)) if not talk[i].prior), item)
+            order = (talk[int(i)] for i in rng.permutation(len(talk)))
+            item = next((one for one in order if bool(one.prior) == told), talk[0])
             sample = self.crops.draw(rng, chip, radiometry=False)
             prior = prior_text(sample.evidence, item.query) if item.prior else ""
             samples.append(sample)
