@@ -117,7 +117,9 @@ def hls_flood_wc(folder: Path) -> Iterator[Chip]:
         flood, lake = flood == 1, cover == 80
         cloud, near, shadow, snow = (quality >> bit & 1 == 1 for bit in (1, 2, 3, 4))
         water = flood & lake
-        if split == "train":  # one label and the pixels agreeing is water too; places that measure keep to the two labels
+        if (
+            split == "train"
+        ):  # one label and the pixels agreeing is water too; places that measure keep to the two labels
             green, swir = values[2].astype(np.float32), values[5].astype(np.float32)
             water |= (flood | lake) & (green - swir > 0.1 * np.abs(green + swir))
         doubt = (flood | lake) & ~water
@@ -126,6 +128,11 @@ def hls_flood_wc(folder: Path) -> Iterator[Chip]:
         truth: Truth = {name: (cover == code, murky | vague) for name, code in codes.items()}
         # Fields lie bare for part of the year, and static WorldCover cannot say when.
         truth["bare"] = cover == 60, murky | vague | (cover == 40)
+        if split == "train":  # a fallow field is cropland all year, but vegetation only while something grows
+            red, infrared = values[3].astype(np.float32), values[4].astype(np.float32)
+            ndvi = (infrared - red) / np.maximum(np.abs(infrared + red), 1)
+            green = np.isin(cover, (10, 20, 30, 40, 90)) & (ndvi > 0.35)
+            truth["vegetation"] = green, murky | vague | (ndvi > 0.25) & ~green
         truth |= {
             "water": (water, doubt | cloud),
             "snow_ice": (np.zeros_like(flood), (cover == 70) | snow | cloud),
