@@ -94,7 +94,7 @@ def _split(
 
 
 def hls_flood_wc(folder: Path) -> Iterator[Chip]:
-    """HLS chips of floods: a water mask and static WorldCover; where the two disagree about water, pixels decide or nothing is known."""
+    """HLS chips of floods: a water mask and static WorldCover; disagreement is decided by pixels or unknown."""
     meta = _meta(folder)
     codes = {
         "tree_cover": 10,
