@@ -1,0 +1,81 @@
+"""The checkpoint that ships: it loads, fits its budget, and answers on the real sample scene what the picture shows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+
+import spex
+from spex.engine import Extractor, load
+from spex.evidence.maps import class_score
+from spex.evidence.scene import measure
+from spex.model.predictor import SHIPPED
+from spex.raster.sample import write_sample
+from spex.raster.scene import Scene
+
+
+@pytest.fixture(scope="module")
+def model() -> Extractor:
+    return load()
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Scene:
+    return Scene.open(write_sample(tmp_path_factory.mktemp("sample")))
+
+
+def test_it_fits_the_budget_and_holds_no_pickle() -> None:
+    files = {path.suffix: path.stat().st_size for path in SHIPPED.iterdir()}
+    assert sum(files.values()) <= 64e6
+    assert set(files) <= {".safetensors", ".json", ".jinja", ".md"}
+
+
+def test_two_classes_in_one_sentence(model: Extractor, sample: Scene) -> None:
+    found = model.extract(sample, "Where is open water, and where is vegetation?").to_dict()
+    names = [mask["class"] for mask in found["masks"]] + [one["class"] for one in found["absent"]]
+    assert sorted(names) == ["vegetation", "water"]
+    vegetation = next(mask for mask in found["masks"] if mask["class"] == "vegetation")
+    assert vegetation["evidence"]["NDVI"]["inside"] > 0.5 > vegetation["evidence"]["NDVI"]["outside"]
+    assert found["model"]["sha256"] and not found["refused"]
+
+
+def test_the_forest_is_where_the_sample_is_green(model: Extractor, sample: Scene, tmp_path: Path) -> None:
+    model.extract(sample, "map the vegetation").save(tmp_path / "out")
+    with rasterio.open(tmp_path / "out" / "mask.tif") as file:
+        mine = file.read(1) == 1
+    pixels = sample.read()
+    green = class_score(pixels, measure(pixels), "vegetation") > 0.5
+    assert (mine & green).sum() / (mine | green).sum() > 0.7
+
+
+def test_what_is_not_there_is_said_not_to_be_there_and_the_impossible_is_refused(
+    model: Extractor, sample: Scene
+) -> None:
+    assert model.extract(sample, "count the cars").to_dict()["refused"]
+    burned = model.extract(sample, "find burn scars").to_dict()
+    assert "S2" in burned["refused"] or "SWIR" in burned["refused"]
+    small = model.extract(sample, "open water larger than 90 ha").to_dict()
+    assert not small["masks"] and small["absent"][0]["class"] == "water"
+
+
+def test_constraints_reach_the_mask(model: Extractor, sample: Scene) -> None:
+    found = model.extract(sample, "the three largest patches of vegetation in the northern half").to_dict()
+    (mask,) = found["masks"]
+    assert mask["constraints"] == {"where": "north", "top": 3} and mask["regions"] <= 3
+
+
+def test_the_second_question_encodes_nothing_again(model: Extractor, sample: Scene) -> None:
+    with model.open(sample) as session:
+        first = session.ask("vegetation").to_dict()["seconds"]["tiles"]
+        second = session.ask("bare soil").to_dict()["seconds"]["tiles"]
+    assert second < first
+
+
+def test_the_five_lines_of_the_readme(sample: Scene, tmp_path: Path) -> None:
+    extraction = spex.load().extract(sample.path, "separate forest from crops")
+    extraction.save(tmp_path / "out")
+    assert {mask["class"] for mask in extraction.to_dict()["masks"]} <= {"tree_cover", "cropland"}
+    assert np.isfinite(extraction.to_dict()["seconds"]["total"])
