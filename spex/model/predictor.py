@@ -85,7 +85,8 @@ class ModelPredictor:
     @torch.inference_mode()
     def read(self, query: str, prior: str, context: SceneContext, indices: tuple[str, ...] = OFFERED_INDICES) -> Plan:
         """As ``plan``, with a prior text of the caller's (the oracle arm of an evaluation) and the scene's indices."""
-        answer = parse_answer(self.generate(query, prior, context, indices))
+        told = prior if self.model.config.prior_in_answer else ""
+        answer = parse_answer(self.generate(query, told, context, indices))
         weights = self.weights(query, prior, answer.text, context)
         taken = dict.fromkeys(name for span in answer.spans for name in span.constraints.exclude)
         if taken:
