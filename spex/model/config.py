@@ -29,8 +29,8 @@ class SpexConfig(PreTrainedConfig):
         pixel_dim: channels of the full-resolution pixel features.
         evidence_channels: evidence maps the decoder reads.
         overview_size: longest side, pixels, of the overview that the encoder sees.
-        prior_in_answer: whether the answer is generated from query and prior text, or from the query alone (the prior text
-            is then read with the answer, when its spans become prompt tokens).
+        prior_in_answer: whether the answer is generated from query and prior text, or from the query alone (the prior
+            text is then read with the answer, when its spans become prompt tokens).
         presence_threshold: below this chance of being anywhere in the scene a span has no mask.
         temperature: divides the mask logits (calibration).
         image_token_id: placeholder of a visual token; seg_start_id and seg_end_id bracket a span.
