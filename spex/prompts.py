@@ -14,8 +14,9 @@ Attributes of a span (all but ``class`` optional)::
     index=NDVI:above:0.6 only pixels whose index lies above or below; comma-separated for several
     not=cropland         pixels of another class taken away; comma-separated for several
 
-Fact slots: area, share, count, largest, smallest, mean_area, location, probability, index:NAME (mean inside),
-outside:NAME, threshold:NAME.
+Fact slots: area, share, count, largest, smallest, mean_area, location, probability, confusion (which neighbouring class
+fits part of the mask as well), left_out (what lies beyond the class's threshold but outside the mask, and why),
+index:NAME (mean inside), outside:NAME, threshold:NAME, contrast:NAME (how much higher or lower inside than outside).
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ from spex.evidence.classes import mentioned
 MAX_QUERY_CHARS = 2000
 PLACES = ("north", "south", "east", "west", "northeast", "northwest", "southeast", "southwest", "center")
 AREA_UNITS: Mapping[str, float | None] = {"ha": 1e4, "m2": 1.0, "km2": 1e6, "px": None}  # square metres; px = pixels
-FACTS = ("area", "share", "count", "largest", "smallest", "mean_area", "location", "probability")
-INDEX_FACTS = ("index", "outside", "threshold")
+FACTS = ("area", "share", "count", "largest", "smallest", "mean_area", "location", "probability", "confusion", "left_out")
+INDEX_FACTS = ("index", "outside", "threshold", "contrast")
 
 IMAGE_TOKEN = "<image>"
 SPECIAL_TOKENS = (
@@ -123,6 +124,14 @@ class Answer:
     text: str
     spans: tuple[Span, ...]
     refusal: str | None = None
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """An earlier turn of a conversation: what was asked, and the answer in the model's own markup."""
+
+    query: str
+    answer: str
 
 
 @dataclass(frozen=True)
