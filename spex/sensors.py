@@ -23,6 +23,10 @@ from spex.errors import BandError
 
 Level = Literal["radiance", "toa", "surface", "uncalibrated"]
 LEVELS: tuple[Level, ...] = get_args(Level)
+FAMILIES = ("airbus", "aviris-3", "aviris-c", "aviris-ng", "desis", "emit", "enmap", "hls-l30", "hls7", "hyperion",
+            "landsat-oli", "landsat-tm", "naip", "planetscope-4", "planetscope-8", "prisma", "sentinel-2",
+            "worldview-2", "worldview-3")  # fmt: skip
+"""Families of the table's sensors; checkpoints know them by their place, so new ones go to the end."""
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,7 @@ def load_settings(path: str | Path, overrides: list[str] | None = None) -> Setti
         settings = Settings(**values)
     except TypeError as error:
         raise ConfigError(f"{path}: {error}") from error
-    if settings.stage not in ("masks", "language", "instruct"):
+    if settings.stage not in ("masks", "language", "instruct", "pretrain"):
         raise ConfigError(f"stage {settings.stage!r} in {path}; one of masks, language, instruct")
     numbers = {"minutes": settings.minutes, "learning_rate": settings.learning_rate}
     for name, value in numbers.items():

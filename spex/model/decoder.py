@@ -37,7 +37,7 @@ class PromptRefiner(nn.Module):
 
     def __init__(self, config: SpexConfig) -> None:
         super().__init__()
-        self.context = nn.Linear(config.fusion_dim, config.prompt_dim)
+        self.context = nn.Linear(config.vision_config.fusion_dim, config.prompt_dim)
         layer = nn.TransformerDecoderLayer(
             config.prompt_dim,
             4,
@@ -70,7 +70,7 @@ class PixelDecoder(nn.Module):
 
     def __init__(self, config: SpexConfig) -> None:
         super().__init__()
-        width, middle, fusion = config.pixel_dim, config.pixel_dim * 3 // 2, config.fusion_dim
+        width, middle, fusion = config.pixel_dim, config.pixel_dim * 3 // 2, config.vision_config.fusion_dim
         self.stem1 = _convolution(config.evidence_channels, width)
         self.stem2 = _convolution(width, middle, stride=2)
         self.stem4 = _convolution(middle, fusion, stride=2)

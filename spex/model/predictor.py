@@ -137,10 +137,8 @@ class ModelPredictor:
         padding = (0, valid.shape[1] - width, 0, valid.shape[0] - height)
         stacked = F.pad(torch.from_numpy(maps if self.prior else np.zeros_like(maps)), padding)[None]
         with self._autocast():
-            kernel, bias = context.kernel, context.bias
-            levels = self.model.encoder([values.to(self.device)], [valid.to(self.device)], kernel, bias)
-            fused, _ = self.model.aggregation(levels)
-            found = self.model.features(fused, stacked.to(self.device, memory_format=torch.channels_last))
+            seen = self.model.encoder([values.to(self.device)], [valid.to(self.device)], context.kernels)
+            found = self.model.features(seen.fused, stacked.to(self.device, memory_format=torch.channels_last))
         return found[0, :, :height, :width].to(torch.float16).cpu().contiguous().numpy()
 
     @torch.inference_mode()

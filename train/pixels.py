@@ -1,0 +1,168 @@
+"""Unlabelled pixels of any sensors for pre-training: crops, hidden cells, and which bands are seen and asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import IterableDataset
+
+from spex.errors import BandError, RecordError
+from spex.model.spectral import BandBatch, band_batch
+from spex.raster.scene import Pixels
+from spex.records import load_pixels, read_records
+from spex.sensors import get_sensor
+
+CELL = 32  # pixels a side of what is hidden at once: the coarsest stride
+_MOST_BANDS = 24
+
+
+@dataclass(frozen=True)
+class Image:
+    """One image; values are kept as float16. ``place`` is shared by images of the same ground (of several sensors)."""
+
+    source: str
+    place: str
+    pixels: Pixels
+
+
+@dataclass(frozen=True)
+class PretrainBatch:
+    """Crops with hidden cells: what the encoder is given and what it is asked for."""
+
+    values: list[Tensor]
+    valid: list[Tensor]
+    bands: BandBatch
+    visible: Tensor
+    wanted: BandBatch
+    target: Tensor
+    counted: Tensor
+
+
+def load_images(folder: str | Path) -> list[Image]:
+    """The images of the training places of SPIE records.
+
+    Raises:
+        RecordError: there are none.
+    """
+    images = []
+    for shard in sorted(Path(folder).glob("survey_*.parquet")):
+        for record in read_records(shard):
+            if record.split == "train":
+                pixels = load_pixels(record)
+                kept = replace(pixels, values=pixels.values.astype(np.float16), family=_family(record.sensor))
+                images.append(Image(record.source, record.place, kept))
+    if not images:
+        raise RecordError(f"no survey records of training places in {folder}; build them with: spex spie build")
+    return images
+
+
+def _family(sensor: str) -> str:
+    try:
+        return get_sensor(sensor).family
+    except BandError:
+        return ""
+
+
+class PixelStream(IterableDataset[PretrainBatch]):
+    """Endless batches of mixed sensors.
+
+    Args:
+        images: to draw from. size: side of a crop, a multiple of 32. batch: crops per batch. hidden: share of cells
+            hidden. weights: how often a source is drawn, by the beginning of its name. seed: of everything drawn.
+    """
+
+    def __init__(
+        self, images: list[Image], size: int, batch: int, hidden: float, weights: dict[str, float], seed: int
+    ) -> None:
+        self.images, self.size, self.batch, self.hidden, self.seed = images, size, batch, hidden, seed
+        rate = np.array([next((w for name, w in weights.items() if i.source.startswith(name)), 1.0) for i in images])
+        self.rate = rate / rate.sum()
+
+    def __iter__(self) -> Iterator[PretrainBatch]:
+        rng = np.random.default_rng(self.seed)
+        while True:
+            chosen = rng.choice(len(self.images), self.batch, p=self.rate)
+            yield self.collate([self.draw(rng, self.images[int(i)].pixels) for i in chosen])
+
+    def draw(self, rng: np.random.Generator, pixels: Pixels) -> tuple[Pixels, list[int], list[int], NDArray[np.bool_]]:
+        """A crop, the bands seen, the bands asked for, and the cells that stay visible (h / 32, w / 32)."""
+        crop = _jitter(rng, _crop(rng, pixels, self.size))
+        seen, wanted = _views(rng, len(crop.bands))
+        cells = (self.size // CELL) ** 2
+        visible = np.ones(cells, bool)
+        visible[rng.permutation(cells)[: round(self.hidden * cells)]] = False
+        return crop, seen, wanted, visible.reshape(self.size // CELL, -1)
+
+    def collate(self, drawn: list[tuple[Pixels, list[int], list[int], NDArray[np.bool_]]]) -> PretrainBatch:
+        """Stack crops; what is counted is valid and hidden, by its cell or because its band was not seen."""
+        given = [_bands_of(crop, seen) for crop, seen, _, _ in drawn]
+        asked = [_bands_of(crop, wanted) for crop, _, wanted, _ in drawn]
+        shown = [np.kron(visible, np.ones((CELL, CELL), bool)) for *_, visible in drawn]
+        most = max(len(one.bands) for one in asked)
+        target = np.zeros((len(drawn), most, self.size, self.size), np.float32)
+        counted = np.zeros(target.shape, bool)
+        for i, (one, (_, seen, wanted, _)) in enumerate(zip(asked, drawn, strict=True)):
+            new = ~np.isin(wanted, seen)
+            target[i, : len(wanted)] = one.values
+            counted[i, : len(wanted)] = (~shown[i][None] | new[:, None, None]) & one.valid[None]
+        return PretrainBatch(
+            values=[torch.from_numpy(one.values) for one in given],
+            valid=[torch.from_numpy(one.valid) for one in given],
+            bands=band_batch(given, shown),
+            visible=torch.from_numpy(np.stack([visible for *_, visible in drawn])),
+            wanted=band_batch(asked),
+            target=torch.from_numpy(target),
+            counted=torch.from_numpy(counted),
+        )
+
+
+def _bands_of(pixels: Pixels, chosen: list[int]) -> Pixels:
+    return replace(pixels, values=pixels.values[chosen], bands=tuple(pixels.bands[i] for i in chosen))
+
+
+def _crop(rng: np.random.Generator, pixels: Pixels, size: int) -> Pixels:
+    """A random square, flipped and turned; smaller images are padded with invalid pixels."""
+    row, col = (int(rng.integers(0, max(n - size, 0) + 1)) for n in pixels.valid.shape)
+    values = pixels.values[:, row : row + size, col : col + size].astype(np.float32)
+    valid = pixels.valid[row : row + size, col : col + size]
+    pad = tuple((0, size - n) for n in valid.shape)
+    values, valid = np.pad(values, ((0, 0), *pad)), np.pad(valid, pad)
+    turns, mirrored = int(rng.integers(4)), rng.random() < 0.5
+    values, valid = np.rot90(values, turns, (1, 2)), np.rot90(valid, turns)
+    if mirrored:
+        values, valid = values[..., ::-1], valid[..., ::-1]
+    return replace(pixels, values=np.ascontiguousarray(values), valid=np.ascontiguousarray(valid))
+
+
+def _jitter(rng: np.random.Generator, pixels: Pixels) -> Pixels:
+    """One gain for all bands, and a small one for each: illumination and calibration differ from scene to scene."""
+    gain = np.exp(rng.normal(0, 0.1) + rng.normal(0, 0.03, len(pixels.bands))).astype(np.float32)
+    return replace(pixels, values=pixels.values * gain[:, None, None])
+
+
+def _views(rng: np.random.Generator, count: int) -> tuple[list[int], list[int]]:
+    """Bands seen and bands asked for.
+
+    Many bands are cut to two overlapping windows of the spectrum, or to random subsets; of few, some are hidden.
+    """
+    if count > _MOST_BANDS:
+        if rng.random() < 0.5:
+            length = int(count * rng.uniform(0.4, 0.7))
+            starts = sorted(int(s) for s in rng.integers(0, count - length + 1, 2))
+            pools = [np.arange(start, start + length) for start in starts]
+            rng.shuffle(pools)
+        else:
+            pools = [np.arange(count)] * 2
+        first, second = (np.sort(rng.permutation(pool)[: rng.integers(4, _MOST_BANDS + 1)]) for pool in pools)
+        wanted = np.union1d(rng.permutation(first)[: _MOST_BANDS // 2], second)
+        return first.tolist(), wanted.tolist()
+    seen = np.arange(count)
+    if count > 1 and rng.random() < 0.6:
+        seen = np.sort(rng.permutation(count)[: rng.integers(max(1, count // 2), count)])
+    return seen.tolist(), list(range(count))
