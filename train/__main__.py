@@ -28,6 +28,19 @@ def run_stage(
     )
 
 
+@command.command("downstream")
+def run_comparison(
+    config: Annotated[Path, typer.Argument(help="YAML file, for example train/configs/downstream.yaml.")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="name=value settings over the file's")] = None,
+) -> None:
+    """Measure an encoder on downstream tasks against one from scratch and a U-Net: results as JSON and curves."""
+    from train.downstream import load_downstream, run_downstream, summary
+
+    settings = load_downstream(config, overrides)
+    typer.echo(summary(run_downstream(settings)))
+    typer.echo(f"results.json and curves.png in {settings.out}")
+
+
 @command.command("tokenizer")
 def make_tokenizer(data: Path, out: Path, size: int = 2048) -> None:
     """Learn the tokenizer of the shipped language model from the dialogues in DATA."""

@@ -55,14 +55,15 @@ def load_images(folder: str | Path) -> list[Image]:
         for record in read_records(shard):
             if record.split == "train":
                 pixels = load_pixels(record)
-                kept = replace(pixels, values=pixels.values.astype(np.float16), family=_family(record.sensor))
+                kept = replace(pixels, values=pixels.values.astype(np.float16), family=family_of(record.sensor))
                 images.append(Image(record.source, record.place, kept))
     if not images:
         raise RecordError(f"no survey records of training places in {folder}; build them with: spex spie build")
     return images
 
 
-def _family(sensor: str) -> str:
+def family_of(sensor: str) -> str:
+    """The family of a sensor by its name, empty where unknown."""
     try:
         return get_sensor(sensor).family
     except BandError:

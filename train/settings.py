@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
@@ -12,6 +12,8 @@ from spex.errors import ConfigError
 
 LOSS_WEIGHTS = {"text": 1.0, "bce": 2.0, "dice": 1.0, "presence": 0.2, "teacher": 1.0,
                 "class_bce": 2.0, "class_dice": 1.0, "class_presence": 0.2}  # fmt: skip
+
+Kind = TypeVar("Kind")
 
 
 @dataclass(frozen=True)
@@ -60,11 +62,11 @@ class Settings:
     """Seed of everything random."""
 
 
-def load_settings(path: str | Path, overrides: list[str] | None = None) -> Settings:
-    """Read a YAML file and ``name=value`` overrides.
+def read_settings(kind: type[Kind], path: str | Path, overrides: list[str] | None = None) -> Kind:
+    """Read a dataclass from a YAML file and ``name=value`` overrides.
 
     Raises:
-        ConfigError: a file that cannot be read, an unknown name, or a value of the wrong type.
+        ConfigError: a file that cannot be read, or an unknown or missing name.
     """
     try:
         values: dict[str, Any] = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
@@ -73,14 +75,23 @@ def load_settings(path: str | Path, overrides: list[str] | None = None) -> Setti
     for text in overrides or []:
         name, _, value = text.partition("=")
         values[name] = yaml.safe_load(value)
-    known = {f.name: f for f in fields(Settings)}
+    known = {f.name: f for f in fields(kind)}
     unknown = sorted(set(values) - set(known))
     if unknown:
         raise ConfigError(f"unknown setting {unknown[0]!r} in {path}; known: {', '.join(known)}")
     try:
-        settings = Settings(**values)
+        return kind(**values)
     except TypeError as error:
         raise ConfigError(f"{path}: {error}") from error
+
+
+def load_settings(path: str | Path, overrides: list[str] | None = None) -> Settings:
+    """Settings of a stage from a YAML file and ``name=value`` overrides.
+
+    Raises:
+        ConfigError: a file that cannot be read, an unknown name, or a value of the wrong type.
+    """
+    settings = read_settings(Settings, path, overrides)
     if settings.stage not in ("masks", "language", "instruct", "pretrain"):
         raise ConfigError(f"stage {settings.stage!r} in {path}; one of masks, language, instruct")
     numbers = {"minutes": settings.minutes, "learning_rate": settings.learning_rate}

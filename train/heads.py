@@ -1,0 +1,119 @@
+"""Heads on the encoder: class logits per pixel from one date or two, or per scene; linear on frozen features or not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from spex.model.encoder import SpecAwareEncoder
+from spex.model.spectral import band_batch
+from spex.raster.scene import Pixels
+from train.examples import Example, Kind
+
+_STRIDE = 4  # of the encoder's finest map
+
+
+def joined(dates: Sequence[Tensor]) -> Tensor:
+    """Features of one date; of two dates both and their absolute difference, along channels (dimension -3)."""
+    if len(dates) == 1:
+        return dates[0]
+    before, after = dates
+    return torch.cat([before, after, (after - before).abs()], -3)
+
+
+def pooled(maps: Tensor) -> Tensor:
+    """Mean and maximum over space, (..., 2 D) from (..., D, h, w)."""
+    return torch.cat([maps.mean((-2, -1)), maps.amax((-2, -1))], -1)
+
+
+def channels(encoder: SpecAwareEncoder, kind: Kind) -> int:
+    """How many numbers a head is given per place or scene."""
+    return int(encoder.config.fusion_dim) * {"segmentation": 1, "change": 3, "scene": 2}[kind]
+
+
+def frozen_features(encoder: SpecAwareEncoder, kind: Kind, examples: Sequence[Example]) -> dict[str, Tensor]:
+    """Features of examples by id, computed once: maps (D, h / 4, w / 4), for scenes vectors (D,); kept as float16."""
+    found = {}
+    for example in examples:
+        dense, vectors = encoder.encode([_float(pixels) for pixels in example.dates])
+        found[example.id] = (vectors[0] if kind == "scene" else joined(dense)).half().cpu()
+    return found
+
+
+def _float(pixels: Pixels) -> Pixels:
+    return Pixels(**{**vars(pixels), "values": pixels.values.astype(np.float32)})
+
+
+class LinearProbe(nn.Module):
+    """One linear layer on standardised features of a frozen encoder, enlarged to the pixels where there is a map.
+
+    Args:
+        features: of all examples, by id. examples: training examples, whose features give mean and deviation.
+    """
+
+    augments = False
+
+    def __init__(self, features: Mapping[str, Tensor], examples: Sequence[Example], classes: int) -> None:
+        super().__init__()
+        self.features = features
+        seen = torch.cat([features[e.id].float().reshape(len(features[e.id]), -1) for e in examples], 1)
+        self.mean: Tensor
+        self.std: Tensor
+        self.register_buffer("mean", seen.mean(1))
+        self.register_buffer("std", seen.std(1, correction=0) + 1e-3)
+        self.layer = nn.Linear(len(seen), classes)
+
+    def forward(self, examples: Sequence[Example]) -> list[Tensor]:
+        """Logits of examples, (K, h, w) or (K,) each."""
+        return [self._logits(e) for e in examples]
+
+    def _logits(self, example: Example) -> Tensor:
+        features = self.features[example.id].to(self.mean.device).float()
+        flat = self.layer((features.movedim(0, -1) - self.mean) / self.std)
+        return flat if flat.ndim == 1 else _enlarged(flat.movedim(-1, 0)[None], example.target.shape)[0]
+
+
+class FineTuned(nn.Module):
+    """The encoder and a small head, trained together."""
+
+    augments = True
+
+    def __init__(self, encoder: SpecAwareEncoder, kind: Kind, classes: int) -> None:
+        super().__init__()
+        self.encoder, self.kind = encoder, kind
+        given, width = channels(encoder, kind), int(encoder.config.fusion_dim)
+        self.head: nn.Module = nn.Linear(given, classes)
+        if kind != "scene":
+            self.head = nn.Sequential(
+                nn.Conv2d(given, width, 3, padding=1), nn.GELU(), nn.Conv2d(width, classes * _STRIDE**2, 1),
+                nn.PixelShuffle(_STRIDE),
+            )  # fmt: skip
+
+    def train(self, mode: bool = True) -> FineTuned:
+        """Leave the encoder's embedding as it is: metadata dropout is for pre-training, here the sensor is known."""
+        super().train(mode)
+        self.encoder.embedding.eval()
+        return self
+
+    def forward(self, examples: Sequence[Example]) -> list[Tensor]:
+        """Logits of examples, (K, h, w) or (K,) each; examples of a batch are of equal size."""
+        images = [_float(pixels) for date in zip(*(e.dates for e in examples), strict=True) for pixels in date]
+        device = self.encoder.device
+        height, width = images[0].valid.shape
+        pad = (0, -width % self.encoder.stride, 0, -height % self.encoder.stride)
+        values = [F.pad(torch.from_numpy(image.values), pad).to(device) for image in images]
+        valid = [F.pad(torch.from_numpy(image.valid), pad).to(device) for image in images]
+        kernels = self.encoder.embedding.generate(band_batch(images).to(device))
+        maps = self.encoder(values, valid, kernels).fused[..., : -(-height // _STRIDE), : -(-width // _STRIDE)]
+        maps = joined(maps.chunk(len(examples[0].dates)))
+        if self.kind == "scene":
+            return list(self.head(pooled(maps)))
+        return list(self.head(maps)[..., :height, :width])
+
+
+def _enlarged(logits: Tensor, shape: tuple[int, ...]) -> Tensor:
+    return F.interpolate(logits, scale_factor=float(_STRIDE), mode="bilinear")[..., : shape[0], : shape[1]]
