@@ -164,27 +164,25 @@ def measure(
     classes, dense = len(task.classes), task.kind != "scene"
     size = sum(p.numel() for p in encoder.parameters())
     network: nn.Module
-    if run.mode == "probe":
+    if run.init == "unet":
+        network = sized_unet(task.train, classes, dense, size).to(device)
+    else:
         name = run.init if run.init == "pretrained" else f"{run.init} {run.seed}"
         if name not in features:
             features.clear()
             features[name] = frozen_features(encoder, task.kind, [*task.train, *task.val])
-        network = LinearProbe(features[name], task.train, classes)
-        size += sum(p.numel() for p in network.parameters())
-    else:
-        network = FineTuned(encoder, task.kind, classes)
-        size = sum(p.numel() for p in network.parameters())
-        if run.init == "unet":
-            network = sized_unet(task.train, classes, dense, size)
-            size = sum(p.numel() for p in network.parameters())
-    network = network.to(device)
-    rate = settings.rates["probe" if run.mode == "probe" else run.init]
-    fit(network, examples, settings, rate, run.seed)
+        network = probe = LinearProbe(features[name], task.train, classes).to(device)
+        fit(probe, examples, settings, settings.rates["probe"], run.seed)
+        if run.mode == "finetune":
+            network = FineTuned(encoder, probe, dense).to(device)
+    if run.mode == "finetune":
+        fit(network, examples, settings, settings.rates[run.init], run.seed)
     trained = time.monotonic() - began
+    own = sum(p.numel() for p in network.parameters())
     return {
         **run.key, "kind": task.kind, "examples": len(examples), "places": len({e.place for e in examples}),
         **scores(confusion(network, task.val, classes), task),
-        "parameters": size, "trained_parameters": sum(p.numel() for p in network.parameters()),
+        "parameters": own + size if run.mode == "probe" else own, "trained_parameters": own,
         "seconds": {"train": round(trained, 1), "measure": round(time.monotonic() - began - trained, 1)},
     }  # fmt: skip
 

@@ -30,11 +30,6 @@ def pooled(maps: Tensor) -> Tensor:
     return torch.cat([maps.mean((-2, -1)), maps.amax((-2, -1))], -1)
 
 
-def channels(encoder: SpecAwareEncoder, kind: Kind) -> int:
-    """How many numbers a head is given per place or scene."""
-    return int(encoder.config.fusion_dim) * {"segmentation": 1, "change": 3, "scene": 2}[kind]
-
-
 def frozen_features(encoder: SpecAwareEncoder, kind: Kind, examples: Sequence[Example]) -> dict[str, Tensor]:
     """Features of examples by id, computed once: maps (D, h / 4, w / 4), for scenes vectors (D,); kept as float16."""
     found = {}
@@ -67,34 +62,49 @@ class LinearProbe(nn.Module):
         self.register_buffer("std", seen.std(1, correction=0) + 1e-3)
         self.layer = nn.Linear(len(seen), classes)
 
+    def standardised(self, features: Tensor) -> Tensor:
+        """Features (B, D, h, w) or (B, D) as the linear layer wants them."""
+        shape = (-1, *[1] * (features.ndim - 2))
+        return (features - self.mean.view(shape)) / self.std.view(shape)
+
+    def logits(self, standardised: Tensor) -> Tensor:
+        """Logits (B, K, 4 h, 4 w) or (B, K) from standardised features."""
+        found = self.layer(standardised.movedim(1, -1)).movedim(-1, 1)
+        return found if found.ndim == 2 else F.interpolate(found, scale_factor=float(_STRIDE), mode="bilinear")
+
     def forward(self, examples: Sequence[Example]) -> list[Tensor]:
         """Logits of examples, (K, h, w) or (K,) each."""
-        return [self._logits(e) for e in examples]
+        return [self._one(example) for example in examples]
 
-    def _logits(self, example: Example) -> Tensor:
+    def _one(self, example: Example) -> Tensor:
         features = self.features[example.id].to(self.mean.device).float()
-        flat = self.layer((features.movedim(0, -1) - self.mean) / self.std)
-        return flat if flat.ndim == 1 else _enlarged(flat.movedim(-1, 0)[None], example.target.shape)[0]
+        found = self.logits(self.standardised(features[None]))[0]
+        return found if found.ndim == 1 else found[:, : example.target.shape[0], : example.target.shape[1]]
 
 
 class FineTuned(nn.Module):
-    """The encoder and a small head, trained together."""
+    """The encoder and its head, trained together from where a linear probe ended.
+
+    So the first steps do not undo what the encoder knows (Kumar et al., arXiv 2202.10054). Where there is a map, a
+    second head that starts at zero adds what is finer than the stride.
+    """
 
     augments = True
 
-    def __init__(self, encoder: SpecAwareEncoder, kind: Kind, classes: int) -> None:
+    def __init__(self, encoder: SpecAwareEncoder, probe: LinearProbe, dense: bool) -> None:
         super().__init__()
-        self.encoder, self.kind = encoder, kind
-        given, width = channels(encoder, kind), int(encoder.config.fusion_dim)
-        self.head: nn.Module = nn.Linear(given, classes)
-        if kind != "scene":
-            self.head = nn.Sequential(
-                nn.Conv2d(given, width, 3, padding=1), nn.GELU(), nn.Conv2d(width, classes * _STRIDE**2, 1),
-                nn.PixelShuffle(_STRIDE),
-            )  # fmt: skip
+        self.encoder, self.probe = encoder, probe
+        self.detail: nn.Sequential | None = None
+        if dense:
+            width = int(encoder.config.fusion_dim)
+            last = nn.Conv2d(width, probe.layer.out_features * _STRIDE**2, 1)
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
+            first = nn.Conv2d(probe.layer.in_features, width, 3, padding=1)
+            self.detail = nn.Sequential(first, nn.GELU(), last, nn.PixelShuffle(_STRIDE))
 
     def train(self, mode: bool = True) -> FineTuned:
-        """Leave the encoder's embedding as it is: metadata dropout is for pre-training, here the sensor is known."""
+        """Leave the embedding as it is: metadata dropout is for pre-training, here the sensor is known."""
         super().train(mode)
         self.encoder.embedding.eval()
         return self
@@ -110,10 +120,7 @@ class FineTuned(nn.Module):
         kernels = self.encoder.embedding.generate(band_batch(images).to(device))
         maps = self.encoder(values, valid, kernels).fused[..., : -(-height // _STRIDE), : -(-width // _STRIDE)]
         maps = joined(maps.chunk(len(examples[0].dates)))
-        if self.kind == "scene":
-            return list(self.head(pooled(maps)))
-        return list(self.head(maps)[..., :height, :width])
-
-
-def _enlarged(logits: Tensor, shape: tuple[int, ...]) -> Tensor:
-    return F.interpolate(logits, scale_factor=float(_STRIDE), mode="bilinear")[..., : shape[0], : shape[1]]
+        if self.detail is None:
+            return list(self.probe.logits(self.probe.standardised(pooled(maps))))
+        maps = self.probe.standardised(maps)
+        return list((self.probe.logits(maps) + self.detail(maps))[..., :height, :width])

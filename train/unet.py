@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from train.examples import Example
 
 _LEVELS = 4  # halvings
-_GROUPS = 8
+_GROUPS = 4
 
 
 def _block(given: int, made: int) -> nn.Sequential:
@@ -30,7 +30,7 @@ class UNet(nn.Module):
 
     Args:
         examples: training examples; their band means and deviations standardise what it is given. classes: K.
-        width: channels at full resolution, a multiple of 8. dense: False for scene classification.
+        width: channels at full resolution, a multiple of 4. dense: False for scene classification.
     """
 
     augments = True
