@@ -1,10 +1,12 @@
 """Downstream tasks of the encoder: linear probe and fine-tuning, few-shot curves, from scratch and U-Net beside them.
 
-Every arm sees the same examples, the same bands and the same number of steps; nothing is chosen on validation places.
+Every arm sees the same examples and the same bands. Fine-tuning has as many steps as the U-Net, after those of the
+linear layer it starts from. Nothing is chosen on validation places: budgets are fixed, the last weights are measured.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import math
@@ -32,6 +34,8 @@ from train.unet import sized_unet
 logger = logging.getLogger(__name__)
 ARMS = ("probe/pretrained", "probe/scratch", "finetune/pretrained", "finetune/scratch", "finetune/unet")
 """Mode (encoder frozen under a linear layer, or all weights trained) and where the weights start."""
+_SMALLEST = 32  # crop that the coarsest stride still divides
+_VECTORS = 32  # a frozen scene costs next to nothing: so many times the batch
 RATES = {"probe": 1e-2, "pretrained": 5e-4, "scratch": 1e-3, "unet": 1e-3}
 
 
@@ -95,6 +99,8 @@ def load_downstream(path: str | Path, overrides: list[str] | None = None) -> Dow
         raise ConfigError(f"no arm {unknown[0]!r} in {path}; known: {', '.join(ARMS)}")
     if wrong := [s for s in settings.shots if s != "all" and not (isinstance(s, int) and s > 0)]:
         raise ConfigError(f"shots {wrong[0]!r} in {path}; give numbers above 0, or all")
+    if settings.crop < _SMALLEST:
+        raise ConfigError(f"crop={settings.crop} in {path}; give {_SMALLEST} or more")
     if missing := sorted(set(RATES) - set(settings.rates)):
         raise ConfigError(f"rates in {path} lack {missing[0]!r}; give {', '.join(RATES)}")
     if any(arm.endswith("/pretrained") for arm in settings.arms) and (
@@ -198,6 +204,8 @@ def _encoder(settings: DownstreamSettings, init: str) -> SpecAwareEncoder:
 def fit(network: nn.Module, examples: Sequence[Example], settings: DownstreamSettings, rate: float, seed: int) -> None:
     """Train with AdamW under a cosine; cross-entropy over known pixels (or scenes)."""
     rng = np.random.default_rng(seed)
+    vectors = isinstance(network, LinearProbe) and examples[0].target.ndim == 0
+    size = settings.batch * (_VECTORS if vectors else 1)
     device = next(network.parameters()).device
     optimizer = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=0.02)
     warm = max(1, settings.steps // 20)
@@ -206,11 +214,11 @@ def fit(network: nn.Module, examples: Sequence[Example], settings: DownstreamSet
     )
     network.train()
     for _ in range(settings.steps):
-        chosen = rng.choice(len(examples), min(settings.batch, len(examples)), replace=False)
+        chosen = rng.choice(len(examples), min(size, len(examples)), replace=False)
         batch = [examples[int(i)] for i in chosen]
         if network.augments:
-            size = settings.crop if batch[0].target.ndim else len(batch[0].dates[0].valid)
-            batch = [augmented(e, size, rng) for e in batch]
+            side = settings.crop if batch[0].target.ndim else len(batch[0].dates[0].valid)
+            batch = [augmented(e, side, rng) for e in batch]
         with torch.autocast(device.type, torch.bfloat16, enabled=bool(network.augments)):
             logits = network(batch)
         loss = _cross_entropy(logits, batch)
@@ -265,6 +273,8 @@ def _begin(path: Path, settings: DownstreamSettings) -> dict[str, Any]:
     """New results, or those to go on with; which runs are wanted may have changed, how they are made may not."""
     path.parent.mkdir(parents=True, exist_ok=True)
     stated = json.loads(json.dumps(asdict(settings)))
+    weights = Path(settings.encoder, "model.safetensors") if settings.encoder else None
+    stated["encoder_sha256"] = hashlib.sha256(weights.read_bytes()).hexdigest() if weights else None
     if not path.is_file():
         return {"schema": 1, "settings": stated, "tasks": {}, "runs": []}
     results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))

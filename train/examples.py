@@ -92,7 +92,7 @@ def load_task(folder: str | Path, name: str, about: TaskSettings) -> Task:
     """The examples of a task.
 
     Raises:
-        RecordError: no example to train or to measure on, or a place in both splits.
+        RecordError: no example to train or to measure on, or of a class, or a place in both splits.
         ConfigError: bands that a record does not have.
     """
     records = [
@@ -113,7 +113,11 @@ def load_task(folder: str | Path, name: str, about: TaskSettings) -> Task:
     if torn and not about.held_out:
         raise RecordError(f"task {name}: place {min(torn)} is in training and validation; build the records again")
     rest = {"segmentation": ("other",), "change": ("unchanged",), "scene": ()}[about.kind]
-    return Task(name, about.kind, (*rest, *about.classes), bands, split["train"], split["val"])
+    task = Task(name, about.kind, (*rest, *about.classes), bands, split["train"], split["val"])
+    for number in task.named:
+        if not any(example.shows(number) for example in task.train):
+            raise RecordError(f"task {name}: no training example shows {task.classes[number]}; leave the class out")
+    return task
 
 
 def _bands(name: str, records: list[SpieRecord], wanted: list[str]) -> tuple[str, ...]:

@@ -74,12 +74,11 @@ class LinearProbe(nn.Module):
 
     def forward(self, examples: Sequence[Example]) -> list[Tensor]:
         """Logits of examples, (K, h, w) or (K,) each."""
-        return [self._one(example) for example in examples]
-
-    def _one(self, example: Example) -> Tensor:
-        features = self.features[example.id].to(self.mean.device).float()
-        found = self.logits(self.standardised(features[None]))[0]
-        return found if found.ndim == 1 else found[:, : example.target.shape[0], : example.target.shape[1]]
+        found = [self.features[e.id].to(self.mean.device).float() for e in examples]
+        if found[0].ndim == 1:
+            return list(self.logits(self.standardised(torch.stack(found))))
+        maps = [self.logits(self.standardised(one[None]))[0] for one in found]  # images may differ in size
+        return [one[:, : len(e.target), : e.target.shape[1]] for one, e in zip(maps, examples, strict=True)]
 
 
 class FineTuned(nn.Module):

@@ -1,6 +1,7 @@
 """What an encoder for any sensor is compared with: a U-Net (or its contracting half) for one fixed set of bands.
 
-After Ronneberger et al., "U-Net" (arXiv 1505.04597); group instead of batch normalisation, for batches of a few chips.
+After Ronneberger et al., "U-Net" (arXiv 1505.04597), with batch normalisation: group normalisation takes the absolute
+level out of a chip, and lakes then look like fields.
 """
 
 from __future__ import annotations
@@ -15,13 +16,12 @@ from torch import Tensor, nn
 from train.examples import Example
 
 _LEVELS = 4  # halvings
-_GROUPS = 4
 
 
 def _block(given: int, made: int) -> nn.Sequential:
     layers: list[nn.Module] = []
     for channels in (given, made):
-        layers += [nn.Conv2d(channels, made, 3, padding=1, bias=False), nn.GroupNorm(_GROUPS, made), nn.GELU()]
+        layers += [nn.Conv2d(channels, made, 3, padding=1, bias=False), nn.BatchNorm2d(made), nn.GELU()]
     return nn.Sequential(*layers)
 
 
@@ -30,7 +30,7 @@ class UNet(nn.Module):
 
     Args:
         examples: training examples; their band means and deviations standardise what it is given. classes: K.
-        width: channels at full resolution, a multiple of 4. dense: False for scene classification.
+        width: channels at full resolution. dense: False for scene classification.
     """
 
     augments = True
@@ -85,4 +85,4 @@ def sized_unet(examples: Sequence[Example], classes: int, dense: bool, parameter
             made = UNet(examples[:1], classes, width, dense)
         return abs(sum(p.numel() for p in made.parameters()) - parameters)
 
-    return UNet(examples, classes, min(range(_GROUPS, 129, _GROUPS), key=distance), dense)
+    return UNet(examples, classes, min(range(4, 129, 4), key=distance), dense)

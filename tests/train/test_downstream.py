@@ -79,8 +79,8 @@ def micro() -> SpecAwareEncoder:
 def settings(data: Path, out: Path, **changes: object) -> DownstreamSettings:
     values: dict[str, object] = {
         "data": str(data), "out": str(out), "tasks": TASKS, "encoder": str(data / "encoder"), "steps": 40, "crop": 32,
-        "threads": 1, "shots": ["all"], "seeds": [0],
-        "rates": {"probe": 1e-2, "pretrained": 3e-3, "scratch": 3e-3, "unet": 3e-3},
+        "threads": 1, "shots": [8], "seeds": [0],
+        "rates": {"probe": 3e-2, "pretrained": 3e-3, "scratch": 3e-3, "unet": 3e-3},
     }  # fmt: skip
     return DownstreamSettings(**{**values, **changes})  # type: ignore[arg-type]
 
@@ -94,10 +94,9 @@ def results(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict:
 
 
 def test_every_arm_learns_every_task(results: dict) -> None:
-    chance = {"cover": 0.2, "fire": 0.15, "tiles": 0.35}  # what one class everywhere, or a coin, gives
+    most_common = {"cover": 0.07, "fire": 0.16, "tiles": 0.18}  # the best mean IoU of one answer everywhere
     for run in results["runs"]:
-        value = run["oa"] if run["kind"] == "scene" else run["mean_iou"]
-        assert value > chance[run["task"]] + 0.25, run
+        assert run["mean_iou"] > most_common[run["task"]] + 0.25, run
 
 
 def test_results_are_complete(results: dict) -> None:
@@ -108,7 +107,7 @@ def test_results_are_complete(results: dict) -> None:
         assert list(run["classes"]) == about["classes"]
         for row in run["classes"].values():
             assert row["support"] == 0 or 0 <= row["iou"] <= row["f1"] <= 1
-        assert (run["shots"], run["seed"]) == ("all", 0) and run["seconds"]["train"] > 0
+        assert (run["shots"], run["seed"]) == (8, 0) and run["seconds"]["train"] > 0
         probe = run["mode"] == "probe"
         assert (run["trained_parameters"] < 0.2 * run["parameters"]) if probe else (
             run["trained_parameters"] == run["parameters"])  # fmt: skip
@@ -127,6 +126,10 @@ def test_a_second_run_adds_what_is_missing_and_refuses_other_settings(data: Path
     assert more["runs"][0] == first["runs"][0] and len(more["runs"]) == 4
     with pytest.raises(ConfigError, match="another steps"):
         run_downstream(settings(data, tmp_path, **{**one, "steps": 6}))
+    other = tmp_path / "encoder"
+    micro().save_pretrained(other)
+    with pytest.raises(ConfigError, match="another encoder"):
+        run_downstream(settings(data, tmp_path, **one, encoder=str(other)))
 
 
 def test_a_probe_leaves_the_encoder_as_it_was(data: Path) -> None:
@@ -248,6 +251,7 @@ def test_the_command_runs_a_file(data: Path, tmp_path: Path) -> None:
         ({"arms": ["probe/unet"]}, "no arm 'probe/unet'"),
         ({"encoder": "nowhere"}, "no encoder in 'nowhere'"),
         ({"shots": [0]}, "shots 0"),
+        ({"crop": 16}, "crop=16"),
         ({"rates": {"probe": 1}}, "lack 'pretrained'"),
         ({"stepz": 4}, "unknown setting 'stepz'"),
     ],
@@ -266,6 +270,8 @@ def test_bad_tasks_are_named(data: Path, tmp_path: Path) -> None:
         TaskSettings("guess", ["made"], ["water"])  # type: ignore[arg-type]
     with pytest.raises(RecordError, match="task t: no train example from elsewhere"):
         load_task(data, "t", TaskSettings("segmentation", ["elsewhere"], ["water"]))
+    with pytest.raises(RecordError, match="no training example shows burned"):
+        load_task(data, "t", TaskSettings("segmentation", ["made"], ["water", "burned"]))
     with pytest.raises(ConfigError, match="has no band 'S2'"):
         load_task(data, "t", TaskSettings("segmentation", ["made"], ["water"], bands=["B", "S2"]))
     held = load_task(data, "t", TaskSettings("scene", ["made"], ["water", "vegetation"], tile=16, held_out="made_0"))
