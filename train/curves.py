@@ -52,13 +52,15 @@ def plot(results: dict[str, Any], path: str | Path) -> None:
             here = [(i, found[task, arm, s]) for i, s in enumerate(shots) if (task, arm, s) in found]
             if here:
                 x, rows = [i for i, _ in here], [row for _, row in here]
-                axes.plot(x, [np.mean(row) for row in rows], line, color=colour, marker="o", markersize=4, label=arm)
+                mean, fill = [np.mean(row) for row in rows], colour if line == "-" else "white"
+                axes.plot(x, mean, line, color=colour, marker="o", markersize=5, markerfacecolor=fill, label=arm)
                 axes.fill_between(x, [min(r) for r in rows], [max(r) for r in rows], color=colour, alpha=0.12, lw=0)
         about = results["tasks"][task]
         axes.set_xticks(range(len(shots)), shots)
-        axes.set_title(f"{task}\n{about['val_examples']} examples of {about['val_places']} places", fontsize=10)
+        measured = f"measured on {about['val_examples']} examples of {about['val_places']} places"
+        axes.set_title(f"{task}\n{measured}", fontsize=10)
         axes.set_xlabel("labelled training examples per class")
-        axes.set_ylabel(_MEASURES.get(about["kind"], _OTHERWISE)[1] + " on validation places")
+        axes.set_ylabel(_MEASURES.get(about["kind"], _OTHERWISE)[1])
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
     handles, labels = figure.axes[0].get_legend_handles_labels()
