@@ -58,7 +58,7 @@ def _made_up(*centres: float) -> tuple[Band, ...]:
     return tuple(Band(f"{centre:g}", centre, 40.0) for centre in centres)
 
 
-def _real(sensor: str, names: str) -> tuple[Band, ...]:
+def _known(sensor: str, names: str) -> tuple[Band, ...]:
     """Bands as if all had the same pixels."""
     return tuple(replace(b, gsd_m=None) for b in get_sensor(sensor).bands if b.name in names.split())
 
@@ -70,8 +70,8 @@ SETS = {
     "shifted": _made_up(520, 640, 760, 920, 1120, 1290, 1640, 2220),
     "disjoint": _made_up(505, 535, 640, 750, 900, 1110, 1700, 2300),
     "every second": _made_up(460, 700, 1020, 1560),
-    "sentinel-2": _real("sentinel-2a", "B02 B03 B04 B05 B06 B07 B08 B8A B11 B12"),
-    "landsat-8": _real("landsat-8", "B2 B3 B4 B5 B6 B7"),
+    "sentinel-2": _known("sentinel-2a", "B02 B03 B04 B05 B06 B07 B08 B8A B11 B12"),
+    "landsat-8": _known("landsat-8", "B2 B3 B4 B5 B6 B7"),
 }
 BANDS = tuple(dict.fromkeys(band for bands in SETS.values() for band in bands))
 FAMILY = {"sentinel-2": "sentinel-2", "landsat-8": "landsat-oli"}
@@ -94,7 +94,7 @@ class Ground:
 
 
 def simulated(spectra: Spectra, seed: int, count: int) -> list[Ground]:
-    """Four grounds of each of ``count`` landscapes, of other materials and air each."""
+    """Four grounds of each of ``count`` landscapes, each of other materials, from one library of spectra, and air."""
     return [ground for number in range(count) for ground in _landscape(spectra, np.random.default_rng([seed, number]))]
 
 
@@ -372,9 +372,9 @@ def show(table: list[dict[str, Any]], title: str) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=0.6, help="of training per model")
+    parser.add_argument("--minutes", type=float, default=0.5, help="of training per model")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--landscapes", type=int, default=60, help="to train on; half as many to test on")
+    parser.add_argument("--landscapes", type=int, default=40, help="to train on; half as many to test on")
     parser.add_argument("--encoder", type=Path, help="a pre-trained encoder that ours starts from")
     parser.add_argument("--data", type=Path, help="folder of measured spectra and hyperspectral scenes")
     parser.add_argument("--output", type=Path, help="JSON")
