@@ -122,7 +122,7 @@ def test_a_second_run_adds_what_is_missing_and_refuses_other_settings(data: Path
     pytest.importorskip("matplotlib")
     one = {"tasks": {"tiles": TASKS["tiles"]}, "steps": 5, "arms": ["probe/pretrained"]}
     first = run_downstream(settings(data, tmp_path, **one))
-    more = run_downstream(settings(data, tmp_path, **one, seeds=[0, 1], shots=[1, "all"]))
+    more = run_downstream(settings(data, tmp_path, **one, seeds=[0, 1], shots=[1, 8]))
     assert more["runs"][0] == first["runs"][0] and len(more["runs"]) == 4
     with pytest.raises(ConfigError, match="another steps"):
         run_downstream(settings(data, tmp_path, **{**one, "steps": 6}))
