@@ -19,6 +19,8 @@ from torch import Tensor, nn
 
 from spex.model.spectral import CONTENT, BandBatch, BandCode, BandMixing, Quadrature
 
+_BANDS_AT_ONCE = 32  # standardised copies of the pixels that exist at a time
+
 
 @dataclass(frozen=True)
 class Factors:
@@ -99,10 +101,14 @@ class SpecAwareEmbedding(nn.Module):
             values: reflectance (C, H, W), H and W multiples of the stride. valid: bool (H, W).
             kernel: (C, E, P, P). bias: (E,).
         """
-        pixels = torch.where(valid, standardise(values), torch.zeros_like(values))
-        weights = kernel.transpose(0, 1).to(pixels.dtype)
-        tokens = F.conv2d(pixels[None], weights, bias.to(pixels.dtype), stride=self.patch)
-        return self.norm(tokens[0].permute(1, 2, 0)).permute(2, 0, 1)
+        height, width = (n // self.patch for n in valid.shape)
+        tokens = bias[:, None]
+        for first in range(0, len(values), _BANDS_AT_ONCE):
+            part = slice(first, first + _BANDS_AT_ONCE)
+            pixels = torch.where(valid, standardise(values[part]), values.new_zeros(()))
+            patches = F.pixel_unshuffle(pixels, self.patch).flatten(1)
+            tokens = tokens + kernel[part].transpose(0, 1).flatten(1).to(patches.dtype) @ patches
+        return self.norm(tokens.T).T.reshape(self.dim, height, width)
 
 
 def standardise(values: Tensor) -> Tensor:
