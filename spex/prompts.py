@@ -34,7 +34,9 @@ from spex.evidence.classes import mentioned
 MAX_QUERY_CHARS = 2000
 PLACES = ("north", "south", "east", "west", "northeast", "northwest", "southeast", "southwest", "center")
 AREA_UNITS: Mapping[str, float | None] = {"ha": 1e4, "m2": 1.0, "km2": 1e6, "px": None}  # square metres; px = pixels
-FACTS = ("area", "share", "count", "largest", "smallest", "mean_area", "location", "probability", "confusion", "left_out")
+FACTS = (
+    "area", "share", "count", "largest", "smallest", "mean_area", "location", "probability", "confusion", "left_out",
+)  # fmt: skip
 INDEX_FACTS = ("index", "outside", "threshold", "contrast")
 
 IMAGE_TOKEN = "<image>"

@@ -72,6 +72,7 @@ class LandClass:
     colour: str
     codes: Mapping[str, tuple[int, ...]]
     needs: str
+    confused_with: tuple[str, ...]
     without: tuple[str, ...]
     beside: str | None
     recipes: tuple[Recipe, ...]
@@ -125,6 +126,7 @@ def classes() -> dict[str, LandClass]:
             colour=entry["colour"],
             codes={legend: tuple(codes) for legend, codes in entry["codes"].items()},
             needs=entry["needs"],
+            confused_with=tuple(entry["confused_with"]),
             without=tuple(entry.get("without", ())),
             beside=entry.get("beside"),
             recipes=tuple(
