@@ -1,0 +1,77 @@
+"""The spectrum of every material a landscape is made of: modelled, measured where a library is given, never twice the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from instruction_data.simulate import ground
+from instruction_data.simulate.canopy import PLANTS, canopy
+from instruction_data.simulate.library import WAVELENGTHS, Library, Spectrum
+from instruction_data.simulate.water_optics import WaterBody, water_body
+
+# How often a measured spectrum is taken where there are some: leaves measured in a laboratory are no canopies.
+_MEASURED = {"water": 0.25, "snow": 0.3, "ice": 0.3, "marsh": 0.4} | dict.fromkeys(PLANTS - {"marsh"}, 0.15)
+
+
+class Spectra:
+    """Reflectance spectra, 400 to 2500 nm at 5 nm, by kind of material.
+
+    Args:
+        library: measured spectra (see ``library``), None: models and typical shapes only.
+        responses: a folder of tabulated sensor responses (see ``instruments``); None: ``sensors/srf`` beside the folder of
+            the library where there is one, else Gaussian responses.
+
+    Raises:
+        RecordError: the library is missing or holds nothing of use.
+        MissingExtraError: the package ``prosail`` is not installed (when the first spectrum is drawn).
+    """
+
+    wavelengths = WAVELENGTHS
+
+    def __init__(self, library: Path | None = None, responses: Path | None = None) -> None:
+        self.library = None if library is None else Library(library)
+        folder = library if library is None or library.is_dir() else library.parent
+        beside = None if folder is None else folder.parent / "sensors" / "srf"
+        self.responses = responses or (beside if beside and beside.is_dir() else None)
+
+    def draw(self, rng: Generator, kind: str) -> Spectrum:
+        """A reflectance spectrum (n_wavelengths,) of the kind; water is deep."""
+        return self.pair(rng, kind)[0]
+
+    def pair(self, rng: Generator, kind: str) -> NDArray[np.float32]:
+        """Two spectra (2, n_wavelengths) between which one surface of the kind varies from place to place."""
+        if kind == "water":
+            deep = self.water(rng).deep
+            return np.stack([deep, deep * rng.uniform(0.9, 1.1)])
+        measured = self.library is not None and kind in self.library and rng.random() < _MEASURED.get(kind, 1.0)
+        if kind in PLANTS and not measured:
+            stand = canopy(rng, kind, self.draw(rng, "soil"))
+            if kind in ("grass_dry", "crop_ripe"):  # straw and stalks, which the leaf model does not know
+                straw = rng.uniform(0.4, 0.9)
+                stand = (1 - straw) * stand + straw * self.draw(rng, "litter")
+            return stand
+        if measured:
+            assert self.library is not None
+            factor = 1.0 if kind not in PLANTS else rng.uniform(0.5, 1.0)
+            one = self.library.draw(rng, kind) * ground.smooth(rng, 0.05) * factor * rng.uniform(0.85, 1.15)
+        elif kind in ("snow", "ice"):
+            one = ground.snow(rng, kind)
+        else:
+            one = ground.usual(rng, kind)
+        if kind in ("soil", "sand"):
+            one = ground.moist(rng, one)
+        return np.stack([one, one * ground.smooth(rng, 0.04) * rng.uniform(0.75, 1.2)]).clip(0, 1.2).astype(np.float32)
+
+    def water(self, rng: Generator, hint: str = "") -> WaterBody:
+        """A water body, of the type that ``hint`` names; in a share of the cases its deep reflectance is measured."""
+        bottom = self.draw(rng, "sand" if rng.random() < 0.5 else "soil")
+        if rng.random() < 0.3:  # plants under water
+            bottom = 0.5 * bottom + 0.5 * self.draw(rng, "grass_green")
+        body = water_body(rng, hint, bottom)
+        if self.library is None or "water" not in self.library or rng.random() > _MEASURED["water"]:
+            return body
+        return WaterBody(self.library.draw(rng, "water"), body.bottom, body.column, body.path)
