@@ -1,13 +1,12 @@
 """Constrained decoding: spans and fact slots stay well-formed, and no number is made up, whatever the model prefers.
 
-Inside a tag only tokens that keep a prefix of the grammar are allowed; a number, inside a tag or in the sentence,
-must stand in
-the query (or be a number word of it).
+Inside a tag only tokens that keep a prefix of the grammar are allowed; a number, inside a tag or in the sentence, must
+stand in one of the conversation's queries (or be a number word of it).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import regex
@@ -17,7 +16,7 @@ from transformers import LogitsProcessor
 
 from spex.evidence.classes import classes, mentioned
 from spex.evidence.indices import OFFERED_INDICES
-from spex.prompts import FACTS, INDEX_FACTS, SPAN_OPEN
+from spex.prompts import FACTS, INDEX_FACTS, SPAN_OPEN, Exchange, parse_answer
 
 _WORDS = {"one": "1", "two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8",
           "nine": "9", "ten": "10",
@@ -41,14 +40,23 @@ class SpanGrammar(LogitsProcessor):
         tokenizer: of the language model.
         query: the person's query.
         indices: spectral indices the scene can give; a sentence names no other.
+        history: the exchanges before; their classes and numbers may come again.
     """
 
-    def __init__(self, tokenizer: Any, query: str, indices: Iterable[str] = OFFERED_INDICES) -> None:
+    def __init__(
+        self,
+        tokenizer: Any,
+        query: str,
+        indices: Iterable[str] = OFFERED_INDICES,
+        history: Sequence[Exchange] = (),
+    ) -> None:
         self.tokenizer = tokenizer
-        self.named = mentioned(query)
+        earlier = [span for one in history for span in parse_answer(one.answer).spans]
+        self.named = list(dict.fromkeys([*mentioned(query), *(span.class_name for span in earlier)]))
+        self.once = not history  # a follow-up may leave out what was asked before
         missing = "|".join(set(OFFERED_INDICES) - set(indices))
         self.missing = regex.compile(rf"\b(?:{missing})\b") if missing else None
-        self.numbers = numbers_of(query)
+        self.numbers = numbers_of(" ".join([query, *(one.query for one in history)]))
         names = "|".join(sorted(classes(), key=len, reverse=True))
         opening = SPAN_OPEN.replace(r"class=[a-z_]+", f"class=(?:{names})")
         opening = opening.replace(r"not=(?:[a-z_]+(?:,[a-z_]+)*)", f"not=(?:{names})(?:,(?:{names}))*")
@@ -84,7 +92,8 @@ class SpanGrammar(LogitsProcessor):
         used: set[str] = set()
         for match in _NAMES.finditer(text):
             attribute, name, ended = match.groups()
-            open_to = set(self.named) - used or set(self.named) if attribute == "class" else set(self.named)
+            new = set(self.named) - used if attribute == "class" and self.once else set()
+            open_to = new or set(self.named)
             if not (name in open_to if ended else any(choice.startswith(name) for choice in open_to)):
                 return False
             used.add(name)

@@ -7,17 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from transformers import AutoTokenizer
 
 from spex.errors import ModelError
 from spex.evidence.maps import CHANNELS, evidence_maps
 from spex.evidence.scene import measure
 from spex.model.config import make_config
 from spex.model.grammar import SpanGrammar, numbers_of
-from spex.model.predictor import ModelPredictor, load
+from spex.model.predictor import SHIPPED, ModelPredictor, load
 from spex.model.processor import SpexProcessor
 from spex.model.spectral import band_batch
 from spex.model.spex import SpexModel
-from spex.prompts import parse_answer
+from spex.prompts import Exchange, parse_answer
 from spex.raster.scene import Pixels
 from spex.sensors import Band
 from train.tokenizer import train_tokenizer
@@ -142,6 +143,39 @@ def test_grammar_keeps_to_the_classes_that_the_query_names(predictor: ModelPredi
     assert grammar.allowed("<refuse>I only map land cover.</refuse>", done=True)
     free = SpanGrammar(predictor.processor.tokenizer, "anything of interest?")
     assert free.allowed("<seg class=water>water</seg>.", done=True)
+
+
+def test_a_conversation_is_read_whole_and_its_image_once(predictor: ModelPredictor) -> None:
+    scene, history = pixels(), [Exchange(QUERY, ANSWER)]
+    ids, start = predictor.processor.encode("only in the north", "water: MNDWI", "<refuse>no</refuse>", history)
+    text = predictor.processor.tokenizer.decode(ids)
+    assert text.index("<image>") < text.index("Evidence:") < text.index(ANSWER) < text.index("Query: only in the north")
+    assert text.count("<image>") == predictor.processor.visual_tokens and text.count("Evidence:") == 1
+    assert predictor.processor.tokenizer.decode(ids[start:]).startswith("<refuse>no")
+    reading = predictor.plan("only in the north", scene, measure(scene), history)
+    assert parse_answer(reading.answer.text) == reading.answer
+    assert reading.state.shape[0] == len(reading.answer.spans), "spans of earlier answers are not decoded again"
+
+
+def test_grammar_of_a_follow_up_takes_classes_and_numbers_of_the_whole_conversation(predictor: ModelPredictor) -> None:
+    tokenizer = predictor.processor.tokenizer
+    grammar = SpanGrammar(tokenizer, "now also forest, in the north", history=[Exchange(QUERY, ANSWER)])
+    assert grammar.allowed("<seg class=water min_area=1ha where=north>open water</seg>.", done=True)
+    assert grammar.allowed("<seg class=tree_cover>forest</seg>. <seg class=tree_cover", done=False)
+    assert not grammar.allowed("<seg class=road", done=False)
+    assert not grammar.allowed("<seg class=water min_area=7", done=False)
+    free = SpanGrammar(tokenizer, "anything?", history=[Exchange("hello", "<refuse>no</refuse>")])
+    assert free.allowed("<seg class=road>roads</seg>.", done=True)
+
+
+@pytest.mark.parametrize("slot", ["contrast:NDVI", "confusion", "left_out"])
+def test_slots_that_a_tokenizer_has_no_tokens_for_are_text(slot: str) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(SHIPPED, local_files_only=True)
+    text = f"<seg class=water>water</seg>: <fact:{slot}>."
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    assert tokenizer.decode(ids, clean_up_tokenization_spaces=False) == text
+    grammar = SpanGrammar(tokenizer, "water")
+    assert all(grammar.allowed(tokenizer.decode(ids[:n]), done=False) for n in range(1, len(ids)))
 
 
 def test_grammar_names_only_indices_of_the_scene(predictor: ModelPredictor) -> None:
