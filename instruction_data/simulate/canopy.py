@@ -1,13 +1,12 @@
 """Plants as the radiative transfer models PROSPECT-D and 4SAIL see them, through the ``prosail`` package.
 
-Féret et al. 2017 (PROSPECT-D, doi:10.1016/j.rse.2017.03.004), Verhoef et al. 2007 (4SAIL, doi:10.1109/TGRS.2007.895844).
+PROSPECT-D: Féret et al. 2017, doi:10.1016/j.rse.2017.03.004; 4SAIL: Verhoef et al. 2007, doi:10.1109/TGRS.2007.895844.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.random import Generator
@@ -18,26 +17,38 @@ from spex.errors import MissingExtraError
 
 _ROWS = (WAVELENGTHS - 400).astype(int)
 
-# Leaf layers n, chlorophyll (ug/cm2), brown pigment, water and dry matter (cm, g/cm2), leaf area index, mean leaf angle
-# (degrees), and the share of the light that crowns keep for themselves. Water and dry matter are drawn as logarithms.
-_PLANTS: Mapping[str, dict[str, tuple[float, float]]] = {
-    "canopy_broadleaf": dict(n=(1.3, 2.2), cab=(25, 65), brown=(0, 0.15), cw=(0.007, 0.02), cm=(0.004, 0.013),
-                             lai=(2, 6.5), angle=(30, 60), shade=(0.05, 0.4)),
-    "canopy_conifer": dict(n=(1.8, 2.8), cab=(30, 65), brown=(0.05, 0.5), cw=(0.012, 0.04), cm=(0.012, 0.03),
-                           lai=(1.5, 6), angle=(45, 65), shade=(0.3, 0.65)),
-    "shrub": dict(n=(1.5, 2.5), cab=(15, 50), brown=(0.1, 0.9), cw=(0.006, 0.02), cm=(0.006, 0.02),
-                  lai=(0.5, 2.8), angle=(35, 65), shade=(0.05, 0.35)),
-    "grass_green": dict(n=(1.3, 2.0), cab=(25, 60), brown=(0, 0.4), cw=(0.006, 0.022), cm=(0.003, 0.009),
-                        lai=(0.9, 5), angle=(50, 78), shade=(0, 0.1)),
-    "grass_dry": dict(n=(1.6, 2.6), cab=(1, 15), brown=(0.5, 1.6), cw=(0.001, 0.006), cm=(0.005, 0.014),
-                      lai=(0.5, 3), angle=(50, 75), shade=(0, 0.15)),
-    "crop_green": dict(n=(1.2, 2.0), cab=(30, 75), brown=(0, 0.2), cw=(0.008, 0.025), cm=(0.003, 0.009),
-                       lai=(0.8, 6.5), angle=(35, 70), shade=(0, 0.15)),
-    "crop_ripe": dict(n=(1.7, 2.7), cab=(1, 18), brown=(0.4, 1.6), cw=(0.001, 0.007), cm=(0.004, 0.012),
-                      lai=(1, 4), angle=(45, 75), shade=(0, 0.15)),
-    "marsh": dict(n=(1.4, 2.3), cab=(12, 50), brown=(0.1, 1.2), cw=(0.006, 0.02), cm=(0.004, 0.012),
-                  lai=(0.8, 4.5), angle=(55, 80), shade=(0.05, 0.35)),
-}  # fmt: skip
+
+class _Plant(NamedTuple):
+    """Ranges of leaf and stand; ``shade``: the share of the light that crowns keep for themselves."""
+
+    layers: tuple[float, float]
+    chlorophyll: tuple[float, float]  # ug/cm2
+    brown: tuple[float, float]
+    water: tuple[float, float]  # cm
+    matter: tuple[float, float]  # g/cm2
+    leaf_area: tuple[float, float]
+    angle: tuple[float, float]  # mean inclination of leaves, degrees
+    shade: tuple[float, float]
+
+
+_PLANTS = {
+    "canopy_broadleaf": _Plant(
+        (1.3, 2.2), (25, 65), (0, 0.15), (0.007, 0.02), (0.004, 0.013), (2, 6.5), (30, 60), (0.05, 0.4)
+    ),
+    "canopy_conifer": _Plant(
+        (1.8, 2.8), (30, 65), (0.05, 0.5), (0.012, 0.04), (0.012, 0.03), (1.5, 6), (45, 65), (0.3, 0.65)
+    ),
+    "shrub": _Plant((1.5, 2.5), (15, 50), (0.1, 0.9), (0.006, 0.02), (0.006, 0.02), (0.5, 2.8), (35, 65), (0.05, 0.35)),
+    "grass_green": _Plant((1.3, 2.0), (25, 60), (0, 0.4), (0.006, 0.022), (0.003, 0.009), (0.9, 5), (50, 78), (0, 0.1)),
+    "grass_dry": _Plant((1.6, 2.6), (1, 15), (0.5, 1.6), (0.001, 0.006), (0.005, 0.014), (0.5, 3), (50, 75), (0, 0.15)),
+    "crop_green": _Plant(
+        (1.2, 2.0), (30, 75), (0, 0.2), (0.008, 0.025), (0.003, 0.009), (0.8, 6.5), (35, 70), (0, 0.15)
+    ),
+    "crop_ripe": _Plant((1.7, 2.7), (1, 18), (0.4, 1.6), (0.001, 0.007), (0.004, 0.012), (1, 4), (45, 75), (0, 0.15)),
+    "marsh": _Plant(
+        (1.4, 2.3), (12, 50), (0.1, 1.2), (0.006, 0.02), (0.004, 0.012), (0.8, 4.5), (55, 80), (0.05, 0.35)
+    ),
+}
 PLANTS = frozenset(_PLANTS)
 
 
@@ -63,17 +74,23 @@ def canopy(rng: Generator, kind: str, soil: Spectrum) -> NDArray[np.float32]:
         kind: one of ``PLANTS``.
         soil: reflectance of the ground under the plants.
     """
-    model, plant = _prosail(), {name: rng.uniform(*bounds) for name, bounds in _PLANTS[kind].items()}
-    cw, cm = (np.exp(rng.uniform(*np.log(_PLANTS[kind][name]))) for name in ("cw", "cm"))
-    carotenoids = plant["cab"] * rng.uniform(0.15, 0.3) + rng.uniform(0, 4)
-    _, leaf, through = model.run_prospect(plant["n"], plant["cab"], carotenoids, plant["brown"], cw, cm)
+    model, plant = _prosail(), _PLANTS[kind]
+    chlorophyll, water, matter = rng.uniform(*plant.chlorophyll), _even(rng, plant.water), _even(rng, plant.matter)
+    carotenoids = chlorophyll * rng.uniform(0.15, 0.3) + rng.uniform(0, 4)
+    brown = rng.uniform(*plant.brown)
+    _, leaf, through = model.run_prospect(rng.uniform(*plant.layers), chlorophyll, carotenoids, brown, water, matter)
     ground = np.interp(np.arange(400, 2501), WAVELENGTHS, soil).astype(float)
     if kind == "marsh":
         ground *= rng.uniform(0.1, 0.5)  # wet ground, standing water
     sun, view, across = rng.uniform(20, 60), rng.uniform(0, 15), rng.uniform(0, 180)
-    dense, hotspot = plant["lai"], rng.uniform(0.02, 0.3)
+    dense, angle, hotspot = rng.uniform(*plant.leaf_area), rng.uniform(*plant.angle), rng.uniform(0.02, 0.3)
     stands = [
-        model.run_sail(leaf, through, lai, plant["angle"], hotspot, sun, view, across, rsoil0=ground)
+        model.run_sail(leaf, through, lai, angle, hotspot, sun, view, across, rsoil0=ground)
         for lai in (dense, dense * rng.uniform(0.4, 0.8))
     ]
-    return (np.stack(stands)[:, _ROWS] * (1 - plant["shade"])).astype(np.float32)
+    return (np.stack(stands)[:, _ROWS] * (1 - rng.uniform(*plant.shade))).astype(np.float32)
+
+
+def _even(rng: Generator, bounds: tuple[float, float]) -> float:
+    """Evenly over the logarithm."""
+    return float(np.exp(rng.uniform(*np.log(bounds))))

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Literal
 
@@ -50,7 +51,8 @@ _USES = {
     "worldview-3-swir": _Use(0.5, (3.7,), {"surface": 0.6, "toa": 0.4}, "WorldView3"),
     "pleiades": _Use(2, (0.5, 2), _FINE, "PHR1A"), "spot-6": _Use(1, (1.5, 6), _FINE, "SPOT6"),
     "spot-7": _Use(0.7, (1.5, 6), _FINE, "SPOT7"),
-    "aviris-c": _Use(0.4, (4, 15), _CUBE), "aviris-ng": _Use(0.4, (3, 5, 8), _CUBE), "aviris-3": _Use(0.2, (3, 5), _CUBE),
+    "aviris-c": _Use(0.4, (4, 15), _CUBE), "aviris-ng": _Use(0.4, (3, 5, 8), _CUBE),
+    "aviris-3": _Use(0.2, (3, 5), _CUBE),
     "enmap": _Use(0.4, (30,), _CUBE), "prisma": _Use(0.3, (30,), _CUBE), "desis": _Use(0.2, (30,), _CUBE),
     "emit": _Use(0.3, (60,), _CUBE), "hyperion": _Use(0.1, (30,), _CUBE),
 }  # fmt: skip
@@ -67,6 +69,14 @@ def draw_sensor(rng: Generator, among: Sequence[str] = tuple(_USES), gsd_m: floa
     weight = np.array([choice[2] for choice in choices])
     key, width, _ = choices[rng.choice(len(choices), p=weight / weight.sum())]
     return key, width if gsd_m is None else gsd_m
+
+
+def draw_together(rng: Generator, keys: Sequence[str]) -> list[tuple[str, float]]:
+    """A pixel width for each sensor so that all are about whole multiples of the finest."""
+    choices = list(product(*(_USES[key].gsd_m for key in keys)))
+    misfit = [max(abs(w / min(c) - round(w / min(c))) / (w / min(c)) for w in c) for c in choices]
+    best = [choice for choice, error in zip(choices, misfit, strict=True) if error <= min(misfit) + 1e-6]
+    return list(zip(keys, best[rng.integers(len(best))], strict=True))
 
 
 def draw_look(rng: Generator, key: str) -> Look:

@@ -1,4 +1,4 @@
-"""What a sensor and its products do to reflectance: blur, noise, stripes, gaps, integers; and how images for the eye look."""
+"""What sensors and products do to reflectance: blur, noise, stripes, gaps, integers; and images made for the eye."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from spex.sensors import Band
 
 @dataclass(frozen=True)
 class Stored:
-    """Pixels as a product stores them: value = stored x ``scale`` + ``offset``; ``nodata`` where nothing was measured."""
+    """Pixels as a product stores them: value = stored x ``scale`` + ``offset``; ``nodata`` where not measured."""
 
     values: NDArray[Any]
     scale: float
@@ -27,7 +27,7 @@ class Stored:
 
 
 def detect(rng: Generator, values: Plane, bands: Sequence[Band], gsd_m: float) -> Plane:
-    """Optics, detectors and calibration: blur, bands out of register, gain errors, noise that grows with light, stripes."""
+    """Optics, detectors and calibration: blur, bands out of register, gains, noise that grows with light, stripes."""
     count, _, width = values.shape
     blur = rng.uniform(0.2, 0.6)
     native = [max((b.gsd_m or gsd_m) / gsd_m, 1) if count <= 20 else 1 for b in bands]
@@ -45,7 +45,7 @@ def detect(rng: Generator, values: Plane, bands: Sequence[Band], gsd_m: float) -
 
 
 def gaps(rng: Generator, sensor: str, shape: tuple[int, int]) -> Mask:
-    """Where nothing was measured: the slanted edge of a scene, or the wedges of Landsat 7 without its line corrector."""
+    """Where nothing was measured: a slanted edge of the scene, or the wedges of Landsat 7 without line corrector."""
     y, x = np.mgrid[: shape[0], : shape[1]]
     if sensor == "landsat-7" and rng.random() < 0.35:
         across = y + rng.uniform(-0.25, 0.25) * x + rng.uniform(0, 40)

@@ -17,8 +17,16 @@ from numpy.typing import NDArray
 
 from instruction_data.chips import Chip, Item, Split, Truth
 from instruction_data.simulate import radiometry
-from instruction_data.simulate.atmosphere import Air, air, sun_irradiance
-from instruction_data.simulate.instruments import Look, choose_bands, draw_look, draw_sensor, known_sensor, responses
+from instruction_data.simulate.atmosphere import air, sun_irradiance
+from instruction_data.simulate.instruments import (
+    Look,
+    choose_bands,
+    draw_look,
+    draw_sensor,
+    draw_together,
+    known_sensor,
+    responses,
+)
 from instruction_data.simulate.landscape import Landscape, Plane, landscape
 from instruction_data.simulate.observe import Materials, draw_materials, reflectance, variation, view
 from instruction_data.simulate.spectra import Spectra
@@ -76,7 +84,7 @@ def simulate(
         key, gsd_m = draw_sensor(rng)
         frames = _windows(rng, key, gsd_m, count)
     else:
-        drawn = [draw_sensor(rng, [known_sensor(sensor)]) for sensor in sensors]
+        drawn = draw_together(rng, [known_sensor(sensor) for sensor in sensors])
         gsd_m = min(width for _, width in drawn)
         frames = [_whole(key, 2 * max(1, round(width / gsd_m))) for key, width in drawn]
     land = landscape(rng, gsd_m / 2, _FINE)
@@ -91,7 +99,7 @@ def simulate(
 
 
 def simulated_items(library: Path | None, count: int, seed: int, per_landscape: int = 4) -> Iterator[Item]:
-    """At least one landscape an item, ``count`` chips in all; an item is a function of ``seed`` and its number alone."""
+    """``count`` chips, those of one landscape as an item; each is a function of ``seed`` and its number alone."""
     for number, first in enumerate(range(0, count, per_landscape)):
         name = f"simulated_{number:06d}"
         chips = min(per_landscape, count - first)

@@ -1,4 +1,4 @@
-"""The spectrum of every material a landscape is made of: modelled, measured where a library is given, never twice the same."""
+"""Spectra of the materials of a landscape: modelled, or measured where a library has them; never twice the same."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Spectra:
 
     Args:
         library: measured spectra (see ``library``), None: models and typical shapes only.
-        responses: a folder of tabulated sensor responses (see ``instruments``); None: ``sensors/srf`` beside the folder of
-            the library where there is one, else Gaussian responses.
+        responses: a folder of tabulated sensor responses (see ``instruments``); None: ``sensors/srf`` beside the
+            library's folder where there is one, else Gaussian responses.
 
     Raises:
         RecordError: the library is missing or holds nothing of use.

@@ -28,7 +28,7 @@ _PIGMENTS = ((440, 28, 1.0), (490, 25, 0.45), (620, 18, 0.15), (675, 11, 0.65)) 
 
 @dataclass(frozen=True)
 class WaterBody:
-    """Reflectance of deep water and of the bottom at depth 0, and how both fade with depth (1/m); all (n_wavelengths,)."""
+    """Reflectance of deep water and of the bottom at depth 0, how both fade with depth (1/m); all (n_wavelengths,)."""
 
     deep: Spectrum
     bottom: Spectrum
