@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from instruction_data.chips import Source
-from instruction_data.layouts import repository
+from instruction_data.layouts import highres, repository, sentinel
 from spex.errors import RecordError
 
-SOURCES: Mapping[str, Source] = {source.name: source for source in repository.SOURCES}
+SOURCES: Mapping[str, Source] = {
+    source.name: source for module in (repository, highres, sentinel) for source in module.SOURCES
+}
 
 
 def detect(folder: Path) -> Source | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,18 @@ from typing import Any
 import rasterio
 from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
+from rasterio.io import DatasetReader
+from rasterio.warp import transform_bounds
+from rasterio.windows import Window
 
-from instruction_data.chips import Chip, Truth, complete
+from instruction_data.chips import Box, Chip, Mask, Truth, complete
 from spex.errors import RecordError, SceneError
+from spex.raster.tiles import Tile, plan_tiles
 from spex.records import BandRef
-from spex.sensors import Band, get_sensor
+from spex.sensors import get_sensor
+
+CHIP = 256
+"""Side in pixels of the chips that large images are cut into."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +38,9 @@ class Raster:
     names: tuple[str | None, ...] = ()
 
 
-def read(path: Path, bands: Sequence[int] | None = None) -> Raster:
-    """Read the bands (1-based; None: all) of a raster.
+@contextmanager
+def opened(path: Path) -> Iterator[DatasetReader]:
+    """Open a raster for reading; whatever is wrong with the file is said in one line.
 
     Raises:
         SceneError: the file is missing, cut short or no raster.
@@ -39,25 +48,62 @@ def read(path: Path, bands: Sequence[int] | None = None) -> Raster:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)  # many published chips have no place
-            with rasterio.open(path) as source:
-                values, names = source.read(bands and list(bands)), source.descriptions
-                transform = source.transform if source.crs else None
-                return Raster(path, values, source.nodata, source.crs, transform, names)
+            # Without the option a JPEG that is cut short reads as grey.
+            with rasterio.Env(GDAL_ERROR_ON_LIBJPEG_WARNING=True), rasterio.open(path) as source:
+                yield source
     except (RasterioIOError, IndexError) as error:
-        raise SceneError(f"{path} cannot be read ({error}); fetch the file again or take it out") from error
+        reason = " ".join(str(error).split()) or "it is damaged"
+        raise SceneError(f"{path} cannot be read ({reason}); fetch the file again or take it out") from error
+
+
+def read(path: Path, bands: Sequence[int] | None = None, tile: Tile | None = None) -> Raster:
+    """Read the bands (1-based; None: all) of a raster, or of one tile of it.
+
+    Raises:
+        SceneError: the file is missing, cut short or no raster.
+    """
+    with opened(path) as source:
+        window = tile and Window(tile.col, tile.row, tile.width, tile.height)
+        values, names = source.read(bands and list(bands), window=window), source.descriptions
+        transform = source.window_transform(window) if window else source.transform
+        return Raster(path, values, source.nodata, source.crs, transform if source.crs else None, names)
+
+
+def footprint(path: Path) -> Box | None:
+    """West, south, east, north of a raster in degrees, from its header.
+
+    None without a georeference, and for a file that does not open: reading the item says what is wrong with it.
+    """
+    with suppress(SceneError), opened(path) as source:
+        if source.crs:
+            return transform_bounds(source.crs, "EPSG:4326", *source.bounds)
+    return None
+
+
+def strips(path: Path) -> list[tuple[Tile, ...]]:
+    """The chips of a large raster, row by row, so that an item is one row of them and not ten thousand.
+
+    A file that does not open is one strip, whose reading says what is wrong with it.
+    """
+    height = width = CHIP
+    with suppress(SceneError), opened(path) as source:
+        height, width = source.shape
+    rows: dict[int, list[Tile]] = {}
+    for tile in plan_tiles(height, width, CHIP, 0):
+        rows.setdefault(tile.row, []).append(tile)
+    return [tuple(tiles) for tiles in rows.values()]
 
 
 def sensor_bands(sensor: str, names: Sequence[str] = ()) -> tuple[BandRef, ...]:
     """Bands of a sensor of the table: those called ``names`` in that order, or all of them."""
-    known = get_sensor(sensor)
-    chosen = [_named(known.find(name), sensor, name) for name in names] or known.bands
+    known = {band.name: band for band in get_sensor(sensor).bands}
+    chosen = [known[name] for name in names] or known.values()
     return tuple(BandRef(name=b.name, wavelength_nm=b.wavelength_nm, fwhm_nm=b.fwhm_nm) for b in chosen)
 
 
-def _named(band: Band | None, sensor: str, name: str) -> Band:
-    if band is None:
-        raise RecordError(f"{sensor} has no band called {name!r}; see spex/data/sensors.json")
-    return band
+def hide(truth: Truth, unknown: Mask) -> Truth:
+    """The truth with nothing known where ``unknown`` is set."""
+    return {name: (mask & ~unknown, other | unknown) for name, (mask, other) in truth.items()}
 
 
 def chip(image: Raster, truth: Truth, **about: Any) -> Chip:

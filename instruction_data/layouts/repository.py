@@ -1,4 +1,4 @@
-"""The folders of real data that the base checkpoint was trained on, each with a ``meta.json``; `split.json` beside them.
+"""The repository's own folders of real data, each with a ``meta.json``, and ``split.json`` beside them.
 
 What each label can and cannot say about every class was found by looking; the readers' docstrings tell.
 """
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from instruction_data.chips import Chip, Item, Source, Split, Truth, absent, known
+from instruction_data.layouts.highres import chesapeake_truth
 from instruction_data.layouts.rasters import Raster, chip, read
 from spex.errors import RecordError
 from spex.records import BandRef
@@ -122,19 +123,11 @@ def _naip_chesapeake(folder: Path) -> Iterator[Item]:
 
 
 def _chesapeake_chips(folder: Path, stem: str, bands: Bands, split: Split) -> Iterator[Chip]:
-    """Aerial patches of two dates with Chesapeake land cover; its low vegetation may be grass, crops or shrubs.
+    """Aerial patches of two dates with Chesapeake land cover.
 
     The Landsat stacks beside them are left out: they are 30 m pixels enlarged to 1 m, nine across a patch.
     """
-    label, roofs = read(folder / f"labels/{stem}.tif", (1, 3)).values
-    gap, low, paved = label == 15, label == 3, np.isin(label, (5, 6))
-    truth: Truth = {
-        "water": (label == 1, gap), "tree_cover": (label == 2, gap), "vegetation": (np.isin(label, (2, 3)), gap),
-        "bare": (label == 4, gap), "built_up": (paved, gap), "road": (label == 6, gap | (label == 5)),
-        "building": (roofs == 1, gap | (paved & (roofs == 0))),
-    }  # fmt: skip
-    truth |= {name: (np.zeros_like(gap), gap | low) for name in ("grassland", "cropland", "shrubland", "wetland")}
-    truth |= absent(gap, "snow_ice", "cloud", "burned")
+    truth = chesapeake_truth(*read(folder / f"labels/{stem}.tif", (1, 3)).values)
     for date in ("t1", "t2"):
         yield chip(
             read(folder / f"images/{stem}_naip_{date}.tif"), truth, id=f"chesapeake_{stem}_{date}", sensor="naip",
