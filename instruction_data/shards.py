@@ -1,0 +1,62 @@
+"""The Parquet shards of a build: which files hold surveys or dialogues, and the queries inside their turns."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from spex.errors import RecordError
+
+Kind = Literal["survey", "dialogue"]
+_QUERY = re.compile(r"^Query: (.*)$", re.MULTILINE)
+
+
+def shards(path: Path, kind: Kind) -> list[Path]:
+    """Files of one kind in a built folder, in order; a single ``.parquet`` file is the kind of its name.
+
+    Raises:
+        RecordError: there is no built data at all.
+    """
+    found = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
+    if not found or not found[0].exists():
+        raise RecordError(f"no SPIE records at {path}; give a folder that spex spie build wrote, or a file of it")
+    return [shard for shard in found if shard.name.startswith(f"{kind}_")]
+
+
+def rows(shard: Path, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+    """Rows of a shard, one batch of them in memory at a time.
+
+    Raises:
+        RecordError: not a Parquet file, or damaged.
+    """
+    try:
+        with pq.ParquetFile(shard) as file:
+            for batch in file.iter_batches(batch_size=256, columns=columns):
+                yield from batch.to_pylist()
+    except (pa.ArrowInvalid, OSError) as error:
+        raise RecordError(f"{shard} cannot be read as Parquet ({error}); build the data again") from error
+
+
+def survey_shard(dialogue_shard: Path) -> Path:
+    """The shard with the surveys of the chips that a shard's dialogues speak of."""
+    return dialogue_shard.with_name("survey_" + dialogue_shard.name.removeprefix("dialogue_"))
+
+
+def query_of(content: str) -> str:
+    """What the person typed, from a user's turn as the model reads it; empty if the turn holds no query."""
+    found = _QUERY.findall(content)
+    return found[-1] if found else ""
+
+
+def exchanges(turns: Sequence[dict[str, str]]) -> list[tuple[str, str]]:
+    """Query and answer of every exchange of a conversation, from its turns as stored."""
+    return [
+        (query_of(user["content"]), answer["content"])
+        for user, answer in zip(turns, turns[1:], strict=False)
+        if user["role"] == "user" and answer["role"] == "assistant"
+    ]
