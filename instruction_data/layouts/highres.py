@@ -16,12 +16,13 @@ from rasterio.features import rasterize
 from rasterio.warp import transform_geom
 
 from instruction_data.chips import Chip, Item, Source, Split, Truth, absent
-from instruction_data.layouts.rasters import Raster, chip, footprint, hide, read, sensor_bands, strips
+from instruction_data.layouts.rasters import Raster, chip, footprint, hide, read, read_strip, sensor_bands, strips
 from instruction_data.legends import legend, legend_truth
 from spex.errors import RecordError
 from spex.raster.tiles import Tile
 from spex.records import BandRef
 
+CHESAPEAKE_GAPS = (0, 15, 255)
 _STATE = "*_1m_*_extended-debuffered-*_tiles"
 # Gaofen-2: centres and widths from the band limits 450-520, 520-590, 630-690 and 770-890 nm.
 _GAOFEN = {
@@ -36,17 +37,16 @@ _GID_COLOURS = {
 }  # fmt: skip
 
 
-def chesapeake_truth(cover: np.ndarray, roofs: np.ndarray | None) -> Truth:
+def chesapeake_truth(cover: np.ndarray, roofs: np.ndarray) -> Truth:
     """What Chesapeake land cover of seven classes and building footprints (both (h, w)) say.
 
     Low vegetation may be grass, crops, shrubs or reeds; other impervious ground may be a roof or paved.
     """
-    gap, low, paved = np.isin(cover, (0, 15, 255)), cover == 3, np.isin(cover, (5, 6))
-    roof = np.zeros_like(gap) if roofs is None else roofs == 1
+    gap, low, paved = np.isin(cover, CHESAPEAKE_GAPS), cover == 3, np.isin(cover, (5, 6))
     truth: Truth = {
         "water": (cover == 1, gap), "tree_cover": (cover == 2, gap), "vegetation": (np.isin(cover, (2, 3)), gap),
         "bare": (cover == 4, gap), "built_up": (paved, gap), "road": (cover == 6, gap | (cover == 5)),
-        "building": (roof, gap | (paved & ~roof)),
+        "building": (roofs == 1, gap | (paved & (roofs != 1))),
     }  # fmt: skip
     truth |= {name: (np.zeros_like(gap), gap | low) for name in ("grassland", "cropland", "shrubland", "wetland")}
     return truth | absent(gap, "snow_ice", "cloud", "burned")
@@ -67,17 +67,17 @@ def _chesapeake_items(root: Path) -> Iterator[Item]:
 
 
 def _chesapeake_chips(folder: Path, stem: str, tiles: tuple[Tile, ...], split: Split) -> Iterator[Chip]:
-    roofs = folder / f"{stem}_buildings.tif"
-    for tile in tiles:
-        cover = read(folder / f"{stem}_lc.tif", (1,), tile).values[0]
-        if np.isin(cover, (0, 15, 255)).all():
+    dates = ("naip-new", "naip-old")
+    layers = [read_strip(folder / f"{stem}_{layer}.tif", tiles) for layer in ("lc", "buildings", *dates)]
+    for tile, cover, roofs, *images in zip(tiles, *layers, strict=True):
+        if np.isin(cover.values, CHESAPEAKE_GAPS).all():
             continue
-        truth = chesapeake_truth(cover, read(roofs, (1,), tile).values[0] if roofs.is_file() else None)
-        for date in ("naip-new", "naip-old"):
+        truth = chesapeake_truth(cover.values[0], roofs.values[0])
+        for date, image in zip(dates, images, strict=True):
             yield chip(
-                read(folder / f"{stem}_{date}.tif", None, tile), truth, bands=sensor_bands("naip"), sensor="naip",
-                id=f"chesapeake_{stem}_{tile.row:05d}_{tile.col:05d}_{date}", level="uncalibrated", gsd_m=1,
-                scale=1 / 255, labels="Chesapeake land cover 2013/2014 and building footprints",
+                image, truth, id=f"chesapeake_{stem}_{tile.row:05d}_{tile.col:05d}_{date}", sensor="naip",
+                bands=sensor_bands("naip"), level="uncalibrated", gsd_m=1, scale=1 / 255,
+                labels="Chesapeake land cover 2013/2014 and building footprints",
             )  # fmt: skip
 
 
@@ -135,11 +135,10 @@ def _gid15_items(root: Path) -> Iterator[Item]:
 
 
 def _gid15_chips(path: Path, label: Path, tiles: tuple[Tile, ...], split: Split) -> Iterator[Chip]:
-    for tile in tiles:
-        codes = _gid_codes(read(label, None, tile))
+    for tile, image, colours in zip(tiles, read_strip(path, tiles), read_strip(label, tiles), strict=True):
+        codes = _gid_codes(colours)
         if not codes.any():  # nothing in this window is labelled
             continue
-        image = read(path, None, tile)
         names = ("NIR", "Red", "Green", "Blue") if len(image.values) == 4 else ("Red", "Green", "Blue")
         yield chip(
             image, legend_truth(codes, legend("gid15"), str(label)), sensor="gaofen-2",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import rasterio
+from affine import Affine
 from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 from rasterio.io import DatasetReader
@@ -56,17 +57,34 @@ def opened(path: Path) -> Iterator[DatasetReader]:
         raise SceneError(f"{path} cannot be read ({reason}); fetch the file again or take it out") from error
 
 
-def read(path: Path, bands: Sequence[int] | None = None, tile: Tile | None = None) -> Raster:
-    """Read the bands (1-based; None: all) of a raster, or of one tile of it.
+def read(path: Path, bands: Sequence[int] | None = None) -> Raster:
+    """Read the bands (1-based; None: all) of a raster.
 
     Raises:
         SceneError: the file is missing, cut short or no raster.
     """
     with opened(path) as source:
-        window = tile and Window(tile.col, tile.row, tile.width, tile.height)
-        values, names = source.read(bands and list(bands), window=window), source.descriptions
-        transform = source.window_transform(window) if window else source.transform
-        return Raster(path, values, source.nodata, source.crs, transform if source.crs else None, names)
+        values, transform = source.read(bands and list(bands)), source.transform if source.crs else None
+        return Raster(path, values, source.nodata, source.crs, transform, source.descriptions)
+
+
+def read_strip(path: Path, tiles: Sequence[Tile]) -> list[Raster]:
+    """Read a row of chips of a large raster in one go: compressed files are stored by whole rows.
+
+    Raises:
+        SceneError: the file is missing, cut short or no raster.
+    """
+    row, height, width = tiles[0].row, tiles[0].height, tiles[-1].col + tiles[-1].width
+    with opened(path) as source:
+        values, names = source.read(window=Window(0, row, width, height)), source.descriptions
+        place = source.crs and (source.transform @ Affine.translation(0, row))
+        return [
+            Raster(
+                path, values[:, :, tile.col : tile.col + tile.width], source.nodata, source.crs,
+                place and place @ Affine.translation(tile.col, 0), names,
+            )
+            for tile in tiles
+        ]  # fmt: skip
 
 
 def footprint(path: Path) -> Box | None:
