@@ -181,6 +181,12 @@ def user_message(query: str, prior: str, image_tokens: int = 0) -> str:
     return "\n".join(part for part in parts if part)
 
 
+def asked(message: str) -> str:
+    """The query in a user's turn that ``user_message`` wrote."""
+    found = re.search("^Query: (.*)$", message, re.MULTILINE)
+    return found[1] if found else ""
+
+
 def format_span(class_name: str, phrase: str, constraints: Constraints | None = None) -> str:
     """Write a span; ``parse_answer`` reads it back unchanged."""
     given = (constraints or Constraints()).to_dict()

@@ -35,7 +35,7 @@ def make_tokenizer(data: Path, out: Path, size: int = 2048) -> None:
     from train.tokenizer import train_tokenizer
 
     dialogues = load_dialogues(data, "train")
-    texts = (text for item in dialogues for text in (item.query, item.prior, item.answer))
+    texts = (text for item in dialogues for one in item.exchanges for text in (one.query, item.prior, one.answer))
     train_tokenizer(texts, size).save_pretrained(str(out))
 
 

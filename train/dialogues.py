@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,23 +15,36 @@ from transformers import PreTrainedTokenizerBase
 
 from spex.errors import RecordError
 from spex.model.processor import SpexProcessor
+from spex.prompts import Exchange, asked
 
+log = logging.getLogger(__name__)
+MAX_TOKENS = 1024
 _POOL = 40  # batches sorted by length together
 _SPAN_WEIGHT = 4.0
 
 
 @dataclass(frozen=True)
 class Dialogue:
-    """One question and its answer; ``scene`` is the id of the survey record whose pixels it speaks of."""
+    """A conversation and its last answer, which is learned; ``scene`` is the id of the survey record it speaks of."""
 
     scene: str
     query: str
     prior: str
     answer: str
+    history: tuple[Exchange, ...] = ()
+
+    @property
+    def exchanges(self) -> tuple[Exchange, ...]:
+        """All turns; the prior text stands in the first one's query."""
+        return (*self.history, Exchange(self.query, self.answer))
+
+    def encode(self, processor: SpexProcessor, prior: str) -> tuple[list[int], int]:
+        """Token ids and where the last answer begins, with a prior text in place of the record's."""
+        return processor.encode(self.query, prior, self.answer, self.history)
 
 
 def load_dialogues(folder: str | Path, split: str) -> list[Dialogue]:
-    """All single-question dialogues of a split.
+    """All conversations of a split.
 
     Raises:
         RecordError: the folder holds none.
@@ -39,12 +53,22 @@ def load_dialogues(folder: str | Path, split: str) -> list[Dialogue]:
     for shard in sorted(Path(folder).glob("dialogue_*.parquet")):
         for row in pq.read_table(shard, columns=["scene", "split", "turns", "prior"]).to_pylist():
             if row["split"] == split:
-                user, answer = (turn["content"] for turn in row["turns"][-2:])
-                query = user.rsplit("Query: ", 1)[1].split("\n")[0]
-                found.append(Dialogue(Path(row["scene"]["path"]).stem, query, row["prior"], answer))
+                said = [turn["content"] for turn in row["turns"]]
+                *history, last = map(Exchange, map(asked, said[::2]), said[1::2])
+                scene = Path(row["scene"]["path"]).stem
+                found.append(Dialogue(scene, last.query, row["prior"], last.answer, tuple(history)))
     if not found:
         raise RecordError(f"no dialogues of split {split!r} in {folder}; build them with: spex spie build")
     return found
+
+
+def fitting(dialogues: list[Dialogue], processor: SpexProcessor) -> list[Dialogue]:
+    """The conversations of at most ``MAX_TOKENS`` tokens; how many are longer is logged."""
+    kept = [item for item in dialogues if len(item.encode(processor, item.prior)[0]) <= MAX_TOKENS]
+    if len(kept) < len(dialogues):
+        left = len(dialogues) - len(kept)
+        log.warning("%d of %d dialogues are left out: more than %d tokens", left, len(dialogues), MAX_TOKENS)
+    return kept
 
 
 @dataclass(frozen=True)
@@ -84,6 +108,7 @@ def text_batches(
     A prior is never taken from a conversation that has one: its answer may rest on it.
     """
     rng = np.random.default_rng(seed)
+    dialogues = fitting(dialogues, processor)
     bare = [item for item in dialogues if not item.prior]
     told = [item for item in dialogues if item.prior]
     while True:
@@ -91,7 +116,7 @@ def text_batches(
         for _ in range(_POOL * batch):
             side = bare if bare and (rng.random() < prior_dropout or not told) else told
             item = side[int(rng.integers(len(side)))]
-            pool.append(processor.encode(item.query, item.prior, item.answer))
+            pool.append(item.encode(processor, item.prior))
         pool.sort(key=lambda pair: len(pair[0]))
         batches = [pool[i : i + batch] for i in range(0, len(pool), batch)]
         for at in rng.permutation(len(batches)):
