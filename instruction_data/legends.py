@@ -35,12 +35,16 @@ class Meaning:
 
 @dataclass(frozen=True)
 class Legend:
-    """Meanings by code. ``doubts``: classes that a class's label leaves open; ``rest``: outside of all polygons."""
+    """Meanings by code.
+
+    ``doubts``: classes that a class's label leaves open; ``rest``: what lies outside of all polygons; ``is_mask``: the legend of one class, so that polygons need no attribute.
+    """
 
     title: str
     codes: Mapping[int, Meaning]
     doubts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     rest: tuple[str, ...] = ()
+    is_mask: bool = False
 
     @property
     def speaks_of(self) -> tuple[str, ...]:
@@ -109,11 +113,13 @@ def legend_truth(codes: NDArray[Any], legend: Legend, source: str = "label", wit
 
 
 def legend(name: str | Path) -> Legend:
-    """A legend by its name in ``legends.yaml``, or one's own mapping from a YAML file.
+    """A legend by its name in ``legends.yaml``, one's own mapping from a YAML file, or ``mask:CLASS``.
 
     Raises:
         RecordError: neither of both, or a mapping that is malformed or names classes that SPEX does not have.
     """
+    if str(name).startswith("mask:"):
+        return single_class(str(name).removeprefix("mask:"))
     if str(name) in _named_legends():
         return _named_legends()[str(name)]
     path = Path(name)
@@ -136,7 +142,8 @@ def single_class(name: str) -> Legend:
         RecordError: SPEX has no such class.
     """
     here = Meaning(name, _meaning(name, "mask"))
-    return Legend(f"mask of {name}", {0: Meaning(f"not {name}", (OTHER,)), 1: here, 255: here})
+    codes = {0: Meaning(f"not {name}", (OTHER,)), 1: here, 255: here}
+    return Legend(f"mask of {name}", codes, rest=(OTHER,), is_mask=True)
 
 
 @cache
