@@ -1,4 +1,8 @@
-"""Simulated land, twice as fine as the scene to be: which surface lies where, and of which materials it is mixed."""
+"""Simulated land, twice as fine as the scene to be: which surface lies where, and of which materials it is mixed.
+
+Relief comes first and carries water, plants and snow; people add fields, towns and roads; fire and clouds come last.
+Lengths are metres: a house is twenty pixels across in an aerial image and part of one in Landsat.
+"""
 
 from __future__ import annotations
 
@@ -8,29 +12,45 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from instruction_data import landscape as flat
+from instruction_data.simulate.biomes import BIOMES, Biome
+from instruction_data.simulate.canvas import SURFACES, Canvas
+from instruction_data.simulate.fields import lay_fields
+from instruction_data.simulate.fire import burn
+from instruction_data.simulate.noise import Mask, Plane, finer, fractal, level
+from instruction_data.simulate.roads import build_roads
+from instruction_data.simulate.sky import clouds, lit
+from instruction_data.simulate.terrain import Terrain, terrain
+from instruction_data.simulate.town import build_town, town_mask
+from instruction_data.simulate.trees import FINEST_CROWN_M, plant_trees
+from instruction_data.simulate.water import (
+    RIVER,
+    SEA,
+    Water,
+    add_lakes,
+    add_rivers,
+    add_sea,
+    beach,
+    drained_by,
+    no_water,
+)  # fmt: skip
+from instruction_data.simulate.wild import Plants, bare_slopes, cover_wild, tree_density
 
-Plane = NDArray[np.float32]
-Mask = NDArray[np.bool_]
+__all__ = ["KINDS", "SURFACES", "Landscape", "landscape"]
 
 KINDS = (
     "water", "canopy_broadleaf", "canopy_conifer", "shrub", "grass_green", "grass_dry", "crop_green", "crop_ripe",
     "marsh", "litter", "soil", "sand", "rock", "roof", "asphalt", "concrete", "paint", "snow", "ice", "char", "ash",
 )  # fmt: skip
 """Materials; one landscape may hold several variants of each, written ``kind:number``."""
-SURFACES = (
-    "water", "tree_cover", "shrubland", "grassland", "cropland", "fallow", "paddy", "orchard", "wetland", "building",
-    "road", "paved", "settlement", "soil", "sand", "rock", "snow_ice", "burned",
-)  # fmt: skip
-"""``fallow``: a field without plants; ``paddy``: a field under water; ``orchard``: rows of trees; ``paved``: no road, no
-building; ``settlement``: houses finer than a pixel."""
+_PLAIN = 0.12  # of all landscapes are of one surface, or nearly
 
 
 @dataclass
 class Landscape:
     """Land of ``gsd_m`` metres a pixel: cover (an index into ``SURFACES``), shares of materials, relief, light and sky.
 
-    The shares of a pixel sum to 1; ``light`` is 1 on flat sunlit ground; cloud and shadow are opacities 0-1.
+    The shares of a pixel sum to 1; ``light`` is 1 on flat sunlit ground; cloud and shadow are opacities 0-1; ``season``
+    runs 0-1 from midwinter on, ``sun`` is zenith and azimuth (clockwise from north) in degrees.
     """
 
     gsd_m: float
@@ -39,10 +59,11 @@ class Landscape:
     elevation_m: Plane
     water_depth_m: Plane
     light: Plane
-    cloud: Plane | None = None
-    shadow: Plane | None = None
-    season: float = 0.5
-    sun: tuple[float, float] = (40.0, 150.0)
+    cloud: Plane | None
+    shadow: Plane | None
+    season: float
+    sun: tuple[float, float]
+    biome: str
 
     def is_(self, *surfaces: str) -> Mask:
         """Where one of ``surfaces`` lies."""
@@ -51,26 +72,197 @@ class Landscape:
         return chosen[self.cover]
 
 
-_NAMES = {"tree:0": "canopy_broadleaf:0", "tree:1": "canopy_conifer:0", "shrub": "shrub:0", "grass:0": "grass_green:0",
-          "dry": "grass_dry:0", "crop:0": "crop_green:0", "crop:1": "crop_green:1", "marsh": "marsh:0",
-          "water:0": "water:0", "water:1": "water:1", "glint": "water:0", "sand": "sand:0", "rock": "rock:0",
-          "asphalt": "asphalt:0", "concrete": "concrete:0", "snow": "snow:0", "char": "char:0"}  # fmt: skip
-
-
-def landscape(rng: Generator, gsd_m: float, size: int = 512) -> Landscape:
-    """Draw a landscape of ``size`` x ``size`` pixels, each ``gsd_m`` metres wide."""
-    old = flat.landscape(rng, gsd_m, size)
-    materials: dict[str, Plane] = {}
-    for name, plane in old.materials.items():
-        new = _NAMES.get(name, name)
-        materials[new] = materials.get(new, np.zeros((size, size), np.float32)) + np.maximum(plane, 0)
-    total = np.sum(list(materials.values()), axis=0)
-    cover = np.array([SURFACES.index(name) for name in flat.SURFACES], np.uint8)[old.cover]
-    water = cover == SURFACES.index("water")
-    return Landscape(
-        gsd_m, cover, {name: (plane / np.maximum(total, 1e-6)).astype(np.float32) for name, plane in materials.items()},
-        elevation_m=(200 * flat.fractal(rng, size, 2.2)).astype(np.float32),
-        water_depth_m=np.where(water, rng.uniform(0.3, 10), 0).astype(np.float32),
-        light=np.clip(total, 0.15, 1.6).astype(np.float32), cloud=old.cloud, shadow=old.shadow,
-        season=float(rng.random()), sun=(float(rng.uniform(20, 65)), float(rng.uniform(90, 270))),
+def landscape(rng: Generator, gsd_m: float, size: int = 512, biome: str | None = None) -> Landscape:
+    """Draw a landscape of ``size`` x ``size`` pixels, each ``gsd_m`` metres wide, of a drawn or given biome."""
+    if biome is None:
+        weights = np.array([about.weight for about in BIOMES.values()])
+        biome = str(rng.choice(list(BIOMES), p=weights / weights.sum()))
+    about, season = BIOMES[biome], float(rng.random())
+    sun = float(rng.uniform(18, 62)), float(rng.uniform(90, 270))
+    green = float(
+        np.clip(1 - about.swing * (0.5 - 0.5 * np.cos(2 * np.pi * (season - about.peak))) + rng.normal(0, 0.1), 0.05, 1)
+    )
+    coast = rng.random() < about.coast
+    river = rng.random() < about.river
+    extent = gsd_m * size
+    widest = float(np.clip(extent * np.exp(rng.uniform(np.log(0.006), np.log(0.12))), 2, 1200))
+    land = terrain(
+        rng, gsd_m, size, relief_m=about.relief_m * rng.lognormal(0, 0.4), base_m=rng.uniform(0, 400),
+        tilt=rng.uniform(1, 2.5) if coast else rng.uniform(0, 1), inflow_km2=drained_by(widest) if river else 0.0,
     )  # fmt: skip
+    canvas, plants = Canvas(size), Plants(rng, size, green, about.conifer)
+    water = no_water(size)
+    if rng.random() < _PLAIN:
+        _one_surface(rng, canvas, water, land, plants, about, gsd_m, green)
+    else:
+        _flood_or_fill(rng, water, land, about, gsd_m, coast, biome == "flood")
+        _country(rng, canvas, water, land, plants, about, gsd_m, green)
+    _freeze(rng, canvas, water, land, about, season)
+    canvas.height_m[canvas.is_("water", "snow_ice", "road", "paved")] = 0
+    cloud = shadow = None
+    if extent > 400 and rng.random() < 0.2:
+        cloud, shadow = clouds(rng, size, gsd_m, sun)
+    light = lit(land, canvas.height_m, canvas.light, gsd_m, sun)
+    light[canvas.is_("water")] = 1
+    return Landscape(
+        gsd_m, canvas.cover, canvas.materials(), land.elevation_m, np.where(canvas.is_("water"), water.depth_m, 0),
+        light, cloud, shadow, season, sun, biome,
+    )  # fmt: skip
+
+
+def _one_surface(
+    rng: Generator,
+    canvas: Canvas,
+    water: Water,
+    land: Terrain,
+    plants: Plants,
+    about: Biome,
+    gsd_m: float,
+    green: float,
+) -> None:
+    surface = str(rng.choice(["water", "fields", "town", *about.wild]))
+    size = len(canvas.cover)
+    everywhere = np.ones((size, size), bool)
+    cover_wild(rng, canvas, land, plants, {surface: 1.0} if surface in about.wild else about.wild)
+    trees = np.zeros((size, size), np.float32)
+    if surface == "water":
+        water.add(
+            np.full((size, size), 1e3, np.float32), 2 + 30 * np.abs(land.elevation_m - land.elevation_m.min()), SEA
+        )
+        _pour(canvas, water)
+    elif surface == "fields":
+        lay_fields(rng, canvas, land, about, everywhere, gsd_m, green)
+    elif surface == "town":
+        trees = build_town(rng, canvas, everywhere, about.towns, gsd_m, green)
+    if gsd_m <= FINEST_CROWN_M and surface != "water":
+        _trees(rng, canvas, land, plants, about, gsd_m, np.maximum(trees, tree_density(rng, canvas, land, 0.0)))
+
+
+def _flood_or_fill(
+    rng: Generator, water: Water, land: Terrain, about: Biome, gsd_m: float, coast: bool, flood: bool
+) -> None:
+    if coast:
+        add_sea(rng, water, land, gsd_m, rng.uniform(0.08, 0.7))
+    if rng.random() < about.lakes:
+        add_lakes(rng, water, land, gsd_m, float(np.exp(rng.uniform(np.log(0.01), np.log(0.25)))))
+    add_rivers(rng, water, land, gsd_m)
+    if flood:
+        high = level(land.above_stream_m, rng.uniform(0.15, 0.6)) - land.above_stream_m
+        high += 0.1 * float(high.std()) * fractal(rng, len(high), 1.3, 0.2)
+        water.add(high / max(float(np.median(land.slope)), 1e-4), np.clip(high, 0.1, 4), RIVER)
+
+
+def _country(
+    rng: Generator,
+    canvas: Canvas,
+    water: Water,
+    land: Terrain,
+    plants: Plants,
+    about: Biome,
+    gsd_m: float,
+    green: float,
+) -> None:
+    size = len(canvas.cover)
+    cover_wild(rng, canvas, land, plants, about.wild)
+    bare_slopes(canvas, land, plants, rng.uniform(0.6, 1.1))
+    if rng.random() < about.marsh:
+        low = level(land.moisture, 1 - rng.uniform(0.08, 0.35))
+        ragged = 0.06 * fractal(rng, size, 1.3, 0.15)
+        canvas.paint(land.moisture + ragged > low, "wetland", plants.mix("wetland"))
+    single = np.zeros((size, size), np.float32)
+    if rng.random() < about.farmed[0]:
+        good = finer(fractal(rng, land.side, 1.4, 0.7), size) - 1.5 * np.clip(land.slope / 0.15, 0, 4)
+        farmed = good > level(good, 1 - rng.uniform(*about.farmed[1:]))
+        _, edge = lane_edge = lay_fields(rng, canvas, land, about, farmed, gsd_m, green)
+        canvas.paint(lane_edge[0], "road", {"soil:1": 0.6, "sand:0": 0.2, "grass_dry:1": 0.2})
+        hedge = rng.random() < about.hedges * 2
+        single = np.where(farmed, edge * np.float32(0.7 * hedge), single)
+        if hedge and gsd_m > FINEST_CROWN_M:
+            canvas.veil((edge * farmed * np.float32(min(0.9, 5 / gsd_m) * rng.uniform(0.3, 1))).astype(np.float32), "tree_cover",
+                        {"canopy_broadleaf:1": max(green, 0.2), "litter:0": 1 - max(green, 0.2)})  # fmt: skip
+    else:
+        farmed = np.zeros((size, size), bool)
+    if rng.random() < about.quarry:
+        _quarry(rng, canvas, water, land, plants)
+    _pour(
+        canvas, water, beach(rng, water, float(np.exp(rng.uniform(np.log(2), np.log(60))))), plants, rng.random() < 0.45
+    )
+    trees = tree_density(rng, canvas, land, rng.choice([0.0, 0.03, 0.12], p=[0.4, 0.3, 0.3]))
+    trees = np.where(farmed & ~canvas.is_("tree_cover"), single, trees)
+    if rng.random() < about.town[0]:
+        town = town_mask(rng, land.side, size, ~water.mask, land.slope, rng.uniform(*about.town[1:]))
+        trees = np.where(town, 0, trees)
+        for zone in _quarters(rng, town, land):
+            trees = np.maximum(trees, build_town(rng, canvas, zone, about.towns, gsd_m, green))
+    if rng.random() < about.fire:
+        burn(rng, canvas, land, float(rng.uniform(0.05, 0.6)))
+    if rng.random() < (0.75 if about.town[0] > 0.3 else 0.35) and gsd_m < 20:
+        build_roads(rng, canvas, land, water.mask, gsd_m, int(rng.integers(1, 4)))
+    if gsd_m <= FINEST_CROWN_M:
+        _trees(rng, canvas, land, plants, about, gsd_m, trees)
+
+
+def _trees(
+    rng: Generator, canvas: Canvas, land: Terrain, plants: Plants, about: Biome, gsd_m: float, density: Plane
+) -> None:
+    kept = canvas.is_("road", "burned", "sand", "paddy")
+    plant_trees(rng, canvas, gsd_m, density, plants.conifer, max(plants.green, 0.1), canvas.is_("orchard"), kept)
+
+
+def _quarters(rng: Generator, town: Mask, land: Terrain) -> list[Mask]:
+    """A town in up to three parts, built at different times in different ways."""
+    parts = int(rng.integers(1, 4))
+    if parts == 1 or not town.any():
+        return [town]
+    size = len(town)
+    y, x = np.mgrid[:size, :size].astype(np.float32)
+    angle = rng.uniform(0, np.pi)
+    along = y * np.float32(np.sin(angle)) + x * np.float32(np.cos(angle))
+    cuts = np.sort(np.quantile(along[town][::16], rng.uniform(0.2, 0.8, parts - 1)))
+    return [town & (np.searchsorted(cuts, along) == part) for part in range(parts)]
+
+
+def _quarry(rng: Generator, canvas: Canvas, water: Water, land: Terrain, plants: Plants) -> None:
+    size = len(canvas.cover)
+    y, x = np.mgrid[:size, :size].astype(np.float32) / size
+    cy, cx = rng.uniform(0.1, 0.9, 2)
+    radius = rng.uniform(0.08, 0.3)
+    ragged = finer(fractal(rng, land.side, 1.3, 0.3), size)
+    inside = np.float32(radius) * (1 + 0.3 * ragged) - np.hypot(y - np.float32(cy), x - np.float32(cx))
+    surface = str(rng.choice(["rock", "sand", "soil"]))
+    benches = 0.5 + 0.5 * np.sin(inside / np.float32(radius) * 25)
+    canvas.paint(inside > 0, surface, {f"{surface}:0": benches, f"{surface}:1": 1 - benches, "soil:2": 0.1})
+    canvas.light[inside > 0] *= (0.85 + 0.3 * benches)[inside > 0]
+    if rng.random() < 0.5:
+        water.add((inside - np.float32(0.6 * radius)) * size, np.full((size, size), 6, np.float32), 3)
+
+
+def _pour(
+    canvas: Canvas, water: Water, shore: Mask | None = None, plants: Plants | None = None, sandy: bool = False
+) -> None:
+    if sandy and shore is not None and plants is not None:
+        canvas.paint(shore & (water.bank_m < 900), "sand", plants.mix("sand"))
+    for kind in np.unique(water.kind[water.mask]):
+        canvas.paint(water.mask & (water.kind == kind), "water", {f"water:{kind}": 1.0})
+
+
+def _freeze(rng: Generator, canvas: Canvas, water: Water, land: Terrain, about: Biome, season: float) -> None:
+    """Snow above a line that lies lower on shaded slopes, on everything but woods' crowns; ice on still water."""
+    if rng.random() >= about.snow:
+        return
+    size = len(canvas.cover)
+    high = (land.elevation_m - land.elevation_m.mean()) / (land.elevation_m.std() + 1e-6)
+    north = finer(np.gradient(land.coarse_m, land.cell_m, axis=0).astype(np.float32), size)
+    high += 1.0 * north / (north.std() + 1e-6) * 0.4 + 0.2 * fractal(rng, size, 1.2, 0.2)
+    winter = abs(season - 0.5) > 0.28
+    line = level(high, rng.uniform(0, 0.4) if winter else rng.uniform(0.4, 0.95))
+    depth = np.clip((high - line) * rng.uniform(1.5, 6), 0, 1)
+    bare = canvas.is_("water", "road", "building")
+    depth[bare] = 0
+    woods = canvas.is_("tree_cover", "shrubland")
+    depth[woods] *= np.float32(rng.uniform(0.1, 0.7))
+    old = {"snow:0": 0.7, "snow:1": 0.3}
+    canvas.veil((depth * 0.97).astype(np.float32), "snow_ice", old)
+    if winter and rng.random() < 0.7:
+        frozen = canvas.is_("water") & (water.kind != RIVER) & (water.kind != SEA)
+        canvas.paint(frozen, "snow_ice", {"ice:0": 0.4, "snow:1": 0.6})

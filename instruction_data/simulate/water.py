@@ -1,0 +1,155 @@
+"""Open water where the relief lets it stand or run: sea, lakes, rivers that grow downstream and meander."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.random import Generator
+from scipy.ndimage import distance_transform_edt, gaussian_filter
+from skimage.morphology import reconstruction
+
+from instruction_data.simulate.noise import Mask, Plane, coarse_side, finer, fractal, level
+from instruction_data.simulate.terrain import Terrain
+
+RIVER, LAKE, SEA, POND = range(4)
+_FAR = -1e3
+
+
+@dataclass
+class Water:
+    """Where which kind of water stands, its depth, and how far the land is from it (metres, rough, beyond some way far)."""
+
+    mask: Mask
+    kind: np.ndarray
+    depth_m: Plane
+    bank_m: Plane
+
+    def add(self, inside_m: Plane, depth_m: Plane, kind: int) -> None:
+        """Put water where ``inside_m`` (distance in from the shore) is positive and nothing stood yet."""
+        new = (inside_m > 0) & ~self.mask
+        self.kind[new] = kind
+        self.depth_m[new] = np.maximum(depth_m, 0.05)[new]
+        self.mask |= new
+        np.minimum(self.bank_m, np.maximum(-inside_m, 0), out=self.bank_m)
+
+
+def no_water(size: int) -> Water:
+    """Dry land."""
+    return Water(
+        np.zeros((size, size), bool), np.zeros((size, size), np.uint8), np.zeros((size, size), np.float32),
+        np.full((size, size), -_FAR, np.float32),
+    )  # fmt: skip
+
+
+def river_width_m(drained_km2: np.ndarray) -> np.ndarray:
+    """Width at full bank by hydraulic geometry."""
+    return 4.0 * drained_km2**0.45
+
+
+def drained_by(width_m: float) -> float:
+    """Land (km2) that a river of this width drains."""
+    return float((width_m / 4.0) ** (1 / 0.45))
+
+
+def add_sea(rng: Generator, water: Water, land: Terrain, gsd_m: float, share: float) -> None:
+    """Everything below a level that ``share`` of the scene lies under."""
+    surface = level(land.elevation_m, share)
+    _add_level(water, land, surface - land.elevation_m, gsd_m, SEA, rng.uniform(1, 3))
+
+
+def add_lakes(rng: Generator, water: Water, land: Terrain, gsd_m: float, share: float) -> None:
+    """Hollows of the relief filled to the brim or below, until ``share`` of the scene is under water."""
+    height = land.coarse_m
+    seed = height.copy()
+    seed[1:-1, 1:-1] = height.max()
+    # Hollows: what lies deep below its surroundings even where streams cut a way out.
+    around = gaussian_filter(height, max(3, land.side / rng.uniform(8, 20)))
+    brim = np.asarray(reconstruction(seed, height, method="erosion"), np.float32)
+    hollow = np.maximum(brim - height, 0) / (height.std() + 1e-6) + np.maximum(around - height, 0) / (
+        height.std() + 1e-6
+    )
+    edge = float(np.quantile(hollow, 1 - share))
+    if edge <= 0:
+        return
+    fine = finer(hollow, len(water.mask)) + fractal(rng, len(water.mask), 1.5, 0.1) * 0.03
+    scale = land.cell_m * 4 / (hollow.std() + 1e-6)
+    inside = (fine - edge) * scale / 4
+    water.add(inside.astype(np.float32), (0.3 + inside * rng.uniform(0.02, 0.08)).astype(np.float32), LAKE)
+
+
+def _add_level(water: Water, land: Terrain, below_m: Plane, gsd_m: float, kind: int, steeper: float) -> None:
+    slope = max(float(np.median(land.slope)), 1e-4)
+    water.add((below_m / slope).astype(np.float32), below_m * np.float32(steeper), kind)
+
+
+def add_rivers(rng: Generator, water: Water, land: Terrain, gsd_m: float) -> None:
+    """Streams wide enough to see at this grid, along the ways the relief drains."""
+    side, size = land.side, len(water.mask)
+    width = river_width_m(land.drained_km2)
+    channel = np.flatnonzero((width > gsd_m) & (land.drains.before >= 0))
+    if not channel.size:
+        return
+    if channel.size > side * 12:
+        channel = channel[np.argsort(width[channel])[-side * 12 :]]
+    rows, columns = _bends(rng, land, width)
+    before = land.drains.before[channel]
+    steps = -(-3 * size // (2 * side))
+    t = np.linspace(0, 1, steps, endpoint=False)[:, None]
+    scale = size / side
+    y = ((rows[channel] * (1 - t) + rows[before] * t) + 0.5) * scale
+    x = ((columns[channel] * (1 - t) + columns[before] * t) + 0.5) * scale
+    wide = (width[channel] * (1 - t) + np.minimum(width[before], width[channel] * 2) * t) * rng.uniform(0.8, 1.3)
+    away, nearest = distance_to(size, y.ravel(), x.ravel())
+    half = (wide.ravel()[nearest] / 2).astype(np.float32)
+    half *= 1 + 0.25 * finer(fractal(rng, side, 1.2, 0.2), size)
+    inside = half - away * np.float32(gsd_m)
+    depth = np.clip(half * 0.08, 0.2, 10) * (1 - (away * gsd_m / np.maximum(half, 1e-3)) ** 2)
+    water.add(inside, depth.astype(np.float32), RIVER)
+
+
+def distance_to(size: int, y: np.ndarray, x: np.ndarray) -> tuple[Plane, np.ndarray]:
+    """Distance (pixels) from every pixel to the nearest of some points (pixels), and which one that is."""
+    row, column = np.floor(y).astype(int), np.floor(x).astype(int)
+    inside = np.flatnonzero((row >= 0) & (row < size) & (column >= 0) & (column < size))
+    if not inside.size:
+        return np.full((size, size), -_FAR * size, np.float32), np.zeros((size, size), int)
+    number = np.zeros((size, size), np.int64)
+    empty = np.ones((size, size), bool)
+    number[row[inside], column[inside]] = inside
+    empty[row[inside], column[inside]] = False
+    at = distance_transform_edt(empty, return_distances=False, return_indices=True)
+    nearest = number[at[0], at[1]]
+    grid = np.arange(size, dtype=np.float32) + np.float32(0.5)
+    away = np.hypot(grid[:, None] - y.astype(np.float32)[nearest], grid[None] - x.astype(np.float32)[nearest])
+    return away, nearest
+
+
+def _bends(rng: Generator, land: Terrain, width: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where the channel of every cell runs (rows, columns in cells): smoothed along its way, swinging in meanders."""
+    side, before = land.side, land.drains.before
+    following = np.where(before >= 0, before, np.arange(side * side))
+    rows, columns = (a.ravel().astype(float) for a in np.mgrid[:side, :side])
+    for _ in range(6):
+        rows, columns = (rows + rows[following]) / 2, (columns + columns[following]) / 2
+    ahead = following
+    for _ in range(5):
+        ahead = following[ahead]
+    down, right = rows[ahead] - rows, columns[ahead] - columns
+    length = np.hypot(down, right) + 1e-6
+    swing = np.minimum(width / land.cell_m * rng.uniform(0.3, 1.5), side / 16)
+    wave = np.maximum(width / land.cell_m * rng.uniform(9, 14), 9)
+    along = np.zeros(side * side)
+    step, total, previous = (1 / wave).tolist(), along.tolist(), before.tolist()
+    for cell in land.drains.order.tolist():
+        if previous[cell] >= 0:
+            total[cell] = total[previous[cell]] + step[cell]
+    drift = fractal(rng, side, 1.3, 0.15).ravel() * 0.5
+    offset = swing * np.sin(2 * np.pi * (np.array(total) + drift)) + drift
+    return rows - offset * right / length, columns + offset * down / length
+
+
+def beach(rng: Generator, water: Water, width_m: float) -> Mask:
+    """Land within about ``width_m`` of water, broken up along the shore."""
+    broken = finer(fractal(rng, coarse_side(len(water.mask)), 1.3, 0.3), len(water.mask))
+    return ~water.mask & (water.bank_m < width_m * np.clip(0.6 + 0.6 * broken, 0, 2))
