@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -94,7 +95,7 @@ def _segmunich_chips(folder: Path, name: str, split: Split) -> Iterator[Chip]:
     yield chip(
         read(folder / f"img/{name}.tif"), legend_truth(read(label, (1,)).values[0], legend("segmunich"), str(label)),
         id=f"segmunich_{name}", sensor=SENTINEL, bands=sensor_bands(SENTINEL, bands), level="surface", gsd_m=10,
-        scale=1e-4, labels="Urban Atlas classes (SegMunich)",
+        scale=1e-4, labels="land-use classes (SegMunich)",
     )  # fmt: skip
 
 
@@ -104,12 +105,14 @@ def _label_folders(root: Path) -> list[Path]:
 
 def _landcovernet_items(root: Path) -> Iterator[Item]:
     """Chips of Sentinel-2 tiles with one label a year; a tile is one place."""
+    dates: dict[str, list[Path]] = defaultdict(list)
+    collections = ("ref_landcovernet_*v1_source", "ref_landcovernet_*v1_source_sentinel_2")
+    for path in sorted(path for name in collections for path in root.glob(f"{name}/*_????????")):
+        dates["_".join(path.name.split("_")[-3:-1])].append(path)
     for folder in _label_folders(root):
-        collection, tile, number = re.split(r"_labels_|_(?=\d+$)", folder.name)
-        sources = [f"{collection}_source", f"{collection}_source_sentinel_2"]
-        dates = sorted(d for s in sources for d in (root / s).glob(f"{s}_{tile}_{number}_*") if d.is_dir())
-        reader = partial(_landcovernet_chips, folder, tuple(dates), f"{tile}_{number}")
-        yield Item(id=f"landcovernet_{tile}_{number}", read=reader, place=tile)
+        name = "_".join(folder.name.split("_")[-2:])
+        reader = partial(_landcovernet_chips, folder, tuple(dates[name]), name)
+        yield Item(id=f"landcovernet_{name}", read=reader, place=name.split("_")[0])
 
 
 def _landcovernet_chips(folder: Path, dates: tuple[Path, ...], name: str, split: Split) -> Iterator[Chip]:

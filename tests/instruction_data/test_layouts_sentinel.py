@@ -112,9 +112,12 @@ def test_segmunich(write: Write, tmp_path: Path) -> None:
         only(second)
 
 
-def test_landcovernet(write: Write, tmp_path: Path) -> None:
-    def date(collection: str, name: str, scene: int, day: str, suffix: str = "") -> None:
-        folder = f"{collection}/{collection}_{name}_{day}"
+@pytest.mark.parametrize(("collection", "source", "suffix"), [
+    ("ref_landcovernet_v1", "source", ""), ("ref_landcovernet_eu_v1", "source_sentinel_2", "_10m"),
+])  # fmt: skip
+def test_landcovernet(write: Write, tmp_path: Path, collection: str, source: str, suffix: str) -> None:
+    def date(name: str, scene: int, day: str) -> None:
+        folder = f"{collection}_{source}/{collection}_{source}_{name}_{day}"
         classes = np.full((1, 32, 32), scene, np.uint8)
         classes[0, :, 28:] = 9
         write(f"{folder}/SCL{suffix}.tif", classes)
@@ -124,10 +127,10 @@ def test_landcovernet(write: Write, tmp_path: Path) -> None:
     label = np.full((2, 32, 32), 6, np.uint8)
     label[0, :8], label[1], label[1, 8:12] = 1, 100, 34
     for name in ("29PKL_04", "29PKL_11"):
-        path = write(f"ref_landcovernet_v1_labels/ref_landcovernet_v1_labels_{name}/labels.tif", label)
+        path = write(f"{collection}_labels/{collection}_labels_{name}/labels.tif", label)
         path.with_name("source_dates.csv").write_text("29PKL\n20180105\n20180120\n")
     for scene, day in ((8, "20180105"), (4, "20180120"), (4, "20180704"), (3, "20181011")):
-        date("ref_landcovernet_v1_source", "29PKL_04", scene, day)
+        date("29PKL_04", scene, day)
     first, second = items(tmp_path)
     assert first.place == second.place == "29PKL"
     winter, summer = first.read("train")
