@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from instruction_data.chips import Source
-from instruction_data.layouts import highres, repository, sentinel
+from instruction_data.layouts import highres, repository, sentinel, worldcover
 from spex.errors import RecordError
 
 SOURCES: Mapping[str, Source] = {
-    source.name: source for module in (repository, highres, sentinel) for source in module.SOURCES
+    source.name: source for module in (repository, highres, sentinel, worldcover) for source in module.SOURCES
 }
 
 
