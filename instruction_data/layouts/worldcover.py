@@ -46,7 +46,7 @@ def _items(root: Path) -> Iterator[Item]:
         if match and match["kind"] != "S2RGBNIR":
             continue
         box = footprint(path)
-        fitting = {}
+        fitting: dict[str, Path] = {}
         for candidate, year, tile, extent in maps:
             if _overlap(box, extent) and (match is None or match["year"] == year):
                 fitting.setdefault(tile, candidate)
