@@ -1,7 +1,7 @@
 """Anyone's own scenes as items: rasters of a folder or glob, the rows of a CSV, a STAC item collection.
 
-Listing opens headers for footprints and reads no pixels. What is wrong with one scene (no label, a damaged file) becomes an
-item whose reading raises, so that a build names it in its report and goes on.
+Listing opens headers for footprints and reads no pixels. What is wrong with one scene (no label, a damaged file)
+becomes an item whose reading raises, so that a build names it in its report and goes on.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from rasterio.warp import transform_bounds
 
 from instruction_data.chips import Box, Chip, Item, Split
-from instruction_data.labels import VECTOR_SUFFIXES, empty_polygons, open_labels
+from instruction_data.labels import VECTOR_SUFFIXES, Labels, empty_polygons, open_labels
 from instruction_data.legends import legend
 from instruction_data.pseudo import PseudoLabels
 from instruction_data.stac import Asset, opened_assets, read_items
@@ -255,7 +255,7 @@ def _read(found: _Found, name: str, split: Split) -> Iterator[Chip]:
         path = stack.enter_context(opened_assets(found.assets)) if found.assets else found.path
         scene = Scene.open(path, sensor=options.sensor, bands=options.bands)
         if found.label is None:
-            labels = PseudoLabels(scene)
+            labels: Labels = PseudoLabels(scene)
         else:
             meanings = None if options.legend is None else legend(options.legend)
             labels = stack.enter_context(open_labels(found.label, scene, meanings, options.column))

@@ -146,7 +146,7 @@ def _overlapping(path: str, bounds: tuple[float, ...], scene: Scene) -> None:
         label, here = (", ".join(f"{x:.6g}" for x in box) for box in (bounds, ours))
         raise RecordError(
             f"{path} does not overlap {scene.path}: the label spans {label}, the scene {here} "
-            f"(west, south, east, north in {scene.crs.to_string()}); give the label of this scene"
+            f"(west, south, east, north in {scene.crs}); give the label of this scene"
         )
 
 

@@ -37,7 +37,8 @@ class Meaning:
 class Legend:
     """Meanings by code.
 
-    ``doubts``: classes that a class's label leaves open; ``rest``: what lies outside of all polygons; ``is_mask``: the legend of one class, so that polygons need no attribute.
+    ``doubts``: classes that a class's label leaves open; ``rest``: what lies outside of all polygons; ``is_mask``: the
+    legend of one class, so that polygons need no attribute.
     """
 
     title: str

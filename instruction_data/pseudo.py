@@ -1,9 +1,10 @@
 """Pseudo-labels: what several indices agree on, without any label.
 
-A pixel is of a class where every voter of the class lies beyond its threshold by more than the ignore band and the scene's
-evidence finds the class; it is not of the class where two voters fall short by as much and none votes for it; where
-voters disagree, or in the band, it is unknown. A class needs two voters that the scene's bands allow, and evidence that is not weak. Display
-values have no physical thresholds: there an index counts only if it has two modes in the scene.
+A pixel is of a class where every voter of the class lies beyond its threshold by more than the ignore band and the
+scene's evidence finds the class; it is not of the class where two voters fall short by as much and none votes for it;
+where voters disagree, or in the band, it is unknown. A class needs two voters that the scene's bands allow, and
+evidence that is not weak. Display values have no physical thresholds: there an index counts only if it has two modes in
+the scene.
 """
 
 from __future__ import annotations

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as Xml
 
-import rasterio
 from rasterio.io import MemoryFile
 from rasterio.windows import from_bounds
 from shapely.geometry import shape
@@ -84,7 +83,7 @@ def _item(feature: Mapping[str, Any], folder: Path) -> StacItem:
         ),
         label=_located(assets[labels[0]]["href"], folder) if labels else None,
         platform=properties.get("platform"),
-        footprint=tuple(shape(geometry).bounds) if geometry else None,  # type: ignore[arg-type]  # four numbers
+        footprint=tuple(shape(geometry).bounds) if geometry else None,
         extra={"stac_id": str(feature.get("id")), **{key: str(value) for key, value in said.items() if value}},
     )
 
