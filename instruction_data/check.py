@@ -122,7 +122,7 @@ def check(path: str | Path, workers: int = 1) -> CheckReport:
 
 
 def _tasks(path: Path) -> list[tuple[Path, Path | None]]:
-    """Survey shards, each with the shard of its dialogues; a dialogue shard without surveys stands first in its pair."""
+    """Survey shards, each with the shard of its dialogues."""
     talks = {survey_shard(shard): shard for shard in shards(path, "dialogue")}
     return [(survey, talks.get(survey)) for survey in sorted({*shards(path, "survey"), *talks})]
 

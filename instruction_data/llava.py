@@ -44,7 +44,7 @@ def _line(row: dict[str, Any], shard: Path, folder: Path) -> dict[str, Any]:
         "split": row["split"],
         "source": row["source"],
         "image": os.path.relpath(image, folder),
-        "image_format": f"GeoTIFF, {len(row['bands'])} bands of {row['sensor']}, described in the .bands.json beside it",
+        "image_format": f"GeoTIFF, {len(row['bands'])} bands of {row['sensor']}; .bands.json beside it says which",
         "conversations": said,
         "spans": [
             {"class": span["class_name"], "phrase": span["phrase"], **json.loads(span["attributes"])}

@@ -1,4 +1,4 @@
-"""What a built folder holds, counted in one pass over its shards: records, classes, places, dialogues and their wording.
+"""What a built folder holds, counted in one pass over its shards: records, classes, places, dialogues and wording.
 
 Memory does not grow with the pixels: masks are summed as run lengths, batch by batch, and of each query only a hash
 is kept.
@@ -13,6 +13,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ from instruction_data.shards import exchanges, rows, shards
 from spex.evidence.classes import classes
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.table import Table
 
 _NGRAM_QUERIES = 50_000  # distinct n-grams fall with the number of texts: the rates are of at most this many
 _WORD = re.compile(r"[\u3400-\u9fff]|\w+(?:['’-]\w+)*")
@@ -46,7 +47,7 @@ class ClassStats:
     asked: int = 0
 
     def to_dict(self) -> dict[str, Any]:
-        """Chips with and without the class, its share of the known pixels, unknown share, area, spans that ask for it."""
+        """Chips with and without the class, its share of known pixels, unknown share, area, spans that ask for it."""
         return {
             "present": self.present,
             "absent": self.absent,
@@ -134,10 +135,14 @@ class Stats:
             },
         }
 
-    def table(self) -> RenderableType:
-        """The same for people."""
-        from rich.console import Group
+    def __str__(self) -> str:
+        from rich.console import Console
 
+        with StringIO() as text:
+            Console(file=text, width=120).print(*self._tables(), sep="\n")
+            return text.getvalue()
+
+    def _tables(self) -> list[Table]:
         found = self.to_dict()
         talk, wording = found["dialogues"], found["wording"]
         splits = sorted(found["places"])
@@ -171,7 +176,7 @@ class Stats:
         sensors = _table("sensors", "", "chips")
         for name, count in found["sensors"].items():
             sensors.add_row(name, f"{count:,}")
-        return Group(records, sources, sensors, about, talks)
+        return [records, sources, sensors, about, talks]
 
 
 def stats(path: str | Path) -> Stats:
@@ -293,7 +298,7 @@ def _ordered(counts: Counter[str]) -> dict[str, int]:
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
-def _table(title: str, *columns: str) -> Any:
+def _table(title: str, *columns: str) -> Table:
     from rich.table import Table
 
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2))
