@@ -53,7 +53,7 @@ def opened(path: Path) -> Iterator[DatasetReader]:
             with rasterio.Env(GDAL_ERROR_ON_LIBJPEG_WARNING=True), rasterio.open(path) as source:
                 yield source
     except (RasterioIOError, IndexError) as error:
-        reason = " ".join(str(error).split()) or "it is damaged"
+        reason = " ".join(str(error.__cause__ or error).replace(f"{path}:", "").split())
         raise SceneError(f"{path} cannot be read ({reason}); fetch the file again or take it out") from error
 
 

@@ -241,9 +241,10 @@ def _tokyo_chips(folder: Path, part: str, bands: Bands, split: Split) -> Iterato
 
 
 def _landslides(folder: Path) -> Iterator[Item]:
-    meta = _meta(folder)
-    bands = _bands(meta["bands"][:12])
-    for number in range(meta["n_chips"]):
+    bands = _bands(_meta(folder)["bands"][:12])
+    with np.load(folder / "chips.npz") as arrays:
+        marked = np.flatnonzero(arrays["label"].any(axis=(1, 2)))  # without a scar, nothing is known of a chip
+    for number in marked.tolist():
         reader = partial(_landslide_chips, folder, number, bands)
         yield Item(id=f"landslide_{number:02d}", read=reader, place="landslide4sense", split="train")
 
@@ -253,8 +254,6 @@ def _landslide_chips(folder: Path, number: int, bands: Bands, split: Split) -> I
     path = folder / "chips.npz"
     with np.load(path) as arrays:
         values, scar = arrays["image"][number, :12].astype(np.float32), arrays["label"][number] == 1
-    if not scar.any():
-        return
     truth = {name: (scar & (name == "bare"), ~scar) for name in ("bare", "vegetation", "water", "built_up", "snow_ice")}
     yield chip(
         Raster(path, values), truth, id=f"landslide_{number:02d}", sensor="sentinel-2a", bands=bands,
