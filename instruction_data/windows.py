@@ -53,7 +53,7 @@ def scene_chips(scene: Scene, labels: Labels, name: str, side: int, extra: Mappi
         if not complete(truth):
             continue
         useful += 1
-        values, nodata = _marked(stored if uniform else scene.read(window).values, valid)
+        values, nodata = marked(stored if uniform else scene.read(window).values, valid)
         row, col = int(window.row_off), int(window.col_off)
         yield Chip(
             id=f"{name}_{row:05d}_{col:05d}",
@@ -76,7 +76,7 @@ def scene_chips(scene: Scene, labels: Labels, name: str, side: int, extra: Mappi
         raise RecordError(f"{scene.path}: no window of {side} pixels has {wanted}; leave the scene out")
 
 
-def _marked(values: NDArray[Any], valid: Mask) -> tuple[NDArray[Any], float | None]:
+def marked(values: NDArray[Any], valid: Mask) -> tuple[NDArray[Any], float | None]:
     """Values with a number for nodata where not ``valid`` that no valid pixel has, and that number."""
     if valid.all():
         return values, None

@@ -16,7 +16,7 @@ from rasterio.features import rasterize
 from rasterio.warp import transform_geom
 
 from instruction_data.chips import Chip, Item, Source, Split, Truth, absent
-from instruction_data.layouts.rasters import Raster, chip, footprint, hide, read, read_strip, sensor_bands, strips
+from instruction_data.layouts.rasters import Raster, chip, footprint, read, read_strip, sensor_bands, strips
 from instruction_data.legends import legend, legend_truth
 from spex.errors import RecordError
 from spex.raster.tiles import Tile
@@ -105,7 +105,7 @@ def _globe230k_chips(path: Path, label: Path, split: Split) -> Iterator[Chip]:
     codes = read(label, (1,)).values[0]
     yield chip(
         read(path), legend_truth(codes, legend("globe230k"), str(label)), id=f"globe230k_{path.stem}", sensor="aerial",
-        bands=sensor_bands("naip", ("R", "G", "B")), level="uncalibrated", gsd_m=1, scale=1 / 255, nodata=None,
+        bands=sensor_bands("naip", ("R", "G", "B")), level="uncalibrated", gsd_m=1, scale=1 / 255,
         labels="first-level land cover drawn on screen (Globe230k)",
     )  # fmt: skip
 
@@ -142,8 +142,9 @@ def _gid15_chips(path: Path, label: Path, tiles: tuple[Tile, ...], split: Split)
         names = ("NIR", "Red", "Green", "Blue") if len(image.values) == 4 else ("Red", "Green", "Blue")
         yield chip(
             image, legend_truth(codes, legend("gid15"), str(label)), sensor="gaofen-2",
-            bands=tuple(_GAOFEN[name] for name in names), level="uncalibrated", gsd_m=4, scale=1 / 255, nodata=0,
-            id=f"gid15_{path.stem}_{tile.row:05d}_{tile.col:05d}", labels="15 classes drawn on screen (GID-15)",
+            bands=tuple(_GAOFEN[name] for name in names), level="uncalibrated", gsd_m=4, scale=1 / 255,
+            id=f"gid15_{path.stem}_{tile.row:05d}_{tile.col:05d}", zero_is_gap=True,
+            labels="15 classes drawn on screen (GID-15)",
         )  # fmt: skip
 
 
@@ -198,11 +199,11 @@ def _spacenet2_chips(area: Path, outline: Path, name: str, split: Split) -> Iter
         raise RecordError(f"{outline} has no image of eight bands beside it; fetch {area.name} again")
     for folder, gsd, path in found:
         image = read(path)
-        empty = (image.values == 0).all(axis=0)
-        truth = hide(legend_truth(_burned_in(outline, image), legend("spacenet"), str(outline)), empty)
+        truth = legend_truth(_burned_in(outline, image), legend("spacenet"), str(outline))
         yield chip(
             image, truth, id=f"{name}_{folder.lower()}", sensor="worldview-3", bands=sensor_bands("worldview-3"),
-            level="uncalibrated", gsd_m=gsd, scale=1 / 2047, nodata=0, labels="building footprints (SpaceNet 2)",
+            level="uncalibrated", gsd_m=gsd, scale=1 / 2047, zero_is_gap=True,
+            labels="building footprints (SpaceNet 2)",
         )  # fmt: skip
 
 

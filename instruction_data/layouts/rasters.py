@@ -5,10 +5,11 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import rasterio
 from affine import Affine
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from rasterio.warp import transform_bounds
 from rasterio.windows import Window
 
 from instruction_data.chips import Box, Chip, Mask, Truth, complete
+from instruction_data.windows import marked
 from spex.errors import RecordError, SceneError
 from spex.raster.tiles import Tile, plan_tiles
 from spex.records import BandRef
@@ -124,8 +126,14 @@ def hide(truth: Truth, unknown: Mask) -> Truth:
     return {name: (mask & ~unknown, other | unknown) for name, (mask, other) in truth.items()}
 
 
-def chip(image: Raster, truth: Truth, **about: Any) -> Chip:
-    """The chip of an image and its truth; ``about`` are the other fields of ``Chip``.
+def chip(image: Raster, truth: Truth, *, zero_is_gap: bool = False, **about: Any) -> Chip:
+    """The chip of an image and its truth.
+
+    Args:
+        image: the pixels.
+        truth: what the labels say, on the same grid.
+        zero_is_gap: where all bands are 0 nothing was measured; a single band may well be 0, over water for example.
+        about: the other fields of ``Chip``.
 
     Raises:
         RecordError: the bands or the truth do not fit the pixels, or the labels say nothing at all about the image.
@@ -139,9 +147,12 @@ def chip(image: Raster, truth: Truth, **about: Any) -> Chip:
         raise RecordError(
             f"{image.path} is {shape[0]} x {shape[1]} pixels, its label {height} x {width}; fetch both again"
         )
+    if zero_is_gap:
+        valid: Mask = np.logical_or.reduce(image.values != 0, axis=0)
+        values, nodata = marked(image.values, valid)
+        image, truth = replace(image, values=values, nodata=nodata), hide(truth, ~valid)
     if not complete(truth):
         raise RecordError(f"the label of {image.path} is unknown everywhere; take the scene out")
     return Chip(
-        values=image.values, truth=truth,
-        **{"nodata": image.nodata, "crs": image.crs, "transform": image.transform} | about,
-    )  # fmt: skip
+        values=image.values, truth=truth, nodata=image.nodata, crs=image.crs, transform=image.transform, **about
+    )

@@ -43,7 +43,7 @@ def _flood_chips(path: Path, label: Path, name: str, split: Split) -> Iterator[C
     codes = read(label, (1,)).values[0]
     yield chip(
         read(path), legend_truth(codes, legend("sen1floods11"), str(label)), id=f"sen1floods11_{name}",
-        sensor=SENTINEL, bands=sensor_bands(SENTINEL), level="toa", gsd_m=10, scale=1e-4, nodata=0,
+        sensor=SENTINEL, bands=sensor_bands(SENTINEL), level="toa", gsd_m=10, scale=1e-4, zero_is_gap=True,
         labels="water drawn by hand (Sen1Floods11)",
     )  # fmt: skip
 
@@ -66,7 +66,7 @@ def _dfc2020_chips(path: Path, label: Path, split: Split) -> Iterator[Chip]:
     codes = read(label, (1,)).values[0]
     yield chip(
         read(path), legend_truth(codes, legend("dfc2020"), str(label)), id=f"dfc2020_{path.stem}",
-        sensor=SENTINEL, bands=sensor_bands(SENTINEL), level="toa", gsd_m=10, scale=1e-4, nodata=0,
+        sensor=SENTINEL, bands=sensor_bands(SENTINEL), level="toa", gsd_m=10, scale=1e-4, zero_is_gap=True,
         labels="simplified IGBP classes at 10 m (DFC2020)",
     )  # fmt: skip
 
@@ -136,7 +136,7 @@ def _landcovernet_chips(folder: Path, dates: tuple[Path, ...], name: str, split:
         yield chip(
             image, _on_the_day(truth, scene), id=f"landcovernet_{name}_{date.name[-8:]}", sensor=SENTINEL,
             bands=sensor_bands(SENTINEL, [band or "" for band in image.names]), level="surface", gsd_m=10, scale=1e-4,
-            nodata=0, labels="consensus of experts for the year (LandCoverNet), clouds and snow by Sen2Cor",
+            zero_is_gap=True, labels="consensus of experts for the year (LandCoverNet), clouds and snow by Sen2Cor",
         )  # fmt: skip
 
 

@@ -56,16 +56,19 @@ def test_sen1floods11(write: Write, tmp_path: Path) -> None:
     hand = "v1.1/data/flood_events/HandLabeled"
     label = np.zeros((1, 32, 32), np.int16)
     label[0, :8], label[0, 8:12] = 1, -1
+    values = sentinel(13)
+    values[10, :4], values[:, 30:] = 0, 0  # no cirrus over the lake; the swath ends in the south
     for name in ("Ghana_103272", "Ghana_5079", "Bolivia_23014"):
-        write(f"{hand}/S2Hand/{name}_S2Hand.tif", sentinel(13))
+        write(f"{hand}/S2Hand/{name}_S2Hand.tif", values)
         write(f"{hand}/S1Hand/{name}_S1Hand.tif", np.zeros((2, 32, 32), np.float32))
         write(f"{hand}/LabelHand/{name}_LabelHand.tif", label)
     found = {item.id: item for item in items(tmp_path)}
     assert {item.place for item in found.values()} == {"Ghana", "Bolivia"}
     chip = only(found["sen1floods11_Ghana_103272"])
-    assert len(chip.bands) == 13 and chip.level == "toa" and chip.scale == 1e-4 and chip.nodata == 0
+    assert len(chip.bands) == 13 and chip.level == "toa" and chip.scale == 1e-4
+    assert ((chip.values == chip.nodata).any(axis=0) == (np.arange(32) >= 30)[:, None]).all()
     mask, unknown = chip.truth["water"]
-    assert mask[:8].all() and not mask[8:].any() and unknown[8:12].all() and unknown.sum() == 4 * 32
+    assert mask[:8].all() and not mask[8:].any() and unknown[8:12].all() and unknown.sum() == (4 + 2) * 32
     assert set(complete(chip.truth)) == {"water"}, "what is not water may be anything else"
     (tmp_path / hand / "LabelHand/Ghana_5079_LabelHand.tif").unlink()
     with pytest.raises(SceneError, match="Ghana_5079_LabelHand"):
