@@ -13,6 +13,7 @@ from instruction_data.simulate.atmosphere import Air, glow
 from instruction_data.simulate.landscape import Landscape, Plane
 from instruction_data.simulate.library import WAVELENGTHS
 from instruction_data.simulate.spectra import Spectra
+from instruction_data.simulate.truth import coarsen
 from instruction_data.simulate.water_optics import WaterBody, shallow
 
 _BOTTOM_SEEN = 0.02  # what is left of the bottom's signal where it no longer counts
@@ -53,12 +54,6 @@ def draw_materials(rng: Generator, spectra: Spectra, keys: tuple[str, ...]) -> M
         else:
             pairs.append(spectra.pair(rng, kind))
     return Materials(keys, np.stack(pairs), water)
-
-
-def coarsen(planes: Plane, factor: int) -> Plane:
-    """Means of ``factor`` x ``factor`` pixels over the last two axes."""
-    total = sum(planes[..., i::factor, j::factor] for i in range(factor) for j in range(factor))
-    return np.multiply(total, np.float32(1 / factor**2), dtype=np.float32)
 
 
 def variation(rng: Generator, size: int) -> Plane:

@@ -30,7 +30,8 @@ def detect(rng: Generator, values: Plane, bands: Sequence[Band], gsd_m: float) -
     """Optics, detectors and calibration: blur, bands out of register, gains, noise that grows with light, stripes."""
     count, _, width = values.shape
     blur = rng.uniform(0.2, 0.6)
-    native = [max((b.gsd_m or gsd_m) / gsd_m, 1) if count <= 20 else 1 for b in bands]
+    finest = max(gsd_m, min((b.gsd_m or gsd_m) for b in bands))  # sharpened images are finer than any of their bands
+    native = [max((b.gsd_m or gsd_m) / finest, 1) for b in bands]
     values = np.stack([gaussian_filter(p, min(blur * n, 2.5), truncate=3) for p, n in zip(values, native, strict=True)])
     if rng.random() < 0.15:
         values = np.stack([shift(p, rng.normal(0, 0.25, 2), order=1, mode="nearest") for p in values])
@@ -89,8 +90,11 @@ def display(rng: Generator, values: Plane, missing: Mask, *, colour_only: bool) 
     low = low * rng.uniform(0, 1)
     # A scene of one surface has hardly any range of its own; stretches are set on larger areas.
     unit = (values - low) / np.maximum((high - low) * rng.uniform(0.95, 1.4), 0.08)
-    unit = unit * rng.normal(1, 0.1, column) + rng.normal(0, 0.03, column)
-    unit = np.clip(unit, 0, 1).astype(np.float32) ** np.float32(rng.choice([1.0, rng.uniform(0.5, 1.3)]))
+    unit = unit * rng.normal(1, 0.12, column) + rng.normal(0, 0.04, column)
+    # Mosaics of aerial images are made bright and soft: shadows lifted, little black, little white.
+    unit = np.clip(unit, 0, 1).astype(np.float32) ** np.float32(rng.uniform(0.4, 1.2))
+    lifted = rng.choice([0.0, 1.0]) * rng.uniform(0, 0.35)
+    unit = lifted + (1 - lifted) * unit
     if rng.random() < 0.4:
         halo = np.stack([gaussian_filter(plane, 1.0, truncate=3) for plane in unit])
         unit += rng.uniform(0.2, 0.8) * (unit - halo)

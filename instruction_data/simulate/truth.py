@@ -22,20 +22,22 @@ _PLANTS = ("tree_cover", "shrubland", "grassland", "cropland", "orchard", "wetla
 _GREEN = ("canopy_broadleaf", "canopy_conifer", "shrub", "grass_green", "crop_green", "marsh")
 
 
-def coarsen(plane: Plane, factor: int) -> Plane:
-    """Means over ``factor`` x ``factor`` pixels."""
-    height, width = (side // factor for side in plane.shape)
-    blocks = plane[: height * factor, : width * factor].reshape(height, factor, width, factor)
-    means: Plane = blocks.mean(axis=(1, 3), dtype=np.float32)
-    return means
+def coarsen(planes: Plane, factor: int) -> Plane:
+    """Means over ``factor`` x ``factor`` pixels of the last two axes; what does not fill a pixel is left out."""
+    height, width = (side // factor * factor for side in planes.shape[-2:])
+    total = planes[..., :height:factor, :width:factor].copy()
+    for number in range(1, factor**2):
+        total += planes[..., number // factor : height : factor, number % factor : width : factor]
+    total *= np.float32(1 / factor**2)
+    return total
 
 
 def truth(land: Landscape, factor: int = 2) -> Truth:
     """Every class as (mask, unknown) on pixels ``factor`` times as wide as the land's.
 
     A class is where it covers more than half a pixel, unknown between 0.4 and 0.6; clouds hide what lies below, under
-    their thin edges and in their shadow it is unknown. Vegetation means green leaves: under half of it dry or ripe
-    plants leave it unknown.
+    their thin edges and in their shadow it is unknown. Vegetation means green leaves, over 0.35 of a pixel; with fewer, dry, ripe
+    or bare plants leave it unknown.
     """
 
     def share(*surfaces: str) -> Plane:
@@ -51,8 +53,8 @@ def truth(land: Landscape, factor: int = 2) -> Truth:
         if leaves
         else np.zeros_like(found["water"][0], np.float32)
     )
-    mask = green > 0.5
-    found["vegetation"] = mask, ~mask & ((share(*_PLANTS) > 0) | (green > 0.15))
+    mask = green > 0.35
+    found["vegetation"] = mask, ~mask & ((share(*_PLANTS) > 0) | (green > 0.2))
     nowhere = np.zeros_like(mask)
     if land.gsd_m * factor > FINEST_FOR_HOUSES_M:
         built = share(*_CLASSES["built_up"]) > 0

@@ -18,11 +18,11 @@ from instruction_data.simulate.library import WAVELENGTHS, Spectrum
 # Ranges of chlorophyll (mg/m3), suspended matter (g/m3) and dissolved matter (absorption at 440 nm, 1/m).
 _TYPES = {
     "clear": ((0.1, 5), (0.1, 3), (0.01, 0.3)),
-    "turbid": ((1, 20), (15, 300), (0.1, 2)),
+    "turbid": ((1, 20), (10, 300), (0.1, 2)),
     "green": ((10, 80), (2, 25), (0.2, 2)),
     "dark": ((0.5, 10), (0.3, 4), (1, 8)),
 }
-_OFTEN = (0.35, 0.3, 0.15, 0.2)
+_OFTEN = (0.25, 0.4, 0.15, 0.2)
 _PIGMENTS = ((440, 28, 1.0), (490, 25, 0.45), (620, 18, 0.15), (675, 11, 0.65))  # centre, width nm, height
 
 
@@ -59,7 +59,7 @@ def water_body(rng: Generator, hint: str, bottom: Spectrum) -> WaterBody:
     total, u = absorbed + scattered, scattered / (absorbed + scattered)
     below = (0.084 + 0.170 * u) * u
     sun = 1 / np.cos(np.arcsin(np.sin(np.radians(rng.uniform(20, 60))) / 1.34))
-    glint = rng.choice([0.0, 1.0], p=[0.35, 0.65]) * rng.exponential(0.008)
+    glint = rng.choice([0.0, 1.0], p=[0.35, 0.65]) * rng.exponential(0.012)
     return WaterBody(
         deep=(np.pi * 0.5 * below / (1 - 1.5 * below) + glint + 0.001).astype(np.float32),
         bottom=(0.54 * bottom).astype(np.float32),
