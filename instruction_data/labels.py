@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from pyogrio import read_info
+from pyogrio import read_bounds, read_info
 from pyogrio.errors import DataLayerError, DataSourceError
 from pyogrio.raw import read
 from pyproj import Transformer
@@ -135,9 +135,16 @@ def open_labels(path: str, scene: Scene, legend: Legend | None, column: str | No
 
 
 def empty_polygons(path: str) -> list[int]:
-    """Numbers of the features of a vector file that enclose no ground."""
-    fids: NDArray[Any] = _read(path, columns=[], where="OGR_GEOM_AREA = 0 OR OGR_GEOMETRY IS NULL", return_fids=True)[1]
-    return [int(fid) for fid in fids]
+    """Numbers of the features of a vector file that have no extent.
+
+    Raises:
+        RecordError: not a vector file.
+    """
+    try:
+        fids, (west, south, east, north) = read_bounds(path)
+    except (DataSourceError, DataLayerError) as error:
+        raise RecordError(f"{path} cannot be read as polygons ({error})") from error
+    return [int(fid) for fid in fids[~((east > west) & (north > south))]]  # an empty one has bounds of NaN
 
 
 def _overlapping(path: str, bounds: tuple[float, ...], scene: Scene) -> None:
@@ -148,13 +155,6 @@ def _overlapping(path: str, bounds: tuple[float, ...], scene: Scene) -> None:
             f"{path} does not overlap {scene.path}: the label spans {label}, the scene {here} "
             f"(west, south, east, north in {scene.crs}); give the label of this scene"
         )
-
-
-def _read(path: str, **options: Any) -> Any:
-    try:
-        return read(path, **options)
-    except (DataSourceError, DataLayerError, ValueError) as error:
-        raise RecordError(f"{path} cannot be read as polygons ({error})") from error
 
 
 def _polygon_labels(path: str, scene: Scene, legend: Legend | None, column: str | None) -> PolygonLabels:
@@ -176,7 +176,7 @@ def _polygon_labels(path: str, scene: Scene, legend: Legend | None, column: str 
 
     ours = array_bounds(scene.height, scene.width, scene.transform)
     bounds = transform_bounds(scene.crs, info["crs"], *ours)
-    _, fids, wkb, values = _read(path, columns=[column] if column else [], bbox=bounds, return_fids=True)
+    _, fids, wkb, values = read(path, columns=[column] if column else [], bbox=bounds, return_fids=True)
     if not len(wkb):
         there = info["total_bounds"] if info["total_bounds"] is not None else ()
         _overlapping(path, transform_bounds(info["crs"], scene.crs, *there), scene) if len(there) else None

@@ -165,13 +165,13 @@ def _parse(document: Any, source: str, listed: Mapping[int, str] | None = None) 
     entries = document.get("codes") if isinstance(document, dict) else None
     if not isinstance(entries, dict) or not entries:
         raise RecordError(f"{source}: no 'codes' mapping in it; write for example 'codes: {{1: water, 2: unknown}}'")
+    if len({isinstance(key, int) for key in entries}) > 1:
+        raise RecordError(f"{source}: 'codes' mixes numbers and names; write all of them as numbers or all as names")
     codes: dict[int, Meaning] = {}
     for number, (key, value) in enumerate(entries.items(), 1):
         name, meaning = next(iter(value.items())) if isinstance(value, dict) else (key, value)
         code = key if isinstance(key, int) else number  # a mapping of names numbers them
         codes[code] = Meaning(str(name), _meaning(meaning or (listed or {}).get(code, ""), source))
-    if len(codes) < len(entries):
-        raise RecordError(f"{source}: 'codes' mixes numbers and names; write all of them as numbers or all as names")
     doubts = {holder: _meaning(list(doubtful), source) for holder, doubtful in document.get("doubts", {}).items()}
     return Legend(str(document.get("title", source)), codes, doubts, _meaning(document.get("rest", UNKNOWN), source))
 

@@ -135,7 +135,7 @@ def _vrt(assets: Sequence[Asset], datasets: Sequence[Any]) -> bytes:
             )
             Xml.SubElement(band, "Description").text = name
             if dataset.nodatavals[index - 1] is not None:
-                Xml.SubElement(band, "NoDataValue").text = repr(dataset.nodatavals[index - 1])
+                Xml.SubElement(band, "NoDataValue").text = str(dataset.nodatavals[index - 1])
             source = Xml.SubElement(band, "SimpleSource", resampling="nearest")
             Xml.SubElement(source, "SourceFilename", relativeToVRT="0").text = dataset.name
             Xml.SubElement(source, "SourceBand").text = str(index)
@@ -146,4 +146,5 @@ def _vrt(assets: Sequence[Asset], datasets: Sequence[Any]) -> bytes:
 
 
 def _rectangle(source: Xml.Element, tag: str, col: float, row: float, width: float, height: float) -> None:
-    Xml.SubElement(source, tag, xOff=repr(col), yOff=repr(row), xSize=repr(width), ySize=repr(height))
+    sides = {"xOff": col, "yOff": row, "xSize": width, "ySize": height}
+    Xml.SubElement(source, tag, {key: str(float(value)) for key, value in sides.items()})
