@@ -15,14 +15,13 @@ import numpy as np
 from rasterio.features import rasterize
 from rasterio.warp import transform_geom
 
-from instruction_data.chips import Chip, Item, Source, Split, Truth, absent
-from instruction_data.layouts.rasters import Raster, chip, footprint, read, read_strip, sensor_bands, strips
+from instruction_data.chips import Chip, Item, Source, Split, Truth, absent, known
+from instruction_data.layouts.rasters import Raster, footprint, labelled, read, read_strip, sensor_bands, strips
 from instruction_data.legends import legend, legend_truth
 from spex.errors import RecordError
 from spex.raster.tiles import Tile
 from spex.records import BandRef
 
-CHESAPEAKE_GAPS = (0, 15, 255)
 _STATE = "*_1m_*_extended-debuffered-*_tiles"
 # Gaofen-2: centres and widths from the band limits 450-520, 520-590, 630-690 and 770-890 nm.
 _GAOFEN = {
@@ -42,14 +41,12 @@ def chesapeake_truth(cover: np.ndarray, roofs: np.ndarray) -> Truth:
 
     Low vegetation may be grass, crops, shrubs or reeds; other impervious ground may be a roof or paved.
     """
-    gap, low, paved = np.isin(cover, CHESAPEAKE_GAPS), cover == 3, np.isin(cover, (5, 6))
-    truth: Truth = {
-        "water": (cover == 1, gap), "tree_cover": (cover == 2, gap), "vegetation": (np.isin(cover, (2, 3)), gap),
-        "bare": (cover == 4, gap), "built_up": (paved, gap), "road": (cover == 6, gap | (cover == 5)),
-        "building": (roofs == 1, gap | (paved & (roofs != 1))),
-    }  # fmt: skip
-    truth |= {name: (np.zeros_like(gap), gap | low) for name in ("grassland", "cropland", "shrubland", "wetland")}
-    return truth | absent(gap, "snow_ice", "cloud", "burned")
+    low, paved, roof = cover == 3, np.isin(cover, (5, 6)), roofs == 1
+    truth = {"water": known(cover == 1), "tree_cover": known(cover == 2), "vegetation": known(np.isin(cover, (2, 3)))}
+    truth |= {"bare": known(cover == 4), "built_up": known(paved)}
+    truth |= {"road": known(cover == 6, cover == 5), "building": known(roof, paved & ~roof)}
+    truth |= {name: (np.zeros_like(low), low) for name in ("grassland", "cropland", "shrubland", "wetland")}
+    return hide(truth | absent(low, "snow_ice", "cloud", "burned"), np.isin(cover, (0, 15, 255)))
 
 
 def _holds_chesapeake(root: Path) -> bool:
@@ -70,11 +67,9 @@ def _chesapeake_chips(folder: Path, stem: str, tiles: tuple[Tile, ...], split: S
     dates = ("naip-new", "naip-old")
     layers = [read_strip(folder / f"{stem}_{layer}.tif", tiles) for layer in ("lc", "buildings", *dates)]
     for tile, cover, roofs, *images in zip(tiles, *layers, strict=True):
-        if np.isin(cover.values, CHESAPEAKE_GAPS).all():
-            continue
         truth = chesapeake_truth(cover.values[0], roofs.values[0])
         for date, image in zip(dates, images, strict=True):
-            yield chip(
+            yield from labelled(
                 image, truth, id=f"chesapeake_{stem}_{tile.row:05d}_{tile.col:05d}_{date}", sensor="naip",
                 bands=sensor_bands("naip"), level="uncalibrated", gsd_m=1, scale=1 / 255,
                 labels="Chesapeake land cover 2013/2014 and building footprints",
@@ -103,7 +98,7 @@ def _listed(root: Path, part: str) -> frozenset[str]:
 
 def _globe230k_chips(path: Path, label: Path, split: Split) -> Iterator[Chip]:
     codes = read(label, (1,)).values[0]
-    yield chip(
+    yield from labelled(
         read(path), legend_truth(codes, legend("globe230k"), str(label)), id=f"globe230k_{path.stem}", sensor="aerial",
         bands=sensor_bands("naip", ("R", "G", "B")), level="uncalibrated", gsd_m=1, scale=1 / 255,
         labels="first-level land cover drawn on screen (Globe230k)",
@@ -136,15 +131,12 @@ def _gid15_items(root: Path) -> Iterator[Item]:
 
 def _gid15_chips(path: Path, label: Path, tiles: tuple[Tile, ...], split: Split) -> Iterator[Chip]:
     for tile, image, colours in zip(tiles, read_strip(path, tiles), read_strip(label, tiles), strict=True):
-        codes = _gid_codes(colours)
-        if not codes.any():  # nothing in this window is labelled
-            continue
+        truth = legend_truth(_gid_codes(colours), legend("gid15"), str(label))
         names = ("NIR", "Red", "Green", "Blue") if len(image.values) == 4 else ("Red", "Green", "Blue")
-        yield chip(
-            image, legend_truth(codes, legend("gid15"), str(label)), sensor="gaofen-2",
-            bands=tuple(_GAOFEN[name] for name in names), level="uncalibrated", gsd_m=4, scale=1 / 255,
-            id=f"gid15_{path.stem}_{tile.row:05d}_{tile.col:05d}", zero_is_gap=True,
-            labels="15 classes drawn on screen (GID-15)",
+        yield from labelled(
+            image, truth, sensor="gaofen-2", bands=tuple(_GAOFEN[name] for name in names),
+            level="uncalibrated", gsd_m=4, scale=1 / 255, zero_is_gap=True,
+            id=f"gid15_{path.stem}_{tile.row:05d}_{tile.col:05d}", labels="15 classes drawn on screen (GID-15)",
         )  # fmt: skip
 
 
@@ -200,7 +192,7 @@ def _spacenet2_chips(area: Path, outline: Path, name: str, split: Split) -> Iter
     for folder, gsd, path in found:
         image = read(path)
         truth = legend_truth(_burned_in(outline, image), legend("spacenet"), str(outline))
-        yield chip(
+        yield from labelled(
             image, truth, id=f"{name}_{folder.lower()}", sensor="worldview-3", bands=sensor_bands("worldview-3"),
             level="uncalibrated", gsd_m=gsd, scale=1 / 2047, zero_is_gap=True,
             labels="building footprints (SpaceNet 2)",

@@ -126,8 +126,8 @@ def hide(truth: Truth, unknown: Mask) -> Truth:
     return {name: (mask & ~unknown, other | unknown) for name, (mask, other) in truth.items()}
 
 
-def chip(image: Raster, truth: Truth, *, zero_is_gap: bool = False, **about: Any) -> Chip:
-    """The chip of an image and its truth.
+def labelled(image: Raster, truth: Truth, *, zero_is_gap: bool = False, **about: Any) -> Iterator[Chip]:
+    """The chip of an image and its truth; none if nothing at all is known of its pixels.
 
     Args:
         image: the pixels.
@@ -136,7 +136,7 @@ def chip(image: Raster, truth: Truth, *, zero_is_gap: bool = False, **about: Any
         about: the other fields of ``Chip``.
 
     Raises:
-        RecordError: the bands or the truth do not fit the pixels, or the labels say nothing at all about the image.
+        RecordError: the bands or the truth do not fit the pixels.
     """
     count, *shape = image.values.shape
     if len(about["bands"]) != count:
@@ -151,8 +151,7 @@ def chip(image: Raster, truth: Truth, *, zero_is_gap: bool = False, **about: Any
         valid: Mask = np.logical_or.reduce(image.values != 0, axis=0)
         values, nodata = marked(image.values, valid)
         image, truth = replace(image, values=values, nodata=nodata), hide(truth, ~valid)
-    if not complete(truth):
-        raise RecordError(f"the label of {image.path} is unknown everywhere; take the scene out")
-    return Chip(
-        values=image.values, truth=truth, nodata=image.nodata, crs=image.crs, transform=image.transform, **about
-    )
+    if complete(truth):
+        yield Chip(
+            values=image.values, truth=truth, nodata=image.nodata, crs=image.crs, transform=image.transform, **about
+        )

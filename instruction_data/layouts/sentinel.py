@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from instruction_data.chips import Chip, Item, Source, Split, Truth
-from instruction_data.layouts.rasters import Raster, chip, footprint, hide, read, sensor_bands
+from instruction_data.layouts.rasters import Raster, footprint, hide, labelled, read, sensor_bands
 from instruction_data.legends import legend, legend_truth
 from spex.errors import RecordError
 
@@ -41,7 +41,7 @@ def _flood_items(root: Path) -> Iterator[Item]:
 
 def _flood_chips(path: Path, label: Path, name: str, split: Split) -> Iterator[Chip]:
     codes = read(label, (1,)).values[0]
-    yield chip(
+    yield from labelled(
         read(path), legend_truth(codes, legend("sen1floods11"), str(label)), id=f"sen1floods11_{name}",
         sensor=SENTINEL, bands=sensor_bands(SENTINEL), level="toa", gsd_m=10, scale=1e-4, zero_is_gap=True,
         labels="water drawn by hand (Sen1Floods11)",
@@ -64,7 +64,7 @@ def _dfc2020_items(root: Path) -> Iterator[Item]:
 
 def _dfc2020_chips(path: Path, label: Path, split: Split) -> Iterator[Chip]:
     codes = read(label, (1,)).values[0]
-    yield chip(
+    yield from labelled(
         read(path), legend_truth(codes, legend("dfc2020"), str(label)), id=f"dfc2020_{path.stem}",
         sensor=SENTINEL, bands=sensor_bands(SENTINEL), level="toa", gsd_m=10, scale=1e-4, zero_is_gap=True,
         labels="simplified IGBP classes at 10 m (DFC2020)",
@@ -92,7 +92,7 @@ def _segmunich_items(root: Path) -> Iterator[Item]:
 def _segmunich_chips(folder: Path, name: str, split: Split) -> Iterator[Chip]:
     label = folder / f"label/{name}.tif"
     bands = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B8A", "B11", "B12")
-    yield chip(
+    yield from labelled(
         read(folder / f"img/{name}.tif"), legend_truth(read(label, (1,)).values[0], legend("segmunich"), str(label)),
         id=f"segmunich_{name}", sensor=SENTINEL, bands=sensor_bands(SENTINEL, bands), level="surface", gsd_m=10,
         scale=1e-4, labels="land-use classes (SegMunich)",
@@ -133,7 +133,7 @@ def _landcovernet_chips(folder: Path, dates: tuple[Path, ...], name: str, split:
         raise RecordError(f"{folder}: no date is half clear; take the chip out")
     for _, date, scene in quarters.values():
         image = _stack(date)
-        yield chip(
+        yield from labelled(
             image, _on_the_day(truth, scene), id=f"landcovernet_{name}_{date.name[-8:]}", sensor=SENTINEL,
             bands=sensor_bands(SENTINEL, [band or "" for band in image.names]), level="surface", gsd_m=10, scale=1e-4,
             zero_is_gap=True, labels="consensus of experts for the year (LandCoverNet), clouds and snow by Sen2Cor",
