@@ -38,6 +38,7 @@ _STEPS = {
     "reflectance": "reflectance", "detector": "detect", "product": "_product", "texture": "variation",
 }  # fmt: skip
 _FEATURES = ("B", "G", "R", "N", "S1", "S2", "NDVI", "MNDWI", "NBR")
+_AERIAL = ("B", "G", "R", "N", "NDVI")
 _SIDE = 128
 
 
@@ -119,7 +120,9 @@ def gallery(library: Path | None, data: Path | None, target: Path, rows: int = 5
     grid = np.concatenate(
         [np.concatenate(shown[i : i + columns], axis=2) for i in range(0, len(shown), columns)], axis=1
     )
-    with rasterio.open(target, "w", driver="PNG", count=3, height=grid.shape[1], width=grid.shape[2], dtype="uint8") as f:
+    with rasterio.open(
+        target, "w", driver="PNG", count=3, height=grid.shape[1], width=grid.shape[2], dtype="uint8"
+    ) as f:
         f.write(grid)
     for chip in made:
         print(chip.id, chip.sensor, chip.gsd_m, chip.level, chip.values.dtype, chip.values.shape)
@@ -152,8 +155,8 @@ def overlap(title: str, truly: Samples, made: Samples, features: Sequence[str]) 
     """Print where the samples of real and simulated pixels agree and where they do not."""
     from scipy.stats import energy_distance
     from sklearn.ensemble import HistGradientBoostingClassifier
-    from sklearn.model_selection import GroupKFold, cross_val_predict
     from sklearn.metrics import roc_auc_score
+    from sklearn.model_selection import GroupKFold, cross_val_predict
 
     print(f"\n{title}: median of real pixels / simulated ones; covered; energy distance")
     print(f"{'':13}{'chips':>9}{'AUC':>6}" + "".join(f"{f:>21}" for f in features))
@@ -161,7 +164,9 @@ def overlap(title: str, truly: Samples, made: Samples, features: Sequence[str]) 
         if min(len(truly[name]), len(made[name])) < 5:
             continue
         one, two = (np.concatenate([rows for _, rows in s[name]]) for s in (truly, made))
-        groups = np.concatenate([np.full(len(rows), 2 * n + k) for k, s in enumerate((truly, made)) for n, rows in s[name]])
+        groups = np.concatenate(
+            [np.full(len(rows), 2 * n + k) for k, s in enumerate((truly, made)) for n, rows in s[name]]
+        )
         known, label = np.concatenate([one, two]), np.repeat([0, 1], (len(one), len(two)))
         model = HistGradientBoostingClassifier(max_iter=60, class_weight="balanced")
         votes = cross_val_predict(model, known, label, groups=groups, cv=GroupKFold(4), method="predict_proba")[:, 1]
@@ -189,11 +194,11 @@ def main() -> None:
         made = list(simulated(asked.library, asked.chips, seed=1))
         satellite = (c for c in made if c.level == "surface" and c.gsd_m and c.gsd_m >= 10 and len(c.bands) < 20)
         aerial = (c for c in made if c.level == "uncalibrated")
-        overlap("satellite, surface reflectance", samples(real(asked.data, ["hls_flood_wc", "s2_burn_california"]), _FEATURES),
-                samples(satellite, _FEATURES), _FEATURES)  # fmt: skip
-        four = ("B", "G", "R", "N", "NDVI")
-        overlap("aerial, display values", samples(real(asked.data, ["naip_ohio_landcover", "naip_chesapeake_wv"]), four),
-                samples(aerial, four), four)  # fmt: skip
+        for title, folders, chips, features in (
+            ("satellite, surface reflectance", ["hls_flood_wc", "s2_burn_california"], satellite, _FEATURES),
+            ("aerial, display values", ["naip_ohio_landcover", "naip_chesapeake_wv"], aerial, _AERIAL),
+        ):
+            overlap(title, samples(real(asked.data, folders), features), samples(chips, features), features)
     if not (asked.gallery or asked.overlap):
         speed(asked.library, asked.chips)
 
