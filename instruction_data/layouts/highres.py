@@ -16,7 +16,7 @@ from rasterio.features import rasterize
 from rasterio.warp import transform_geom
 
 from instruction_data.chips import Chip, Item, Source, Split, Truth, absent, known
-from instruction_data.layouts.rasters import Raster, footprint, labelled, read, read_strip, sensor_bands, strips
+from instruction_data.layouts.rasters import Raster, footprint, hide, labelled, read, read_strip, sensor_bands, strips
 from instruction_data.legends import legend, legend_truth
 from spex.errors import RecordError
 from spex.raster.tiles import Tile
