@@ -172,7 +172,7 @@ def _words(text: str) -> list[tuple[str, int, int]]:
 
 @cache
 def _lexicon() -> tuple[dict[str, list[tuple[tuple[str, ...], str]]], re.Pattern[str], dict[str, str]]:
-    """Phrases by their first word; a pattern of the phrases written without spaces, longest first, and their classes."""
+    """Phrases by their first word; for those written without spaces a pattern, longest first, and their classes."""
     spaced: dict[tuple[str, ...], str] = {}
     solid: dict[str, str] = {}
     for name, land_class in classes().items():
