@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,18 +29,36 @@ def shards(path: Path, kind: Kind) -> list[Path]:
     return [shard for shard in found if shard.name.startswith(f"{kind}_")]
 
 
-def rows(shard: Path, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
-    """Rows of a shard, one batch of them in memory at a time.
+@contextmanager
+def opened(shard: Path) -> Iterator[pq.ParquetFile]:
+    """A shard to read from.
 
     Raises:
         RecordError: not a Parquet file, or damaged.
     """
     try:
         with pq.ParquetFile(shard) as file:
-            for batch in file.iter_batches(batch_size=256, columns=columns):
-                yield from batch.to_pylist()
+            yield file
     except (pa.ArrowInvalid, OSError) as error:
         raise RecordError(f"{shard} cannot be read as Parquet ({error}); build the data again") from error
+
+
+def record_count(shard: Path) -> int:
+    """Records in a shard."""
+    with opened(shard) as file:
+        found: int = file.metadata.num_rows
+        return found
+
+
+def rows(shard: Path, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+    """Rows of a shard, one batch of them in memory at a time.
+
+    Raises:
+        RecordError: not a Parquet file, or damaged.
+    """
+    with opened(shard) as file:
+        for batch in file.iter_batches(batch_size=256, columns=columns):
+            yield from batch.to_pylist()
 
 
 def survey_shard(dialogue_shard: Path) -> Path:

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from PIL import Image, ImageDraw, ImageFont
 
 from instruction_data.panels import Panel, legend, panels
-from instruction_data.shards import exchanges, rows, shards, survey_shard
+from instruction_data.shards import exchanges, record_count, rows, shards, survey_shard
 from instruction_data.targets import LabelledChip
 from spex.engine.answers import write_answer
 from spex.engine.wording import constraints_text
@@ -69,9 +69,9 @@ def contact_sheet(path: str | Path, target: str | Path, count: int = 5, seed: in
 def _random(path: Path, count: int, seed: int) -> Iterator[tuple[SpieRecord, SpieRecord]]:
     """Records chosen at random, each with the survey of its chip."""
     files = [shard for kind in ("dialogue", "survey") for shard in shards(path, kind)]
-    if any(shard.name.startswith("dialogue_") and pq.read_metadata(shard).num_rows for shard in files):
+    if any(shard.name.startswith("dialogue_") and record_count(shard) for shard in files):
         files = [shard for shard in files if shard.name.startswith("dialogue_")]
-    sizes = [pq.read_metadata(shard).num_rows for shard in files]
+    sizes = [record_count(shard) for shard in files]
     chosen = np.random.default_rng(seed).choice(sum(sizes), min(count, sum(sizes)), replace=False)
     for shard, first, size in zip(files, np.cumsum([0, *sizes]), sizes, strict=False):
         own = {int(number - first) for number in chosen if 0 <= number - first < size}
@@ -82,7 +82,7 @@ def _random(path: Path, count: int, seed: int) -> Iterator[tuple[SpieRecord, Spi
 
 
 def _survey(record: SpieRecord, shard: Path) -> SpieRecord:
-    home = survey_shard(shard)
+    home = survey_shard(shard) if record.kind == "dialogue" else shard
     if not home.exists():
         raise RecordError(f"{shard.name} has no surveys beside it ({home.name}); give the whole built folder")
     found = pq.read_table(home, filters=pc.field("scene", "path") == record.scene.path).to_pylist()

@@ -20,10 +20,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from instruction_data.shards import exchanges, rows, shards
+from instruction_data.shards import exchanges, opened, record_count, rows, shards
 from spex.evidence.classes import classes
 
 if TYPE_CHECKING:
@@ -189,7 +188,7 @@ def stats(path: str | Path) -> Stats:
     for shard in shards(Path(path), "survey"):
         _count_surveys(found, shard)
     talks = shards(Path(path), "dialogue")
-    every = max(1, sum(pq.read_metadata(shard).num_rows for shard in talks) // _NGRAM_QUERIES)
+    every = max(1, sum(map(record_count, talks)) // _NGRAM_QUERIES)
     columns = ["split", "place", "source", "turns", "prior", "provenance", "spans.list.element.class_name"]
     for number, row in enumerate(row for shard in talks for row in rows(shard, columns)):
         _count_dialogue(found, row, ngrams=number % every == 0)
@@ -226,7 +225,7 @@ def _count_dialogue(found: Stats, row: Mapping[str, Any], *, ngrams: bool) -> No
 
 
 def _count_surveys(found: Stats, shard: Path) -> None:
-    with pq.ParquetFile(shard) as file:
+    with opened(shard) as file:
         for batch in file.iter_batches(batch_size=64):
             table = batch.select(["split", "place", "source", "sensor"]).to_pylist()
             for row in table:
