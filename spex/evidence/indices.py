@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Collection, Iterable, Mapping
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import spyndex
@@ -31,7 +31,8 @@ OFFERED_INDICES = (*EVIDENCE_INDICES, "NDSI", "NDMI", "NDREI", "NBR2", "EVI", "S
 """The indices that ``available`` lists; ``index`` computes any other spyndex index of the same bands as well."""
 
 
-_BLOCK = 1 << 15  # pixels; the planes of a few operations on them fit into a core's second cache
+_BLOCK = 1 << 16  # pixels; the planes of a few operations on them fit into a core's second cache
+_RESULT = "0"
 _OPERATIONS: Mapping[type[ast.operator], np.ufunc] = {
     ast.Add: np.add,
     ast.Sub: np.subtract,
@@ -89,51 +90,63 @@ def compute(names: Iterable[str], planes: Planes) -> dict[str, np.ndarray[Any, n
             raise MissingBandError(f"index {name} needs band role {missing}; the scene has {', '.join(planes)}")
     if not names:
         return {}
-    formulas = {name: ast.parse(spyndex.indices[name].formula, mode="eval").body for name in names}
     constants = {c for name in names for c in spyndex.indices[name].bands if c in spyndex.constants}
-    params: dict[str, Any] = {c: spyndex.constants[c].default for c in constants}
+    values: dict[Any, Any] = {c: spyndex.constants[c].default for c in constants}
     wanted = {role: planes[role] for role in frozenset().union(*needed.values())}
     shape = next(iter(wanted.values())).shape
     found = {name: np.empty(shape, np.float32) for name in names}
+    programs = {name: _program(name) for name in names}
     rows = max(1, _BLOCK // max(1, int(np.prod(shape[1:]))))
-    clipped = {role: np.empty((rows, *shape[1:]), np.float32) for role in wanted}
-    scratch: list[Array] = []
+    own = [*wanted, *{step.target for steps in programs.values() for step in steps} - {_RESULT}]
+    scratch = {key: np.empty((rows, *shape[1:]), np.float32) for key in own}
     with np.errstate(all="ignore"):
         for first in range(0, shape[0], rows):
             block = slice(first, first + rows)
+            here = {key: plane[: shape[0] - first] for key, plane in scratch.items()}
+            values |= here
             for role, plane in wanted.items():
                 part = plane[block]
-                usable = part.size and part.min() >= 0
-                params[role] = part if usable else np.maximum(part, 0, out=clipped[role][: len(part)])
-            for name, formula in formulas.items():
-                values = found[name][block]
-                result = _evaluate(formula, params, values, scratch)
-                if result is not values:
-                    values[...] = result
-                if not np.isfinite(values).all():
-                    values[~np.isfinite(values)] = np.nan
+                values[role] = part if part.size and part.min() >= 0 else np.maximum(part, 0, out=here[role])
+            for name, steps in programs.items():
+                values[_RESULT] = result = found[name][block]
+                for operation, left, right, target in steps:
+                    operation(values.get(left, left), values.get(right, right), out=values[target])
+                if not np.isfinite(result).all():
+                    result[~np.isfinite(result)] = np.nan
     return found
 
 
-def _evaluate(node: ast.expr, params: Mapping[str, Any], out: Array, scratch: list[Array], level: int = 0) -> Any:
-    """Value of a formula on one block: a number, a plane of ``params``, or ``out``; scratch below ``level`` is in use.
+class _Step(NamedTuple):
+    """One operation on planes and constants by name, or on numbers."""
 
-    New arrays for what is in between would cost many times the arithmetic.
-    """
-    match node:
-        case ast.BinOp(left, kind, right):
-            if level == len(scratch):
-                scratch.append(np.empty_like(out))
-            a = _evaluate(left, params, out, scratch, level)
-            b = _evaluate(right, params, scratch[level][: len(out)], scratch, level + 1)
-            return _OPERATIONS[type(kind)](a, b, out=out)
-        case ast.UnaryOp(ast.USub(), operand):
-            return np.negative(_evaluate(operand, params, out, scratch, level), out=out)
-        case ast.Name(name):
-            return params[name]
-        case ast.Constant(value):
-            return value
-    raise AssertionError(f"spyndex has a formula with {ast.dump(node)}")
+    operation: np.ufunc
+    left: str | float
+    right: str | float
+    target: str
+
+
+@cache
+def _program(name: str) -> tuple[_Step, ...]:
+    """An index's formula as steps whose results go to named planes; new arrays would cost more than the arithmetic."""
+    steps: list[_Step] = []
+
+    def visit(node: ast.expr, level: int) -> str | float:
+        match node:
+            case ast.BinOp(left, kind, right):
+                operands = visit(left, level), visit(right, level + 1)
+                steps.append(_Step(_OPERATIONS[type(kind)], *operands, str(level)))
+            case ast.UnaryOp(ast.USub(), operand):
+                steps.append(_Step(np.multiply, visit(operand, level), -1.0, str(level)))
+            case ast.Name(called):
+                return called
+            case ast.Constant(float(number) | int(number)):
+                return number
+            case _:
+                raise AssertionError(f"spyndex's formula of {name} holds {ast.dump(node)}")
+        return str(level)
+
+    last = visit(ast.parse(spyndex.indices[name].formula, mode="eval").body, 0)
+    return tuple(steps) or (_Step(np.multiply, last, 1.0, _RESULT),)  # some indices are a band's values as they are
 
 
 def index(name: str, planes: Planes) -> np.ndarray[Any, np.dtype[np.float32]]:

@@ -109,7 +109,8 @@ def label_runs(mask: Mask) -> Runs:
     touching = np.maximum(np.searchsorted(start, stop - line, "right") - above, 0)
     ends = np.concatenate([[0], np.cumsum(touching)])
     neighbours = np.arange(ends[-1]) + np.repeat(above - ends[:-1], touching)
-    graph = csr_array((np.ones(len(neighbours), bool), neighbours, ends), shape=(len(start), len(start)))
+    parts = np.ones(len(neighbours)), neighbours.astype(np.int32), ends.astype(np.int32)  # as scipy wants them
+    graph = csr_array(parts, shape=(len(start), len(start)))
     count, label = connected_components(graph, directed=False)
     row = start // line
     return Runs((height, width), int(count), row, start - row * line, stop - row * line, label.astype(np.int64) + 1)
