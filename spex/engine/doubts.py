@@ -1,6 +1,6 @@
 """What speaks against a mask: which similar class fits part of it, and what was left out beyond its index's threshold.
 
-The words are clauses, so that they stand within a sentence: "2 % of it also looks like cloud shadow", "0.80 ha beyond
+Both are told in clauses that stand within a sentence: "2 % of the mask also looks like cloud shadow", "0.80 ha beyond
 the NDWI threshold were left out, most of it like cloud shadow".
 """
 

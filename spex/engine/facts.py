@@ -262,9 +262,9 @@ def doubt_text(doubts: Doubts | None, name: str, *, in_metres: bool) -> str:
             return "no similar class can be told from these bands"
         similar, share = doubts.similar
         return (
-            f"{share_text(share)} of it also looks like {classes()[similar].title}"
+            f"{share_text(share)} of the mask also looks like {classes()[similar].title}"
             if similar
-            else "no similar class fits it"
+            else "no similar class fits the mask"
         )
     if doubts.left_out is None:
         return "what was left out cannot be told from these bands"

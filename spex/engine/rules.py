@@ -135,13 +135,15 @@ def _sentence(
         )
     else:
         text = f"{head}: <fact:area>, <fact:share> of the scene. Regions: <fact:count>, the largest <fact:largest>."
-    if index_name in OFFERED_INDICES:
+    offered = index_name in OFFERED_INDICES
+    if offered and explaining:
+        text += (
+            f" {index_name} is <fact:contrast:{index_name}> (<fact:index:{index_name}> against"
+            f" <fact:outside:{index_name}>); its threshold is <fact:threshold:{index_name}>."
+        )
+    elif offered:
         text += (
             f" Mean {index_name}: <fact:index:{index_name}> inside, <fact:outside:{index_name}> outside,"
             f" threshold <fact:threshold:{index_name}>."
         )
-    if explaining:
-        if index_name in OFFERED_INDICES:
-            text += f" {index_name} is <fact:contrast:{index_name}>."
-        text += " Left out: <fact:left_out>. Similar classes: <fact:confusion>."
-    return text
+    return f"{text} <fact:left_out>; <fact:confusion>." if explaining else text

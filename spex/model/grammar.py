@@ -6,7 +6,10 @@ stand in one of the conversation's queries (or be a number word of it).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import reduce
+from operator import or_
 from typing import Any
 
 import regex
@@ -51,9 +54,10 @@ class SpanGrammar(LogitsProcessor):
         history: Sequence[Exchange] = (),
     ) -> None:
         self.tokenizer = tokenizer
-        earlier = [span for one in history for span in parse_answer(one.answer).spans]
-        self.named = list(dict.fromkeys([*mentioned(query), *(span.class_name for span in earlier)]))
-        self.once = not history  # a follow-up may leave out what was asked before
+        earlier = [Counter(span.class_name for span in parse_answer(one.answer).spans) for one in history]
+        self.named = list(dict.fromkeys([*mentioned(query), *(name for counts in earlier for name in counts)]))
+        # A follow-up has a span per class, unless an answer before it had more; a class may be dropped.
+        self.most = reduce(or_, earlier, Counter(self.named)) if history else Counter[str]()
         missing = "|".join(set(OFFERED_INDICES) - set(indices))
         self.missing = regex.compile(rf"\b(?:{missing})\b") if missing else None
         self.numbers = numbers_of(" ".join([query, *(one.query for one in history)]))
@@ -89,15 +93,23 @@ class SpanGrammar(LogitsProcessor):
 
     def _names_what_was_asked(self, text: str) -> bool:
         """Where the query holds synonyms of classes, spans are of these, each once before any comes again."""
-        used: set[str] = set()
+        if self._repeats(text):
+            return False
+        used = Counter[str]()
         for match in _NAMES.finditer(text):
             attribute, name, ended = match.groups()
-            new = set(self.named) - used if attribute == "class" and self.once else set()
-            open_to = new or set(self.named)
+            open_to = set(self.named)
+            if attribute == "class":
+                left = {name for name in open_to if used[name] < max(1, self.most[name])}
+                open_to = left if self.most else left or open_to
             if not (name in open_to if ended else any(choice.startswith(name) for choice in open_to)):
                 return False
-            used.add(name)
+            used[name] += 1
         return True
+
+    def _repeats(self, text: str) -> bool:
+        """Whether a follow-up opens more spans than it may have."""
+        return bool(self.most) and text.count("<seg") > self.most.total()
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Keep the best token that stays within the grammar."""
@@ -107,6 +119,9 @@ class SpanGrammar(LogitsProcessor):
             for token in scores[row].argsort(descending=True).tolist():
                 done = token == self.tokenizer.eos_token_id
                 text = before if done else self._decode([*ids, token])
+                if self._repeats(text) and self.allowed(before, done=True):
+                    token = self.tokenizer.eos_token_id  # all is said; another way on would be far from likely
+                    break
                 if (done or len(text) > len(before)) and self.allowed(text, done):
                     break
             else:

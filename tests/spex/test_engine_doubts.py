@@ -58,7 +58,7 @@ def test_clauses_say_what_was_painted(scene: Scene, tmp_path: Path) -> None:
     result = extract(scene, "water", Told(TEXT))
     assert result.answer == (
         "Water: MNDWI 1.18 higher inside than outside; 1.50 ha beyond the MNDWI threshold were left out, "
-        "most of it with NDVI above 0.30; no similar class fits it."
+        "most of it with NDVI above 0.30; no similar class fits the mask."
     )
     (mask,) = result.to_dict()["masks"]
     assert mask["left_out"]["pixels"] == 150 and mask["confusion"] == {"class": None, "fraction": 0.0}
@@ -99,7 +99,7 @@ def test_a_similar_class_is_named_with_its_share_however_the_strips_fall(scene: 
         sweep.add(mask[part], nothing, nothing, valid, np.full((len(valid), 1), 100.0), maps)
     doubts = sweep.finish()
     assert doubts.similar == ("water", pytest.approx(2 / 3))
-    assert doubt_text(doubts, "confusion", in_metres=True) == "66.7 % of it also looks like water"
+    assert doubt_text(doubts, "confusion", in_metres=True) == "66.7 % of the mask also looks like water"
 
 
 def test_what_the_bands_cannot_tell_is_not_claimed(scene: Scene) -> None:
