@@ -17,7 +17,8 @@ from spex.errors import RecordError
 
 SENTINEL = "sentinel-2a"
 _BAND = re.compile(r"(?:^|_)(B(?:\d\d|8A))(?:_\d\dm)?\.tif$")
-_CLOUD_SHADOW, _CLOUD_MEDIUM, _CLOUD_HIGH, _CIRRUS, _SNOW = 3, 8, 9, 10, 11  # scene classes of Sen2Cor
+# Scene classes of Sen2Cor; unseen are no data, and saturated or defective.
+_UNSEEN, _CLOUD_SHADOW, _CLOUD_MEDIUM, _CLOUD_HIGH, _CIRRUS, _SNOW = (0, 1), 3, 8, 9, 10, 11
 
 
 def _hand_labelled(root: Path) -> Path:
@@ -36,7 +37,8 @@ def _flood_items(root: Path) -> Iterator[Item]:
     for path in sorted((folder / "S2Hand").glob("*_S2Hand.tif")):
         name = path.name.removesuffix("_S2Hand.tif")
         reader = partial(_flood_chips, path, folder / f"LabelHand/{name}_LabelHand.tif", name)
-        yield Item(id=f"sen1floods11_{name}", read=reader, place=name.rsplit("_", 1)[0])
+        place = name.rsplit("_", 1)[0]
+        yield Item(id=f"sen1floods11_{name}", read=reader, place=place, footprint=footprint(path))
 
 
 def _flood_chips(path: Path, label: Path, name: str, split: Split) -> Iterator[Chip]:
@@ -112,7 +114,8 @@ def _landcovernet_items(root: Path) -> Iterator[Item]:
     for folder in _label_folders(root):
         name = "_".join(folder.name.split("_")[-2:])
         reader = partial(_landcovernet_chips, folder, tuple(dates[name]), name)
-        yield Item(id=f"landcovernet_{name}", read=reader, place=name.split("_")[0])
+        box = footprint(folder / "labels.tif")
+        yield Item(id=f"landcovernet_{name}", read=reader, place=name.split("_")[0], footprint=box)
 
 
 def _landcovernet_chips(folder: Path, dates: tuple[Path, ...], name: str, split: Split) -> Iterator[Chip]:
@@ -125,7 +128,7 @@ def _landcovernet_chips(folder: Path, dates: tuple[Path, ...], name: str, split:
     quarters: dict[int, tuple[float, Path, np.ndarray]] = {}
     for date in dates:
         scene = read(_only(date, "SCL")).values[0]
-        murky = float(np.isin(scene, (0, 1, _CLOUD_SHADOW, _CLOUD_MEDIUM, _CLOUD_HIGH, _CIRRUS)).mean())
+        murky = float(np.isin(scene, (*_UNSEEN, _CLOUD_SHADOW, _CLOUD_MEDIUM, _CLOUD_HIGH, _CIRRUS)).mean())
         quarter = (int(date.name[-4:-2]) - 1) // 3
         if murky < 0.5 and murky < quarters.get(quarter, (1.0,))[0]:
             quarters[quarter] = murky, date, scene
@@ -143,7 +146,7 @@ def _landcovernet_chips(folder: Path, dates: tuple[Path, ...], name: str, split:
 def _on_the_day(truth: Truth, scene: np.ndarray) -> Truth:
     cloud, haze = scene == _CLOUD_HIGH, np.isin(scene, (_CLOUD_MEDIUM, _CIRRUS))
     shadow, snow = scene == _CLOUD_SHADOW, scene == _SNOW
-    seen = hide(truth, cloud | haze | shadow | snow)
+    seen = hide(truth, cloud | haze | shadow | snow | np.isin(scene, _UNSEEN))
     return seen | {"cloud": (cloud, haze), "cloud_shadow": (shadow, cloud | haze)}
 
 
