@@ -87,17 +87,6 @@ def dialogue_records(survey: SpieRecord, evidence: SceneEvidence, count: int, se
     for number in range(count):
         rng = np.random.default_rng([seed, number, *survey.id.encode()])
         drawn = dialogue(rng, evidence, survey.split)
-        if not hasattr(drawn, "exchanges"):  # TEMPORARY
-            from types import SimpleNamespace
-
-            drawn = SimpleNamespace(
-                exchanges=[SimpleNamespace(query=drawn.query, answer=drawn.answer)] * 2,
-                prior=drawn.prior,
-                spans=drawn.spans,
-                template=drawn.template,
-                language="en",
-                held_out=False,
-            )
         turns = []
         for first, exchange in enumerate(drawn.exchanges):
             said = user_message(exchange.query, "" if first else drawn.prior)
