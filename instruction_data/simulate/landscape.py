@@ -20,7 +20,7 @@ from instruction_data.simulate.noise import Mask, Plane, finer, fractal, level
 from instruction_data.simulate.roads import build_roads
 from instruction_data.simulate.sky import clouds, lit
 from instruction_data.simulate.terrain import Terrain, terrain
-from instruction_data.simulate.town import build_town, town_mask
+from instruction_data.simulate.town import FINEST_HOUSES_M, build_town, town_mask
 from instruction_data.simulate.trees import FINEST_CROWN_M, plant_trees
 from instruction_data.simulate.water import (
     RIVER,
@@ -95,12 +95,12 @@ def landscape(rng: Generator, gsd_m: float, size: int = 512, biome: str | None =
     if rng.random() < _PLAIN:
         _one_surface(rng, canvas, water, land, plants, about, gsd_m, green)
     else:
-        _flood_or_fill(rng, water, land, about, gsd_m, coast, biome == "flood")
+        _fill(rng, water, land, about, gsd_m, coast)
         _country(rng, canvas, water, land, plants, about, gsd_m, green)
     _freeze(rng, canvas, water, land, about, season)
     canvas.height_m[canvas.is_("water", "snow_ice", "road", "paved")] = 0
     cloud = shadow = None
-    if extent > 400 and rng.random() < 0.2:
+    if extent > 400 and rng.random() < 0.27:
         cloud, shadow = clouds(rng, size, gsd_m, sun)
     light = lit(land, canvas.height_m, canvas.light, gsd_m, sun)
     light[canvas.is_("water")] = 1
@@ -131,25 +131,23 @@ def _one_surface(
         )
         _pour(canvas, water)
     elif surface == "fields":
-        lay_fields(rng, canvas, land, about, everywhere, gsd_m, green)
+        lay_fields(rng, canvas, land, about, land.moisture, 1.0, gsd_m, green)
     elif surface == "town":
         trees = build_town(rng, canvas, everywhere, about.towns, gsd_m, green)
     if gsd_m <= FINEST_CROWN_M and surface != "water":
         _trees(rng, canvas, land, plants, about, gsd_m, np.maximum(trees, tree_density(rng, canvas, land, 0.0)))
 
 
-def _flood_or_fill(
-    rng: Generator, water: Water, land: Terrain, about: Biome, gsd_m: float, coast: bool, flood: bool
-) -> None:
+def _fill(rng: Generator, water: Water, land: Terrain, about: Biome, gsd_m: float, coast: bool) -> None:
     if coast:
-        add_sea(rng, water, land, gsd_m, rng.uniform(0.08, 0.7))
+        add_sea(rng, water, land, rng.uniform(0.08, 0.7))
     if rng.random() < about.lakes:
-        add_lakes(rng, water, land, gsd_m, float(np.exp(rng.uniform(np.log(0.01), np.log(0.25)))))
+        add_lakes(rng, water, land, float(np.exp(rng.uniform(np.log(0.01), np.log(0.25)))))
     add_rivers(rng, water, land, gsd_m)
-    if flood:
+    if about.flooded:
         high = level(land.above_stream_m, rng.uniform(0.15, 0.6)) - land.above_stream_m
         high += 0.1 * float(high.std()) * fractal(rng, len(high), 1.3, 0.2)
-        water.add(high / max(float(np.median(land.slope)), 1e-4), np.clip(high, 0.1, 4), RIVER)
+        water.add(high / land.usual_slope, np.clip(high, 0.1, 4), RIVER)
 
 
 def _country(
@@ -169,27 +167,27 @@ def _country(
         low = level(land.moisture, 1 - rng.uniform(0.08, 0.35))
         ragged = 0.06 * fractal(rng, size, 1.3, 0.15)
         canvas.paint(land.moisture + ragged > low, "wetland", plants.mix("wetland"))
-    single = np.zeros((size, size), np.float32)
+    farmed, hedges = np.zeros((size, size), bool), np.zeros((size, size), np.float32)
     if rng.random() < about.farmed[0]:
         good = finer(fractal(rng, land.side, 1.4, 0.7), size) - 1.5 * np.clip(land.slope / 0.15, 0, 4)
-        farmed = good > level(good, 1 - rng.uniform(*about.farmed[1:]))
-        _, edge = lane_edge = lay_fields(rng, canvas, land, about, farmed, gsd_m, green)
-        canvas.paint(lane_edge[0], "road", {"soil:1": 0.6, "sand:0": 0.2, "grass_dry:1": 0.2})
-        hedge = rng.random() < about.hedges * 2
-        single = np.where(farmed, edge * np.float32(0.7 * hedge), single)
-        if hedge and gsd_m > FINEST_CROWN_M:
-            canvas.veil((edge * farmed * np.float32(min(0.9, 5 / gsd_m) * rng.uniform(0.3, 1))).astype(np.float32), "tree_cover",
-                        {"canopy_broadleaf:1": max(green, 0.2), "litter:0": 1 - max(green, 0.2)})  # fmt: skip
-    else:
-        farmed = np.zeros((size, size), bool)
+        farm = lay_fields(rng, canvas, land, about, good, rng.uniform(*about.farmed[1:]), gsd_m, green)
+        farmed, hedges = farm.fields, farm.edge * np.float32(rng.uniform(0.3, 0.8) * (rng.random() < about.hedges * 2))
+        if gsd_m > FINEST_CROWN_M:
+            leaves = max(green, 0.2)
+            shade = hedges * np.float32(min(1.0, 5 / gsd_m))
+            canvas.veil(shade, "tree_cover", {"canopy_broadleaf:1": leaves, "litter:0": 1 - leaves})
     if rng.random() < about.quarry:
         _quarry(rng, canvas, water, land, plants)
     _pour(
-        canvas, water, beach(rng, water, float(np.exp(rng.uniform(np.log(2), np.log(60))))), plants, rng.random() < 0.45
+        canvas,
+        water,
+        beach(rng, water, float(np.exp(rng.uniform(np.log(2), np.log(60))))),
+        plants,
+        rng.random() < 0.45 and not about.flooded,
     )
     trees = tree_density(rng, canvas, land, rng.choice([0.0, 0.03, 0.12], p=[0.4, 0.3, 0.3]))
-    trees = np.where(farmed & ~canvas.is_("tree_cover"), single, trees)
-    if rng.random() < about.town[0]:
+    trees = np.where(farmed & ~canvas.is_("tree_cover"), hedges, trees)
+    if rng.random() < about.town[0] + (0.12 if gsd_m <= FINEST_HOUSES_M else 0):
         town = town_mask(rng, land.side, size, ~water.mask, land.slope, rng.uniform(*about.town[1:]))
         trees = np.where(town, 0, trees)
         for zone in _quarters(rng, town, land):
@@ -227,10 +225,10 @@ def _quarry(rng: Generator, canvas: Canvas, water: Water, land: Terrain, plants:
     y, x = np.mgrid[:size, :size].astype(np.float32) / size
     cy, cx = rng.uniform(0.1, 0.9, 2)
     radius = rng.uniform(0.08, 0.3)
-    ragged = finer(fractal(rng, land.side, 1.3, 0.3), size)
+    ragged = finer(fractal(rng, land.side, 2.2, 0.5), size)
     inside = np.float32(radius) * (1 + 0.3 * ragged) - np.hypot(y - np.float32(cy), x - np.float32(cx))
     surface = str(rng.choice(["rock", "sand", "soil"]))
-    benches = 0.5 + 0.5 * np.sin(inside / np.float32(radius) * 25)
+    benches = 0.5 + 0.5 * np.sin(inside / np.float32(radius) * 18)
     canvas.paint(inside > 0, surface, {f"{surface}:0": benches, f"{surface}:1": 1 - benches, "soil:2": 0.1})
     canvas.light[inside > 0] *= (0.85 + 0.3 * benches)[inside > 0]
     if rng.random() < 0.5:

@@ -26,8 +26,9 @@ def fractal(rng: Generator, size: int, roughness: float, longest: float = 1.0) -
     half = size // 2 + 1
     spectrum = rng.standard_normal((2, size, half), dtype=np.float32)
     waves = (spectrum[0] + 1j * spectrum[1]) * _amplitude(size, round(float(roughness), 1), round(float(longest), 2))
-    noise = irfft2(waves, s=(size, size))
-    return cast("Plane", (noise - noise.mean()) / (noise.std() + 1e-12))
+    noise = irfft2(waves, s=(size, size)).ravel()
+    noise /= np.sqrt(noise @ noise / noise.size) + np.float32(1e-12)
+    return cast("Plane", noise.reshape(size, size))
 
 
 @lru_cache(maxsize=128)

@@ -19,8 +19,8 @@ _REPOSE = 0.7
 class Terrain:
     """Relief on a coarse grid (m, m) of ``cell_m`` metres and at the land's own pixels.
 
-    ``drained_km2`` (m * m,) is the land above a cell, rivers that come from beyond the scene included; ``above_stream_m``
-    the height over the stream a cell drains to; ``moisture`` 0-1; ``slope`` rise over run.
+    ``drained_km2`` (m * m,) is the land above a cell, rivers from beyond the scene included; ``above_stream_m`` the
+    height over the stream a cell drains to; ``moisture`` 0-1; ``slope`` rise over run.
     """
 
     cell_m: float
@@ -38,11 +38,16 @@ class Terrain:
         """Cells of the coarse grid a side."""
         return len(self.coarse_m)
 
+    @property
+    def usual_slope(self) -> np.float32:
+        """Median rise over run; turns heights to rough distances."""
+        return np.float32(max(float(np.median(self.slope[::4, ::4])), 1e-4))
+
 
 def terrain(
     rng: Generator, gsd_m: float, size: int, *, relief_m: float, base_m: float, tilt: float, inflow_km2: float
 ) -> Terrain:
-    """Draw relief; ``inflow_km2`` of land beyond the scene drain through it, ``tilt`` (times its relief) to one side."""
+    """Draw relief; ``inflow_km2`` of land beyond the scene drain through it, ``tilt`` (times the relief) to a side."""
     side = coarse_side(size)
     cell_m, km = gsd_m * size / side, gsd_m * size / 1000
     amount = relief_m * (km / 10) ** 0.85
@@ -56,7 +61,7 @@ def terrain(
         drains = spread((0.03 + ranks(height)) ** 2, np.flatnonzero(edge), delay=3 * side)
         own = upstream(drains, np.ones(side * side))
         cut = gaussian_filter(np.log1p(own).reshape(side, side).astype(np.float32), 1.0)
-        height = height - cut * amount * 0.09
+        height = height - cut * amount * 0.13
         height = _slump(height, cell_m)
     drained = own * cell_m**2 / 1e6
     trunk: list[int] = []
@@ -65,17 +70,14 @@ def terrain(
         drained[trunk] += inflow_km2
     stream = drained > np.quantile(drained, 0.96)
     foot = _foot(drains, stream, height)
-    detail = fractal(rng, size, 1.7, 0.1) * amount * 0.012
+    detail = fractal(rng, size, 1.9, 0.12) * amount * 0.03
     coarse = height - height.min() + base_m
     slope = np.hypot(*np.gradient(finer(coarse, size), gsd_m)).astype(np.float32)
     above = np.maximum(height - foot, 0)
-    wet = ranks(
-        gaussian_filter(np.log(drained.reshape(side, side) + cell_m**2 / 1e6).astype(np.float32), 2)
-        - 2 * above / (amount + 1e-6)
-    )
-    return Terrain(
-        cell_m, coarse, drains, drained, tuple(trunk), finer(coarse, size) + detail, slope, finer(wet, size), finer(above, size)
-    )  # fmt: skip
+    gathered = np.log(drained.reshape(side, side) + cell_m**2 / 1e6).astype(np.float32)
+    wet = finer(ranks(gaussian_filter(gathered, 2) - 2 * above / (amount + 1e-6)), size)
+    elevation = finer(coarse, size) + detail
+    return Terrain(cell_m, coarse, drains, drained, tuple(trunk), elevation, slope, wet, finer(above, size))
 
 
 def _slump(height: Plane, cell_m: float) -> Plane:

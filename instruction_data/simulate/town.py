@@ -7,13 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.random import Generator
 
-from instruction_data.simulate.canvas import Canvas
+from instruction_data.simulate.canvas import Canvas, Mix
 from instruction_data.simulate.noise import Mask, Plane, coarse_side, finer, fractal, level
 
 FINEST_HOUSES_M = 5.0
 """Pixels wider than this (metres) show a settlement, not its houses."""
 _TABLE = 4096
 _ROOFS, _PAINTS = 6, 3
+_LAWN, _PAVED, _EARTH = range(3)
 
 
 @dataclass(frozen=True)
@@ -50,75 +51,86 @@ def town_mask(rng: Generator, land_side: int, size: int, dry: Mask, slope: Plane
     return (good > level(good, 1 - share)) & dry
 
 
+@dataclass(frozen=True)
+class _Quarter:
+    """A part of a town; planes of it are flat, one value for each of its ``pixels``."""
+
+    zone: Zone
+    pixels: np.ndarray
+    size: int
+    gsd_m: float
+    green: float
+
+    def where(self, chosen: Mask) -> Mask:
+        """The chosen pixels on the whole land."""
+        whole = np.zeros((self.size, self.size), bool)
+        whole.ravel()[self.pixels[chosen]] = True
+        return whole
+
+    def plane(self, values: Plane | float) -> Plane:
+        """Values on the whole land, 0 outside."""
+        whole = np.zeros((self.size, self.size), np.float32)
+        whole.ravel()[self.pixels] = values
+        return whole
+
+
 def build_town(rng: Generator, canvas: Canvas, town: Mask, zones: tuple[str, ...], gsd_m: float, green: float) -> Plane:
     """Build ``town``; returns the chance of a tree at every spot in it (elsewhere 0)."""
-    size = len(town)
-    trees = np.zeros((size, size), np.float32)
     pixels = np.flatnonzero(town)
     if not pixels.size:
-        return trees
+        return np.zeros(town.shape, np.float32)
     zone = ZONES[str(rng.choice(zones))]
-    y, x = (a.astype(np.float32) * np.float32(gsd_m) for a in (pixels // size, pixels % size))
-    u, v = _streets(rng, y, x, gsd_m * size, pixels, size)
-    block = rng.uniform(*zone.block) * np.array([1, rng.uniform(0.45, 1)])
-    iu, du, wide = _cut(rng, u, block[0])
-    iv, dv, deep = _cut(rng, v, block[1])
-    half = zone.street / 2 * rng.uniform(0.8, 1.3)
-    missing = rng.random(_TABLE) < 0.12
-    main = rng.random(_TABLE) < 0.15
-    half_u = np.float32(half) * (1 + 0.8 * main[iu % _TABLE])
+    quarter = _Quarter(zone, pixels, len(town), gsd_m, green)
+    u, v = _streets(rng, quarter)
+    block = rng.uniform(*zone.block)
+    iu, du, wide = _cut(rng, u, block)
+    iv, dv, deep = _cut(rng, v, block * rng.uniform(0.45, 1))
+    half = np.float32(zone.street / 2 * rng.uniform(0.8, 1.3))
+    missing, main = rng.random(_TABLE) < 0.12, rng.random(_TABLE) < 0.15
+    half_u = half * (1 + 0.8 * main[iu % _TABLE])
     near_u, near_v = np.minimum(du, wide - du), np.minimum(dv, deep - dv)
     street = (near_u < half_u) | (near_v < half) & ~missing[(iu * 31 + iv * 17) % _TABLE]
     key = (iu * 73 + iv * 151) % _TABLE
     park = (rng.random(_TABLE) < 0.06)[key]
     if gsd_m > FINEST_HOUSES_M:
-        _blurred(rng, canvas, town, pixels, zone, street, park, gsd_m, green)
-        return trees
-    lot_key, roof, gable, height = _houses(rng, zone, du, dv, wide, deep, half, key, max(gsd_m, 0.1))
+        _blur(rng, canvas, quarter, street, park)
+        return np.zeros(town.shape, np.float32)
+    lot, roof, gable, tall = _houses(rng, zone, du, dv, wide, deep, half, key)
     roof &= ~street & ~park
-    _yards(rng, canvas, pixels, lot_key, park, zone, gsd_m, green, du, dv)
-
-    def where(chosen: Mask) -> Mask:
-        whole = np.zeros((size, size), bool)
-        whole.ravel()[pixels[chosen]] = True
-        return whole
-
-    if zone.street > 8 and rng.random() < 0.9:
-        walk = ~street & ((near_u < half_u + 2) | (near_v < half + 2))
-        canvas.paint(where(walk & ~roof), "paved", {"concrete:1": 0.9, "asphalt:1": 0.1})
-    canvas.paint(where(street), "road", {"asphalt:0": 0.95, "concrete:0": 0.05})
-    _cars(
-        rng, canvas, where, street & (np.abs(np.minimum(near_u - half_u, near_v - half) + 1.2) < 0.9), u, v, gsd_m, 0.3
-    )
-    number = rng.integers(0, _ROOFS, _TABLE)
-    if rng.random() < 0.5:  # places where all roofs are of one sort
-        number[rng.random(_TABLE) < 0.7] = rng.integers(_ROOFS)
-    kinds = number[lot_key]
-    for kind in range(_ROOFS):
-        canvas.paint(where(roof & (kinds == kind)), "building", {f"roof:{kind}": 1.0})
-    canvas.height_m.ravel()[pixels] = np.where(roof, height + gable, 0)
-    trees.ravel()[pixels] = np.where(roof | street, 0, np.where(park, 0.6, zone.trees * rng.uniform(0.2, 2)))
-    return trees
+    yards = _yards(rng, canvas, quarter, lot, park)
+    _park_cars(rng, canvas, quarter, yards == _PAVED, du, dv, 0.45 if zone.green < 0.5 else 0.1)
+    if zone.street > 8:
+        walk = ~street & ~roof & ((near_u < half_u + 2) | (near_v < half + 2))
+        canvas.paint(quarter.where(walk), "paved", {"concrete:1": 0.9, "asphalt:1": 0.1})
+    canvas.paint(quarter.where(street), "road", {"asphalt:0": 0.95, "concrete:0": 0.05})
+    kerb = street & (np.abs(np.minimum(near_u - half_u, near_v - half) + 1.2) < 0.9)
+    _park_cars(rng, canvas, quarter, kerb, u, v, 0.3)
+    sort = rng.integers(0, _ROOFS, _TABLE)
+    if rng.random() < 0.5:  # places where most roofs are of one sort
+        sort[rng.random(_TABLE) < 0.7] = rng.integers(_ROOFS)
+    for number in range(_ROOFS):
+        canvas.paint(quarter.where(roof & (sort[lot] == number)), "building", {f"roof:{number}": 1.0})
+    canvas.height_m.ravel()[pixels] = np.where(roof, tall + gable, 0)
+    return quarter.plane(np.where(roof | street, 0, np.where(park, 0.6, zone.trees * rng.uniform(0.2, 2))))
 
 
-def _streets(rng: Generator, y: Plane, x: Plane, extent: float, pixels: np.ndarray, size: int) -> tuple[Plane, Plane]:
-    """Coordinates along and across the streets: a straight grid, a bent one, or rings and spokes."""
-    style = rng.choice(["grid", "bent", "rings"], p=[0.45, 0.4, 0.15])
+def _streets(rng: Generator, quarter: _Quarter) -> tuple[Plane, Plane]:
+    """Coordinates (metres) along and across the streets: a straight grid, a bent one, or rings and spokes."""
+    gsd_m, size = np.float32(quarter.gsd_m), quarter.size
+    y, x = (a.astype(np.float32) * gsd_m for a in np.divmod(quarter.pixels, size))
+    style, extent = rng.choice(["grid", "bent", "rings"], p=[0.45, 0.4, 0.15]), quarter.gsd_m * size
+    if style == "rings":
+        y, x = y - np.float32(rng.uniform(0, extent)), x - np.float32(rng.uniform(0, extent))
+        return np.hypot(y, x), np.arctan2(y, x) * np.float32(max(extent / 3, 80))
     angle = rng.uniform(0, np.pi)
     cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
     u, v = x * cos + y * sin, y * cos - x * sin
-    if style == "rings":
-        cy, cx = rng.uniform(0, 1, 2) * extent
-        radius = np.hypot(y - np.float32(cy), x - np.float32(cx))
-        return radius, (np.arctan2(y - np.float32(cy), x - np.float32(cx)) * np.float32(max(extent / 3, 80))).astype(
-            np.float32
-        )
     if style == "bent":
         longest = float(np.clip(rng.uniform(400, 1500) / extent, 0.15, 1))
-        bend = rng.uniform(0.03, 0.09) * longest * extent
+        bend = np.float32(rng.uniform(0.02, 0.06) * longest * extent)
         u, v = (
-            a + finer(fractal(rng, coarse_side(size), 2.3, longest) * np.float32(bend), size).ravel()[pixels]
-            for a in (u, v)
+            along + finer(fractal(rng, coarse_side(size), 3.0, longest) * bend, size).ravel()[quarter.pixels]
+            for along in (u, v)
         )
     return u, v
 
@@ -133,20 +145,12 @@ def _cut(rng: Generator, along: Plane, step: float) -> tuple[np.ndarray, Plane, 
 
 
 def _houses(
-    rng: Generator,
-    zone: Zone,
-    du: Plane,
-    dv: Plane,
-    wide: Plane,
-    deep: Plane,
-    half: float,
-    block: np.ndarray,
-    gsd_m: float,
+    rng: Generator, zone: Zone, du: Plane, dv: Plane, wide: Plane, deep: Plane, half: np.float32, block: np.ndarray
 ) -> tuple[np.ndarray, Mask, Plane, Plane]:
     """Lot number, where its roof is, how far the roof's gable rises and how tall the walls are."""
-    inner, depth = wide - 2 * np.float32(half), deep - 2 * np.float32(half)
+    inner, depth = wide - 2 * half, deep - 2 * half
     lots = np.maximum(np.round(inner / np.float32(zone.lot)), 1)
-    along = (du - np.float32(half)) / np.maximum(inner, 1) * lots
+    along = (du - half) / np.maximum(inner, 1) * lots
     lot = np.clip(np.floor(along), 0, lots - 1)
     back = (dv > deep / 2).astype(np.int32)
     key = (block + lot.astype(np.int32) * 29 + back * 613) % _TABLE
@@ -172,59 +176,45 @@ def _houses(
     return key, roof, gable, tall
 
 
-def _yards(
-    rng: Generator, canvas: Canvas, pixels: np.ndarray, lot: np.ndarray, park: Mask, zone: Zone, gsd_m: float, green: float,
-    du: Plane, dv: Plane,
-) -> None:  # fmt: skip
-    size = len(canvas.cover)
-    lush = np.zeros((size, size), np.float32)
+def _yards(rng: Generator, canvas: Canvas, quarter: _Quarter, lot: np.ndarray, park: Mask) -> np.ndarray:
+    """Lawn, pavement or earth round the houses; returns which of them."""
+    zone, lush = quarter.zone, rng.beta(2, 1.2, _TABLE).astype(np.float32)[lot] * np.float32(max(quarter.green, 0.35))
     ground = rng.choice(3, _TABLE, p=[zone.green, (1 - zone.green) * 0.75, (1 - zone.green) * 0.25])[lot]
-    ground[park] = 0
-    lush.ravel()[pixels] = rng.beta(2, 1.2, _TABLE).astype(np.float32)[lot] * max(green, 0.35)
-
-    def where(chosen: Mask) -> Mask:
-        whole = np.zeros((size, size), bool)
-        whole.ravel()[pixels[chosen]] = True
-        return whole
-
-    canvas.paint(where(ground == 0), "grassland", {"grass_green:2": lush, "grass_dry:0": 1 - lush, "soil:0": 0.15})
+    ground[park] = _LAWN
+    grass = quarter.plane(lush)
+    lawn: Mix = {"grass_green:2": grass, "grass_dry:0": 1 - grass, "soil:0": 0.15}
+    canvas.paint(quarter.where(ground == _LAWN), "grassland", lawn)
     pavement = {"asphalt:1": 0.7, "concrete:0": 0.3} if rng.random() < 0.6 else {"concrete:0": 0.9, "asphalt:1": 0.1}
-    canvas.paint(where(ground == 1), "paved", pavement)
-    canvas.paint(where(ground == 2), "soil", {"soil:1": 0.7, "sand:0": 0.2, "litter:0": 0.1})
-    _cars(rng, canvas, where, ground == 1, du, dv, gsd_m, 0.45 if zone.green < 0.5 else 0.1)
+    canvas.paint(quarter.where(ground == _PAVED), "paved", pavement)
+    canvas.paint(quarter.where(ground == _EARTH), "soil", {"soil:1": 0.7, "sand:0": 0.2, "litter:0": 0.1})
+    return ground
 
 
-def _cars(rng: Generator, canvas: Canvas, where, chosen: Mask, u: Plane, v: Plane, gsd_m: float, full: float) -> None:
+def _park_cars(
+    rng: Generator, canvas: Canvas, quarter: _Quarter, chosen: Mask, u: Plane, v: Plane, full: float
+) -> None:
     """Cars in stalls of 3 x 6 m, where pixels show them."""
-    if gsd_m > 0.5 or not chosen.any():
+    if quarter.gsd_m > 0.5 or not chosen.any():
         return
     iu, iv = np.floor(u / 3).astype(np.int32), np.floor(v / 6).astype(np.int32)
-    taken = rng.choice(4, _TABLE, p=[1 - full, *[full / 3] * 3])[(iu * 37 + iv * 101) % _TABLE]
+    taken = rng.choice(_PAINTS + 1, _TABLE, p=[1 - full, *[full / _PAINTS] * _PAINTS])[(iu * 37 + iv * 101) % _TABLE]
     body = (np.abs(u - iu * 3 - 1.5) < 0.9) & (np.abs(v - iv * 6 - 3) < 2.2) & chosen & (iv % 3 > 0)
     for number in range(_PAINTS):
-        canvas.paint(where(body & (taken == number + 1)), "paved", {f"paint:{number}": 1.0})
+        canvas.paint(quarter.where(body & (taken == number + 1)), "paved", {f"paint:{number}": 1.0})
 
 
-def _blurred(
-    rng: Generator, canvas: Canvas, town: Mask, pixels: np.ndarray, zone: Zone, street: Mask, park: Mask, gsd_m: float,
-    green: float,
-) -> None:  # fmt: skip
-    size = len(town)
-    whole = np.zeros((size, size), np.float32)
-    texture = 1 + 0.3 * fractal(rng, size, 0.8, 0.1)
-    roofs = float(np.mean(zone.covers)) ** 2 * zone.built
-    whole.ravel()[pixels] = np.where(park, 0.05, np.where(street, 0.15, roofs * rng.uniform(0.7, 1.3)))
-    roof = np.clip(whole * texture, 0, 0.85) * town
-    paved = np.zeros((size, size), np.float32)
-    paved.ravel()[pixels] = np.where(park, 0.05, np.where(street, 0.6, 0.15 + 0.35 * (1 - zone.green)))
+def _blur(rng: Generator, canvas: Canvas, quarter: _Quarter, street: Mask, park: Mask) -> None:
+    """A settlement whose houses are finer than a pixel: shares of roofs, pavement and green by block."""
+    zone, green = quarter.zone, quarter.green
+    roofs = float(np.mean(zone.covers)) ** 2 * zone.built * rng.uniform(0.7, 1.3)
+    texture = 1 + 0.3 * fractal(rng, quarter.size, 0.8, 0.1)
+    roof = np.clip(quarter.plane(np.where(street, 0.15, roofs)) * texture, 0, 0.85)
+    paved = quarter.plane(np.where(street, 0.6, 0.15 + 0.35 * (1 - zone.green)))
     rest = np.clip(1 - roof - paved, 0, 1)
+    lawn = rest * np.float32(zone.green * 0.6)
     mix = {"roof:0": roof * 0.6, "roof:1": roof * 0.25, "roof:2": roof * 0.15, "asphalt:0": paved * 0.6,
-           "concrete:0": paved * 0.4, "grass_green:2": rest * zone.green * green * 0.6,
-           "grass_dry:0": rest * zone.green * (1 - green) * 0.6, "canopy_broadleaf:0": rest * zone.trees,
-           "soil:1": rest * (1 - zone.green)}  # fmt: skip
-    canvas.paint(town, "settlement", mix)
-    green_space = np.zeros((size, size), bool)
-    green_space.ravel()[pixels[park]] = True
-    canvas.paint(
-        green_space, "grassland", {"grass_green:2": 0.3 + 0.5 * green, "canopy_broadleaf:0": 0.2, "grass_dry:0": 0.3}
-    )
+           "concrete:0": paved * 0.4, "grass_green:2": lawn * green, "grass_dry:0": lawn * (1 - green),
+           "canopy_broadleaf:0": rest * zone.trees, "soil:1": rest * (1 - zone.green)}  # fmt: skip
+    canvas.paint(quarter.where(~park), "settlement", mix)
+    lawn_and_trees = {"grass_green:2": 0.3 + 0.5 * green, "canopy_broadleaf:0": 0.2, "grass_dry:0": 0.3}
+    canvas.paint(quarter.where(park), "grassland", lawn_and_trees)

@@ -1,11 +1,12 @@
-"""What is where in a simulated scene: the truth of every class at the scene's pixels, from the finer land below them."""
+"""What is where in a simulated scene: the truth of every class at its pixels, from the finer land below them."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from instruction_data.chips import Truth
-from instruction_data.simulate.landscape import Landscape, Mask, Plane
+from instruction_data.simulate.landscape import Landscape
+from instruction_data.simulate.noise import Mask, Plane
 
 FINEST_FOR_HOUSES_M = 10.0
 """Pixels wider than this (metres) do not tell houses from roads; only the settlement is known."""
@@ -36,8 +37,8 @@ def truth(land: Landscape, factor: int = 2) -> Truth:
     """Every class as (mask, unknown) on pixels ``factor`` times as wide as the land's.
 
     A class is where it covers more than half a pixel, unknown between 0.4 and 0.6; clouds hide what lies below, under
-    their thin edges and in their shadow it is unknown. Vegetation means green leaves, over 0.35 of a pixel; with fewer, dry, ripe
-    or bare plants leave it unknown.
+    their thin edges and in their shadow it is unknown. Vegetation means green leaves, over 0.35 of a pixel; with fewer,
+    dry, ripe or bare plants leave it unknown.
     """
 
     def share(*surfaces: str) -> Plane:
@@ -47,12 +48,10 @@ def truth(land: Landscape, factor: int = 2) -> Truth:
     for name, surfaces in _OPEN.items():
         mask, unknown = found[name]
         found[name] = mask, unknown | (share(*surfaces) > 0) & ~mask
-    leaves = [plane for name, plane in land.materials.items() if name.partition(":")[0] in _GREEN]
-    green = (
-        coarsen(np.sum(leaves, axis=0, dtype=np.float32), factor)
-        if leaves
-        else np.zeros_like(found["water"][0], np.float32)
-    )
+    green = np.zeros(found["water"][0].shape, np.float32)
+    for name, plane in land.materials.items():
+        if name.partition(":")[0] in _GREEN:
+            green += coarsen(plane, factor)
     mask = green > 0.35
     found["vegetation"] = mask, ~mask & ((share(*_PLANTS) > 0) | (green > 0.2))
     nowhere = np.zeros_like(mask)

@@ -18,7 +18,7 @@ _FAR = -1e3
 
 @dataclass
 class Water:
-    """Where which kind of water stands, its depth, and how far the land is from it (metres, rough, beyond some way far)."""
+    """Where which kind of water stands, its depth, and roughly how far the land is from it (metres)."""
 
     mask: Mask
     kind: np.ndarray
@@ -52,35 +52,27 @@ def drained_by(width_m: float) -> float:
     return float((width_m / 4.0) ** (1 / 0.45))
 
 
-def add_sea(rng: Generator, water: Water, land: Terrain, gsd_m: float, share: float) -> None:
+def add_sea(rng: Generator, water: Water, land: Terrain, share: float) -> None:
     """Everything below a level that ``share`` of the scene lies under."""
-    surface = level(land.elevation_m, share)
-    _add_level(water, land, surface - land.elevation_m, gsd_m, SEA, rng.uniform(1, 3))
+    below = level(land.elevation_m, share) - land.elevation_m
+    water.add(below / land.usual_slope, below * np.float32(rng.uniform(1, 3)), SEA)
 
 
-def add_lakes(rng: Generator, water: Water, land: Terrain, gsd_m: float, share: float) -> None:
+def add_lakes(rng: Generator, water: Water, land: Terrain, share: float) -> None:
     """Hollows of the relief filled to the brim or below, until ``share`` of the scene is under water."""
     height = land.coarse_m
     seed = height.copy()
     seed[1:-1, 1:-1] = height.max()
     # Hollows: what lies deep below its surroundings even where streams cut a way out.
-    around = gaussian_filter(height, max(3, land.side / rng.uniform(8, 20)))
-    brim = np.asarray(reconstruction(seed, height, method="erosion"), np.float32)
-    hollow = np.maximum(brim - height, 0) / (height.std() + 1e-6) + np.maximum(around - height, 0) / (
-        height.std() + 1e-6
-    )
+    around = gaussian_filter(height, land.side / rng.uniform(8, 20))
+    brim: Plane = reconstruction(seed, height, method="erosion").astype(np.float32)  # type: ignore[no-untyped-call]
+    hollow = (np.maximum(brim - height, 0) + np.maximum(around - height, 0)) / (height.std() + 1e-6)
     edge = float(np.quantile(hollow, 1 - share))
     if edge <= 0:
         return
     fine = finer(hollow, len(water.mask)) + fractal(rng, len(water.mask), 1.5, 0.1) * 0.03
-    scale = land.cell_m * 4 / (hollow.std() + 1e-6)
-    inside = (fine - edge) * scale / 4
-    water.add(inside.astype(np.float32), (0.3 + inside * rng.uniform(0.02, 0.08)).astype(np.float32), LAKE)
-
-
-def _add_level(water: Water, land: Terrain, below_m: Plane, gsd_m: float, kind: int, steeper: float) -> None:
-    slope = max(float(np.median(land.slope)), 1e-4)
-    water.add((below_m / slope).astype(np.float32), below_m * np.float32(steeper), kind)
+    inside = (fine - edge) * (land.cell_m / (hollow.std() + 1e-6))
+    water.add(inside, 0.3 + inside * np.float32(rng.uniform(0.02, 0.08)), LAKE)
 
 
 def add_rivers(rng: Generator, water: Water, land: Terrain, gsd_m: float) -> None:
@@ -102,7 +94,7 @@ def add_rivers(rng: Generator, water: Water, land: Terrain, gsd_m: float) -> Non
     wide = (width[channel] * (1 - t) + np.minimum(width[before], width[channel] * 2) * t) * rng.uniform(0.8, 1.3)
     away, nearest = distance_to(size, y.ravel(), x.ravel())
     half = (wide.ravel()[nearest] / 2).astype(np.float32)
-    half *= 1 + 0.25 * finer(fractal(rng, side, 1.2, 0.2), size)
+    half *= 1 + 0.2 * finer(fractal(rng, side, 1.2, 0.2), size)
     inside = half - away * np.float32(gsd_m)
     depth = np.clip(half * 0.08, 0.2, 10) * (1 - (away * gsd_m / np.maximum(half, 1e-3)) ** 2)
     water.add(inside, depth.astype(np.float32), RIVER)
@@ -137,16 +129,19 @@ def _bends(rng: Generator, land: Terrain, width: np.ndarray) -> tuple[np.ndarray
         ahead = following[ahead]
     down, right = rows[ahead] - rows, columns[ahead] - columns
     length = np.hypot(down, right) + 1e-6
-    swing = np.minimum(width / land.cell_m * rng.uniform(0.3, 1.5), side / 16)
+    swing = np.clip(width / land.cell_m * rng.uniform(0.3, 1.5), 1, side / 16)
     wave = np.maximum(width / land.cell_m * rng.uniform(9, 14), 9)
     along = np.zeros(side * side)
     step, total, previous = (1 / wave).tolist(), along.tolist(), before.tolist()
     for cell in land.drains.order.tolist():
         if previous[cell] >= 0:
             total[cell] = total[previous[cell]] + step[cell]
-    drift = fractal(rng, side, 1.3, 0.15).ravel() * 0.5
+    drift = fractal(rng, side, 2.2, 0.2).ravel() * 0.6
     offset = swing * np.sin(2 * np.pi * (np.array(total) + drift)) + drift
-    return rows - offset * right / length, columns + offset * down / length
+    rows, columns = rows - offset * right / length, columns + offset * down / length
+    for _ in range(3):
+        rows, columns = (rows + rows[following]) / 2, (columns + columns[following]) / 2
+    return rows, columns
 
 
 def beach(rng: Generator, water: Water, width_m: float) -> Mask:
