@@ -104,7 +104,8 @@ class SpanGrammar(LogitsProcessor):
                 open_to = left if self.most else left or open_to
             if not (name in open_to if ended else any(choice.startswith(name) for choice in open_to)):
                 return False
-            used[name] += 1
+            if attribute == "class" or not self.most:  # a class taken away need not be asked for as well
+                used[name] += 1
         return True
 
     def _repeats(self, text: str) -> bool:

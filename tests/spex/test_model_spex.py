@@ -164,6 +164,9 @@ def test_grammar_of_a_follow_up_takes_classes_and_numbers_of_the_whole_conversat
     assert grammar.allowed("<seg class=tree_cover>forest</seg>.", done=True), "what was asked before may be dropped"
     assert not grammar.allowed("<seg class=tree_cover>forest</seg>. <seg class=tree_cover", done=False)
     assert not grammar.allowed("<seg class=tree_cover>x</seg> <seg class=water>y</seg> <seg", done=False)
+    assert grammar.allowed("<seg class=water not=tree_cover>x</seg> <seg class=", done=False), (
+        "never a dead end in a tag"
+    )
     assert not grammar.allowed("<seg class=road", done=False)
     assert not grammar.allowed("<seg class=water min_area=7", done=False)
     free = SpanGrammar(tokenizer, "anything?", history=[Exchange("hello", "<refuse>no</refuse>")])
