@@ -54,7 +54,7 @@ def moist(rng: Generator, dry: Spectrum) -> Spectrum:
     """Soil from dry to wet: darker the wetter, with the absorption of a film of up to 0.4 mm of water."""
     wet = rng.beta(0.7, 1.2)
     film = np.exp(-water_absorption() * 4e-4 * wet)
-    return (dry ** (1 + 0.35 * wet) * (1 - 0.3 * wet) * film).astype(np.float32)
+    return (dry * (1 - 0.55 * wet) * film).astype(np.float32)
 
 
 def snow(rng: Generator, kind: str) -> Spectrum:

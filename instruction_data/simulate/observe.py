@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, zoom
 
 from instruction_data.simulate.atmosphere import Air, glow
+from instruction_data.simulate.canopy import PLANTS
 from instruction_data.simulate.landscape import Landscape, Plane
 from instruction_data.simulate.library import WAVELENGTHS
 from instruction_data.simulate.spectra import Spectra
@@ -50,18 +51,21 @@ def draw_materials(rng: Generator, spectra: Spectra, keys: tuple[str, ...]) -> M
         kind, _, variant = key.partition(":")
         if kind == "water":
             water[key] = body = spectra.water(rng, variant)
-            pairs.append(np.stack([body.deep, body.deep * rng.uniform(0.9, 1.1)]))
+            pairs.append(np.stack([body.deep, body.deep * rng.uniform(0.95, 1.05)]))
         else:
             pairs.append(spectra.pair(rng, kind))
     return Materials(keys, np.stack(pairs), water)
 
 
-def variation(rng: Generator, size: int) -> Plane:
-    """Smooth patches and grain (size, size) in 0-1: where a material shows its second spectrum."""
-    patches = zoom(rng.standard_normal((size // 32 + 1,) * 2, np.float32), 32, order=1)[:size, :size]
-    patches += 0.7 * zoom(rng.standard_normal((size // 8 + 1,) * 2, np.float32), 8, order=1)[:size, :size]
-    patches += 0.8 * rng.standard_normal((size, size), np.float32)
-    return np.clip(0.5 + 0.3 * patches, 0, 1)
+def variation(rng: Generator, size: int, gsd_m: float) -> Plane:
+    """Patches and grain (size, size) in 0-1: where a material shows its second spectrum; fine ground is more even."""
+    patches = np.zeros((size, size), np.float32)
+    for step, weight in ((32, 0.5), (8, 0.5), (3, 0.9)):
+        coarse = rng.standard_normal((size // step + 2,) * 2, np.float32)
+        patches += weight * zoom(coarse, step, order=1)[:size, :size]
+    patches += 0.5 * rng.standard_normal((size, size), np.float32)
+    strength = np.interp(np.log(gsd_m), np.log((0.3, 4)), (0.06, 0.4))
+    return np.clip(0.5 + np.float32(strength) * patches, 0, 1)
 
 
 def view(land: Landscape, window: tuple[slice, slice], factor: int, texture: Plane) -> View:
@@ -100,7 +104,13 @@ def reflectance(
     first, second = of.pairs[order, 0], of.pairs[order, 1]
     carried = over.through if top else np.ones_like(over.through)
     beam, sky = (1 - over.sky) * carried, over.sky * carried
-    parts = (seen.lit, first * beam), (seen.varied, (second - first) * beam), (seen.share, first * sky)
+    # Leaves pass on what they do not keep: in near infrared the shade inside a stand is filled with light.
+    plants = np.array([[key.partition(":")[0] in PLANTS] for key in seen.keys])
+    filled = np.where(plants, np.minimum(1.2 * first, 0.6), 0)
+    direct = beam * (1 - filled)
+    parts = (
+        (seen.lit, first * direct), (seen.varied, (second - first) * beam), (seen.share, first * (sky + beam * filled))
+    )  # fmt: skip
     ground = sum(np.tensordot(response @ spectra.T, planes, 1) for planes, spectra in parts)
     _add_bottom(ground, seen, of, response * carried)
     bands = response / response.sum(axis=1, keepdims=True)

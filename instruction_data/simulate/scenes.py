@@ -88,7 +88,7 @@ def simulate(
         gsd_m = min(width for _, width in drawn)
         frames = [_whole(key, 2 * max(1, round(width / gsd_m))) for key, width in drawn]
     land = landscape(rng, gsd_m / 2, _FINE)
-    texture, found = variation(rng, _FINE), {f.factor: truth(land, f.factor) for f in frames}
+    texture, found = variation(rng, _FINE, gsd_m / 2), {f.factor: truth(land, f.factor) for f in frames}
     of = draw_materials(rng, spectra, tuple(land.materials))
     chips = []
     for number, frame in enumerate(frames):

@@ -16,6 +16,8 @@ from instruction_data.simulate.water_optics import WaterBody, water_body
 # How often a measured spectrum is taken where there are some: leaves measured in a laboratory are no canopies.
 _MEASURED = {"water": 0.25, "snow": 0.3, "ice": 0.3, "marsh": 0.4} | dict.fromkeys(PLANTS - {"marsh"}, 0.15)
 
+_BUILT = frozenset({"roof", "paint", "asphalt", "concrete"})
+
 
 class Spectra:
     """Reflectance spectra, 400 to 2500 nm at 5 nm, by kind of material.
@@ -53,7 +55,7 @@ class Spectra:
             if kind in ("grass_dry", "crop_ripe"):  # straw and stalks, which the leaf model does not know
                 straw = rng.uniform(0.4, 0.9)
                 stand = (1 - straw) * stand + straw * self.draw(rng, "litter")
-            return stand
+            return stand * np.array([[1], [rng.uniform(0.6, 0.95)]], np.float32)  # sparser, and more of it in shade
         if measured:
             assert self.library is not None
             factor = 1.0 if kind not in PLANTS else rng.uniform(0.5, 1.0)
@@ -64,7 +66,11 @@ class Spectra:
             one = ground.usual(rng, kind)
         if kind in ("soil", "sand"):
             one = ground.moist(rng, one)
-        return np.stack([one, one * ground.smooth(rng, 0.04) * rng.uniform(0.75, 1.2)]).clip(0, 1.2).astype(np.float32)
+        if kind in _BUILT:  # no two roofs are alike
+            other = self.library.draw(rng, kind) if measured and self.library else ground.usual(rng, kind)
+        else:
+            other = one * ground.smooth(rng, 0.04) * rng.uniform(0.5, 1.2)
+        return np.stack([one, other]).clip(0, 1.2).astype(np.float32)
 
     def water(self, rng: Generator, hint: str = "") -> WaterBody:
         """A water body, of the type that ``hint`` names; in a share of the cases its deep reflectance is measured."""
