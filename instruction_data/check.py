@@ -22,6 +22,7 @@ from typing import Any
 
 from rasterio.errors import NotGeoreferencedWarning
 
+from instruction_data.dialogues import violations
 from instruction_data.remeasure import disagreements
 from instruction_data.shards import query_of, rows, shards, survey_shard
 from instruction_data.targets import LabelledChip, Target
@@ -212,6 +213,8 @@ def _check_dialogue(report: CheckReport, record: SpieRecord, survey: SpieRecord,
     if stated != [(s.class_name, s.phrase, s.attributes) for s in record.spans]:
         report.add(record.id, "spans", "the last answer and the spans disagree")
     elif chip is not None and all(span.class_name in classes() for span in record.spans):
+        for claim in violations(record.turns, record.spans, chip.evidence):
+            report.add(record.id, "claim", claim)
         _check_answer(report, record, answer, chip)
 
 
@@ -226,7 +229,9 @@ def _check_prompts(report: CheckReport, record: SpieRecord, queries: Sequence[st
 
 
 def _invented(answer: Answer, queries: Sequence[str]) -> list[str]:
-    """Numbers in an answer's own words that nobody asked with."""
+    """Numbers in an answer's own words that nobody asked with; a refusal measures nothing and may give an example."""
+    if answer.refusal is not None:
+        return []
     asked = " ".join([*queries, *(constraints_text(span.constraints) for span in answer.spans)])
     given = {number.rstrip(",") for number in _NUMBER.findall(asked)}
     stated = [number.rstrip(",") for number in _NUMBER.findall(fill(answer, lambda *_: " "))]
