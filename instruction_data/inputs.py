@@ -114,10 +114,11 @@ def _of_files(spec: str, options: SceneOptions) -> Iterator[_Found]:
     scenes = [file for file in _files(spec) if _is_scene(file)]
     if not scenes:
         raise RecordError(f"no scenes in {spec}; expected rasters ({', '.join(RASTER_SUFFIXES)}), a CSV or a STAC JSON")
-    labels = _given_labels(options) if options.labels is not None else _labels_around(scenes)
-    for scene in scenes:
-        label = labels(scene)
-        problem = f"{scene} has no label: no label is named {scene.stem}" if labels.any and label is None else None
+    labels = _labels_around(scenes) if options.labels is None else _given_labels(options)
+    found = [labels(scene) for scene in scenes]
+    labelled = options.labels is not None or any(found)
+    for scene, label in zip(scenes, found, strict=True):
+        problem = f"{scene} has no label: no label is named {scene.stem}" if labelled and not label else None
         name = scene.relative_to(root) if root.is_dir() else Path(scene.name)
         yield _Found(str(name.with_suffix("")), str(scene), options, label, problem)
 
@@ -138,7 +139,6 @@ class _LabelFinder:
     """Finds the label of a scene: the one file of all, or the file of its stem, near it or anywhere."""
 
     def __init__(self, shared: str | None, by_stem: Mapping[tuple[Path | None, str], str]) -> None:
-        self.any = bool(shared or by_stem)
         self._shared, self._by_stem = shared, by_stem
 
     def __call__(self, scene: Path) -> str | None:

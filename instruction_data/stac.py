@@ -1,7 +1,7 @@
 """Items of a STAC item collection: which assets are pixels, which is the label, and all pixel assets as one raster.
 
-Assets with the role ``data`` or ``reflectance`` (or, where no asset has one of them, with band metadata) are the scene;
-one with the role ``labels`` is its label. Bands of several assets are joined in a VRT on the finest of their grids.
+Assets with the role ``reflectance``, else ``data``, else with band metadata and no role, are the scene; one with the role
+``labels`` is its label. Bands of several assets are joined in a VRT on the finest of their grids.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from instruction_data.chips import Box
 from spex.errors import RecordError, SceneError
 from spex.raster.source import open_raster
 
-_PIXELS, _LABELS = {"data", "reflectance"}, {"labels", "label"}
+_PIXELS, _LABELS = ("reflectance", "data"), {"labels", "label"}
+_REMOTE = {"http": "/vsicurl/", "https": "/vsicurl/", "s3": "/vsis3/", "gs": "/vsigs/"}
 _GDAL_TYPES = {
     "uint8": "Byte", "int8": "Int8", "uint16": "UInt16", "int16": "Int16", "uint32": "UInt32", "int32": "Int32",
     "float32": "Float32", "float64": "Float64",
@@ -70,8 +71,7 @@ def _item(feature: Mapping[str, Any], folder: Path) -> StacItem:
     assets, properties = feature["assets"], feature.get("properties") or {}
     roles = {key: set(asset.get("roles") or ()) for key, asset in assets.items()}
     labels = [key for key in assets if roles[key] & _LABELS or key in _LABELS]
-    chosen = [key for key in assets if roles[key] & _PIXELS and key not in labels]
-    chosen = chosen or [key for key in assets if _bands(assets[key]) and key not in labels and not roles[key]]
+    chosen = _of_pixels({key: asset for key, asset in assets.items() if key not in labels}, roles)
     if not chosen:
         raise RecordError(f"item {feature.get('id')!r}: none of its assets {', '.join(assets)} has the role 'data'")
     geometry = feature.get("geometry")
@@ -88,6 +88,21 @@ def _item(feature: Mapping[str, Any], folder: Path) -> StacItem:
     )
 
 
+def _of_pixels(assets: Mapping[str, Any], roles: Mapping[str, set[str]]) -> list[str]:
+    """The assets that hold reflectance, each band once: catalogues offer it in several formats beside other layers."""
+    wanted = next((role for role in _PIXELS if any(role in roles[key] for key in assets)), None)
+    chosen = [key for key in assets if (wanted in roles[key] if wanted else not roles[key] and _bands(assets[key]))]
+    described = [key for key in chosen if _bands(assets[key])]
+    taken: set[str] = set()
+    unique = []
+    for key in described:
+        names = {str(band.get("name", key)) for band in _bands(assets[key])}
+        if not names & taken:
+            unique.append(key)
+        taken |= names
+    return unique or chosen
+
+
 def _bands(asset: Mapping[str, Any]) -> list[dict[str, Any]]:
     bands = asset.get("bands") or asset.get("eo:bands") or []
     raster = asset.get("raster:bands") or []
@@ -95,9 +110,11 @@ def _bands(asset: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _located(href: str, folder: Path) -> str:
-    if href.startswith("file://"):
-        return href.removeprefix("file://")
-    return href if "://" in href or href.startswith("/") else str(folder / href)
+    """An asset's address as GDAL takes it, in a VRT too."""
+    scheme = href.partition("://")[0]
+    if scheme in _REMOTE:
+        return _REMOTE[scheme] + (href if scheme.startswith("http") else href.partition("://")[2])
+    return str(folder / href.removeprefix("file://"))
 
 
 @contextmanager

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -99,8 +101,9 @@ def test_windows_without_data_are_left_out_and_nodata_stays_nodata(
     assert chips[0].truth["water"][1][:, 60:].all()
 
 
-def test_without_any_labels_scenes_get_pseudo_labels(scene_file: Raster, tmp_path: Path) -> None:
+def test_without_labels_of_theirs_scenes_get_pseudo_labels(scene_file: Raster, raster: Raster, tmp_path: Path) -> None:
     scene_file("data/a.tif")
+    raster("data/b_label.tif", COVER)  # of a scene that is not there
     (item,) = scene_items(tmp_path / "data", SceneOptions())
     (chip,) = read(item)
     assert chip.labels.startswith("pseudo-labels:")
@@ -214,6 +217,8 @@ def test_a_stac_collection_joins_the_bands_of_assets_of_several_resolutions(tmp_
     assets = {
         "swir": {"href": "s2/B8A.tif", "eo:bands": band("B8A", 0.865), **shared},
         "green": {"href": "./s2/B03.tif", "eo:bands": band("B03", 0.56), **shared},
+        "green-jp2": {"href": "s2/B03.jp2", "eo:bands": band("B03", 0.56), **shared},
+        "scl": {"href": "s2/SCL.tif", "roles": ["data"]},
         "map": {"href": "s2/cover.tif", "roles": ["labels"]},
         "preview": {"href": "s2/preview.png", "roles": ["thumbnail"]},
     }  # fmt: skip
@@ -247,6 +252,27 @@ def test_stac_bands_of_1_1_and_an_item_without_the_label_that_others_have(tmp_pa
     found = outcomes(list(scene_items(path, WORLDCOVER)))
     assert found["one"] == "chips"
     assert "item 'two' has no label" in found["two"]
+
+
+def test_stac_assets_over_http(tmp_path: Path, raster: Raster) -> None:
+    values = np.random.default_rng(0).integers(1, 4000, (64, 64)).astype(np.uint16)
+    raster("far/green.tif", values)
+    raster("far/cover.tif", COVER)
+    server = Path(__file__).parents[1] / "spex" / "range_server.py"
+    with subprocess.Popen(
+        [sys.executable, str(server), str(tmp_path / "far")], stdout=subprocess.PIPE, text=True
+    ) as far:
+        try:
+            assert far.stdout is not None
+            root = f"http://127.0.0.1:{int(far.stdout.readline())}"
+            green = {"href": f"{root}/green.tif", "roles": ["data"], "eo:bands": band("green", 0.56)}
+            item = stac_item("far", {"green": green, "labels": {"href": f"{root}/cover.tif"}})
+            (tmp_path / "items.json").write_text(json.dumps({"type": "FeatureCollection", "features": [item]}))
+            (found,) = scene_items(tmp_path / "items.json", WORLDCOVER)
+            (chip,) = read(found)
+        finally:
+            far.terminate()
+    assert np.array_equal(chip.values[0], values) and chip.truth["water"][0][:, :32].all()
 
 
 @pytest.mark.parametrize(
