@@ -1,7 +1,7 @@
 """Items of a STAC item collection: which assets are pixels, which is the label, and all pixel assets as one raster.
 
-Assets with the role ``reflectance``, else ``data``, else with band metadata and no role, are the scene; one with the role
-``labels`` is its label. Bands of several assets are joined in a VRT on the finest of their grids.
+Assets with the role ``reflectance``, else ``data``, else with band metadata and no role, are the scene; one with the
+role ``labels`` is its label. Bands of several assets are joined in a VRT on the finest of their grids.
 """
 
 from __future__ import annotations
