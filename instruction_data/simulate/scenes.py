@@ -94,7 +94,7 @@ def simulate(
     for number, frame in enumerate(frames):
         if sensors is None and number:
             of = draw_materials(rng, spectra, tuple(land.materials))
-        chips.append(_chip(rng, land, texture, of, frame, found[frame.factor], name, number, spectra.responses))
+        chips.append(_chip(rng, land, texture, of, frame, found[frame.factor], name, number, spectra))
     return chips
 
 
@@ -136,11 +136,11 @@ def _windows(rng: Generator, key: str, gsd_m: float, count: int) -> list[_Frame]
 
 def _chip(
     rng: Generator, land: Landscape, texture: Plane, of: Materials, frame: _Frame, known: Truth, name: str, number: int,
-    tables: Path | None,
+    spectra: Spectra,
 ) -> Chip:  # fmt: skip
     sensor, look = get_sensor(frame.sensor), draw_look(rng, frame.sensor)
     bands, gsd_m = choose_bands(rng, sensor), land.gsd_m * frame.factor
-    response, over = responses(frame.sensor, bands, tables), air(rng, land.sun[0])
+    response, over = responses(frame.sensor, bands, spectra.responses), air(rng, land.sun[0])
     top = look != "surface" and not (look == "display" and rng.random() < 0.3)
     seen = view(land, frame.window, frame.factor, texture)
     values = reflectance(rng, seen, of, response, over, top=top, gsd_m=gsd_m)
@@ -160,7 +160,11 @@ def _chip(
         scale=product.scale,
         offset=product.offset,
         nodata=product.nodata,
-        extra={"scene": f"simulated landscape {name}, upper left corner at {corner} m", "look": look},
+        extra={
+            "scene": f"simulated landscape {name}, upper left corner at {corner} m",
+            "look": look,
+            "spectra": spectra.origin,
+        },
     )
 
 

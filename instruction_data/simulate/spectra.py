@@ -27,6 +27,9 @@ class Spectra:
         responses: a folder of tabulated sensor responses (see ``instruments``); None: ``sensors/srf`` beside the
             library's folder where there is one, else Gaussian responses.
 
+    Attributes:
+        origin: where the spectra come from, for the data card.
+
     Raises:
         RecordError: the library is missing or holds nothing of use.
         MissingExtraError: the package ``prosail`` is not installed (when the first spectrum is drawn).
@@ -36,6 +39,8 @@ class Spectra:
 
     def __init__(self, library: Path | None = None, responses: Path | None = None) -> None:
         self.library = None if library is None else Library(library)
+        self.origin = "PROSPECT-D and 4SAIL plants, bio-optical water, snow by grain size; "
+        self.origin += f"others measured ({library.name})" if library else "typical shapes for all else"
         folder = library if library is None or library.is_dir() else library.parent
         beside = None if folder is None else folder.parent / "sensors" / "srf"
         self.responses = responses or (beside if beside and beside.is_dir() else None)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from instruction_data.simulate import canopy
 from instruction_data.simulate.ground import moist, snow
 from instruction_data.simulate.landscape import KINDS
 from instruction_data.simulate.library import WAVELENGTHS, Library
 from instruction_data.simulate.spectra import Spectra
 from instruction_data.simulate.water_optics import shallow, water_body
-from spex.errors import RecordError
+from spex.errors import MissingExtraError, RecordError
 
 
 def at(spectrum: np.ndarray, nm: float) -> float:
@@ -103,3 +105,10 @@ def test_what_is_no_library_is_named(tmp_path: Path) -> None:
     ):
         with pytest.raises(RecordError, match=reason):
             Library(tmp_path / name)
+
+
+def test_plants_without_prosail_name_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "prosail", None)
+    canopy._prosail.cache_clear()
+    with pytest.raises(MissingExtraError, match=r"spex\[sim\]"):
+        Spectra().draw(np.random.default_rng(0), "shrub")
