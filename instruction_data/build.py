@@ -38,7 +38,7 @@ from instruction_data.report import Report, Skipped
 from spex.errors import RecordError, SpexError
 from spex.records import RecordWriter
 
-_SHARDS = 32  # a source is cut into this many at least, so that few scenes still keep several processes busy
+_SHARDS = 16  # a source is cut into this many at least, so that few scenes still keep several processes busy
 _CACHE_BYTES = 64 << 20  # of decoded raster blocks per process; GDAL's default is a share of all memory
 
 
@@ -120,9 +120,10 @@ def build(
         raise
     report = _report(shards, out, time.perf_counter() - start)
     report.write(out / "report.json")
-    if not report.chips:
+    if report.skipped and (settings.strict or not report.chips):
         first = report.skipped[0]
-        raise RecordError(f"none of {len(entries)} scenes could be used; the first, {first.item}: {first.reason}")
+        total = f"{len(report.skipped)} of {len(entries)} scenes"
+        raise RecordError(f"{total} could not be used; the first, {first.item}: {first.reason}")
     return report
 
 

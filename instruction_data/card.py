@@ -64,7 +64,11 @@ def _front(out: Path, found: dict[str, Any]) -> dict[str, Any]:
         "task_categories": ["image-segmentation", "visual-question-answering"],
         "tags": ["remote-sensing", "multispectral", "hyperspectral", "land-cover"],
         "size_categories": [next((word for limit, word in _SIZES if total < limit), "1M<n<10M")],
-        "configs": [{"config_name": name, "data_files": found} for name, found in files.items() if found],
+        "configs": [
+            {"config_name": name, "default": name == "dialogues", "data_files": found}
+            for name, found in files.items()
+            if found
+        ],
     }
 
 

@@ -158,6 +158,8 @@ def test_what_cannot_be_used_is_named_and_the_rest_built(
     assert main(arguments) == 1, "a finished build tells the same again"
     assert "skipped 5 scenes" in capsys.readouterr().out
 
+    assert main([*arguments, "--strict"]) == 2, "nor is it taken for complete"
+    assert "5 of 8 scenes could not be used; the first, s1" in capsys.readouterr().err
     assert main([*arguments[:4], str(tmp_path / "strict"), *arguments[5:], "--strict"]) == 2
     error = capsys.readouterr().err
     assert error.startswith("spex: ") and error.count("\n") == 1
@@ -179,7 +181,7 @@ def test_nothing_to_build_from_is_an_error(scenes: Path, tmp_path: Path) -> None
     assert not (tmp_path / "out").exists()
     for path in scenes.glob("s*.tif"):
         path.write_bytes(b"not a raster")
-    with pytest.raises(RecordError, match="none of 8 scenes could be used; the first, s0"):
+    with pytest.raises(RecordError, match="8 of 8 scenes could not be used; the first, s0"):
         build([scenes], tmp_path / "out", FEW, scenes=OPTIONS)
 
 
