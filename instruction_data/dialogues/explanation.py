@@ -131,7 +131,7 @@ def _claims(text: str, evidence: SceneEvidence) -> list[str]:
         if not item or item.status != "unavailable" or item.reason != reason:
             false.append(f"{title} can be told here, or for another reason than: it {reason}")
     for words in _SHORT_OF_BANDS.findall(text):
-        name = resolve(words)
-        if name is None or evidence.classes[name].status != "unavailable":
+        known = resolve(words)
+        if known is None or evidence.classes[known].status != "unavailable":
             false.append(f"{words} can be told here")
     return false

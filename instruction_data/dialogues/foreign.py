@@ -77,7 +77,7 @@ def draw_phrase(words: Words, language: str, name: str, roles: tuple[str, ...], 
                 count = str(written) if words.chance(0.5) else str(top)
                 core = words.expand(words.pick(table["top"][group]), {}, n=count, p=plural, m=gender)
     meant: dict[str, Any] = {"top": top}
-    before, after = [], []
+    before, after = list[tuple[str, str]](), list[tuple[str, str]]()
     weights = dict(_KINDS)
     for _ in range(0 if not words.chance(constrained) else 1 if words.chance(0.75) else 2):
         kind = words.weighted(weights)

@@ -110,8 +110,8 @@ def _drawn(
             else None
         )
     if kind == "anywhere":
-        meant = tuple(replace(phrase, constraints=Constraints()) for phrase in phrases)
-        return (act, frame, {}, meant) if all(map(plain_constraints, phrases)) else None
+        free = tuple(replace(phrase, constraints=Constraints()) for phrase in phrases)
+        return (act, frame, {}, free) if all(map(plain_constraints, phrases)) else None
     if kind == "opposite":
         turned = opposite(phrases)
         return (act, frame, {}, turned) if turned else None

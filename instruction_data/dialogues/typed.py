@@ -8,9 +8,8 @@ from instruction_data.dialogues.phrases import NUMBER_WORDS
 from instruction_data.dialogues.words import Words, wording
 
 _BESIDE = {a: b for row in ("qwertyuiop", "asdfghjkl", "zxcvbnm") for a, b in zip(row, row[1:], strict=False)}
-_SOUNDS = tuple(
-    pair.split(":") for pair in "ie:ei tion:shun ph:f ou:u ee:ea ea:ee ck:k s:z er:re ll:l ss:s ai:ay e:a a:e".split()
-)
+_SOUNDS = (("ie", "ei"), ("tion", "shun"), ("ph", "f"), ("ou", "u"), ("ee", "ea"), ("ea", "ee"), ("ck", "k"),
+           ("s", "z"), ("er", "re"), ("ll", "l"), ("ss", "s"), ("ai", "ay"), ("e", "a"), ("a", "e"))  # fmt: skip
 
 
 def dressed(words: Words, text: str, *, slips: float = 0.16) -> str:

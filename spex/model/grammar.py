@@ -22,17 +22,30 @@ from spex.evidence.indices import OFFERED_INDICES
 from spex.prompts import FACTS, INDEX_FACTS, SPAN_OPEN, Exchange, parse_answer
 
 _WORDS = {"one": "1", "two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8",
-          "nine": "9", "ten": "10",
+          "nine": "9", "ten": "10", "eleven": "11", "twelve": "12",
           "half": "0.5", "quarter": "0.25", "a": "1", "an": "1", "the": "1", "zero": "0", "dozen": "12"}  # fmt: skip
+_WORDS |= {
+    word: str(number)
+    for words in (
+        "dos tres cuatro cinco seis siete ocho nueve diez",
+        "deux trois quatre cinq six sept huit neuf dix",
+        "zwei drei vier fünf sechs sieben acht neun zehn",
+        "dois três quatro cinco seis sete oito nove dez",
+        "duas 三 四 五 六 七 八 九 十",
+        "两",
+    )
+    for number, word in enumerate(words.split(), 2)
+}
 _NAMES = regex.compile(r"(?:(class)=|not=|(?<=not=[a-z_,]*),)([a-z_]*)([ ,>])?")
 _NUMBER = regex.compile(r"\d+(?:\.\d+)?")
 
 
 def numbers_of(query: str) -> set[str]:
     """Numbers a query states, in digits or words, as the answer may repeat them."""
-    text = regex.sub(r"(?<=\d),(?=\d{3}\b)", "", query.lower())
+    text = regex.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", query.lower())
+    text = regex.sub(r"(?<=\d),(?=\d)", ".", text)  # a decimal comma
     found = {f"{float(n):g}" if float(n) < 1e6 else n for n in _NUMBER.findall(text)} | set(_NUMBER.findall(text))
-    found |= {_WORDS[word] for word in regex.findall(r"[a-z]+", text) if word in _WORDS}
+    found |= {_WORDS[word] for word in regex.findall(r"\p{Latin}+|\p{Han}", text) if word in _WORDS}
     return found | {"1"}
 
 
@@ -54,7 +67,10 @@ class SpanGrammar(LogitsProcessor):
         history: Sequence[Exchange] = (),
     ) -> None:
         self.tokenizer = tokenizer
-        earlier = [Counter(span.class_name for span in parse_answer(one.answer).spans) for one in history]
+        spans = [parse_answer(one.answer).spans for one in history]
+        earlier = [
+            Counter(name for span in own for name in (span.class_name, *span.constraints.exclude)) for own in spans
+        ]
         self.named = list(dict.fromkeys([*mentioned(query), *(name for counts in earlier for name in counts)]))
         # A follow-up has a span per class, unless an answer before it had more; a class may be dropped.
         self.most = reduce(or_, earlier, Counter(self.named)) if history else Counter[str]()

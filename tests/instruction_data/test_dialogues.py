@@ -17,6 +17,7 @@ from instruction_data.dialogues.typed import slip
 from instruction_data.dialogues.words import Options, Words, wording
 from spex.evidence.classes import classes, mentioned, resolve
 from spex.evidence.scene import SceneEvidence, measure
+from spex.model.grammar import numbers_of
 from spex.prompts import MAX_QUERY_CHARS, Constraints, IndexCondition, parse_answer, user_message
 from spex.raster.scene import Pixels
 from spex.records import Turn
@@ -147,6 +148,16 @@ def test_answers_keep_the_grammar_and_bear_checking(
                 assert 0 < len(exchange.query) <= MAX_QUERY_CHARS and len(exchange.answer) < 1100
                 assert "{" not in exchange.query + exchange.answer and "[" not in exchange.query, one
             assert violations(turns_of(one), one.spans, evidence[i % 3]) == [], one
+
+
+def test_the_numbers_of_an_answer_stand_in_the_queries(drawn: dict[str, list[Dialogue]]) -> None:
+    """Otherwise constrained decoding could not write what training teaches."""
+    for one in drawn["train"] + drawn["val"]:
+        given = numbers_of(queries(one))
+        for span in one.spans:
+            limits = " ".join(f"{key}={value}" for key, value in span.attributes.items())
+            asked = re.findall(r"(?<=[=:])(?:-)?(\d+(?:\.\d+)?)", limits)
+            assert set(asked) <= given, (one.exchanges, asked)
 
 
 def test_mix_of_languages_turns_and_acts(drawn: dict[str, list[Dialogue]]) -> None:
