@@ -47,15 +47,15 @@ def lay_fields(
     fa, fb = a - i, b - j
     if not pivot:  # some parcels are divided, some neighbours worked as one
         parts = rng.choice([1, 2, 3, 5], _STATES, p=[0.6, 0.2, 0.12, 0.08]).astype(np.int32)[
-            (i * 53 + j * 211) % _STATES
+            (i * 53 + j * 211) & (_STATES - 1)
         ]
         fb, wide_b = fb * parts, long / parts
         j, fb, long = j * 5 + fb.astype(np.int32), fb % 1, wide_b
     from_edge = np.minimum(np.minimum(fa, 1 - fa) * wide, np.minimum(fb, 1 - fb) * long)
     joined = rng.random(_STATES) < 0.25 * (not pivot)
     lane_start = (i % max(2, int(rng.integers(2, 6))) == 0) & (fa < 0.5)
-    i = i - (joined[(i * 7 + block * 131) % _STATES] & (i % 2 == 1))
-    key = (i * 97 + j * 389 + block * 1031) % _STATES
+    i = i - (joined[(i * 7 + block * 131) & (_STATES - 1)] & (i % 2 == 1))
+    key = (i * 97 + j * 389 + block * 1031) & (_STATES - 1)
     parcels = (i * 769 + j * 3079 + block * 12289) & 0xFFFF
     mean = np.bincount(parcels.ravel(), good.ravel(), 1 << 16) / np.maximum(
         np.bincount(parcels.ravel(), minlength=1 << 16), 1

@@ -18,7 +18,7 @@ def burn(rng: Generator, canvas: Canvas, land: Terrain, share: float) -> None:
     side, size = land.side, len(canvas.cover)
     fuel = canvas.is_(*_FUEL)
     at = coarse_pixels(side, size)
-    cost = np.where(fuel[at], 1.0, 25.0)
+    cost = np.where(fuel[at], 1.0, 1e3)
     cost = cost * np.exp(0.8 * fractal(rng, side, 0.8, 0.3))
     starts = np.flatnonzero(cost < np.median(cost) + 1e-6)
     angle, wind = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.55)
@@ -29,7 +29,7 @@ def burn(rng: Generator, canvas: Canvas, land: Terrain, share: float) -> None:
     arrival = fire.cost.reshape(side, side)
     last = np.quantile(arrival, share)
     ahead = finer(((arrival - last) / max(float(last), 1e-6)).astype(np.float32), size)
-    patches = finer(fractal(rng, side, 1.0, 0.15), size) + 0.5 * fractal(rng, size, 1.0, 0.1)
+    patches = finer(fractal(rng, side, 1.0, 0.15), size) + 0.5 * land.ragged[:, ::-1]
     burned = (ahead + 0.05 * patches < 0) & fuel & (patches < rng.uniform(1.2, 2.5))
     severe = np.clip(0.55 + 0.25 * patches + rng.uniform(-0.2, 0.25), 0.1, 1).astype(np.float32)
     ash = np.float32(rng.uniform(0, 0.3)) * np.clip(-patches, 0, 1)

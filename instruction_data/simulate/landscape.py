@@ -146,7 +146,7 @@ def _fill(rng: Generator, water: Water, land: Terrain, about: Biome, gsd_m: floa
     add_rivers(rng, water, land, gsd_m)
     if about.flooded:
         high = level(land.above_stream_m, rng.uniform(0.15, 0.6)) - land.above_stream_m
-        high += 0.1 * float(high.std()) * fractal(rng, len(high), 1.3, 0.2)
+        high += 0.1 * float(high.std()) * land.ragged
         water.add(high / land.usual_slope, np.clip(high, 0.1, 4), RIVER)
 
 
@@ -165,7 +165,7 @@ def _country(
     bare_slopes(canvas, land, plants, rng.uniform(0.6, 1.1))
     if rng.random() < about.marsh:
         low = level(land.moisture, 1 - rng.uniform(0.08, 0.35))
-        ragged = 0.06 * fractal(rng, size, 1.3, 0.15)
+        ragged = 0.06 * land.ragged.T
         canvas.paint(land.moisture + ragged > low, "wetland", plants.mix("wetland"))
     farmed, hedges = np.zeros((size, size), bool), np.zeros((size, size), np.float32)
     if rng.random() < about.farmed[0]:
@@ -251,7 +251,7 @@ def _freeze(rng: Generator, canvas: Canvas, water: Water, land: Terrain, about: 
     size = len(canvas.cover)
     high = (land.elevation_m - land.elevation_m.mean()) / (land.elevation_m.std() + 1e-6)
     north = finer(np.gradient(land.coarse_m, land.cell_m, axis=0).astype(np.float32), size)
-    high += 1.0 * north / (north.std() + 1e-6) * 0.4 + 0.2 * fractal(rng, size, 1.2, 0.2)
+    high += 1.0 * north / (north.std() + 1e-6) * 0.4 + 0.2 * land.ragged
     winter = abs(season - 0.5) > 0.28
     line = level(high, rng.uniform(0, 0.4) if winter else rng.uniform(0.4, 0.95))
     depth = np.clip((high - line) * rng.uniform(1.5, 6), 0, 1)

@@ -25,7 +25,7 @@ def lit(land: Terrain, height_m: Plane, light: Plane, gsd_m: float, sun: tuple[f
     # Rows run south: the direction towards the sun in rows and columns.
     towards = -np.cos(azimuth), np.sin(azimuth)
     shaded = finer(_behind(land.coarse_m, land.cell_m, zenith, towards, 24), size)
-    relief = _facing(gaussian_filter(land.elevation_m, 0.8), gsd_m, zenith, towards) * (1 - 0.85 * shaded)
+    relief = _facing(land.elevation_m, gsd_m, zenith, towards) * (1 - 0.85 * shaded)
     if not height_m.any():
         return np.clip(relief, 0.08, 1.7) * light
     tops = gaussian_filter(height_m, 0.5)

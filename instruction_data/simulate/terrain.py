@@ -20,7 +20,8 @@ class Terrain:
     """Relief on a coarse grid (m, m) of ``cell_m`` metres and at the land's own pixels.
 
     ``drained_km2`` (m * m,) is the land above a cell, rivers from beyond the scene included; ``above_stream_m`` the
-    height over the stream a cell drains to; ``moisture`` 0-1; ``slope`` rise over run.
+    height over the stream a cell drains to; ``moisture`` 0-1; ``slope`` rise over run; ``ragged`` noise (deviation 1)
+    that frays the edges of whatever follows the relief.
     """
 
     cell_m: float
@@ -32,6 +33,7 @@ class Terrain:
     slope: Plane
     moisture: Plane
     above_stream_m: Plane
+    ragged: Plane
 
     @property
     def side(self) -> int:
@@ -77,7 +79,8 @@ def terrain(
     gathered = np.log(drained.reshape(side, side) + cell_m**2 / 1e6).astype(np.float32)
     wet = finer(ranks(gaussian_filter(gathered, 2) - 2 * above / (amount + 1e-6)), size)
     elevation = finer(coarse, size) + detail
-    return Terrain(cell_m, coarse, drains, drained, tuple(trunk), elevation, slope, wet, finer(above, size))
+    ragged = fractal(rng, size, 1.3, 0.12)
+    return Terrain(cell_m, coarse, drains, drained, tuple(trunk), elevation, slope, wet, finer(above, size), ragged)
 
 
 def _slump(height: Plane, cell_m: float) -> Plane:

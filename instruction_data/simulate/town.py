@@ -87,10 +87,10 @@ def build_town(rng: Generator, canvas: Canvas, town: Mask, zones: tuple[str, ...
     iv, dv, deep = _cut(rng, v, block * rng.uniform(0.45, 1))
     half = np.float32(zone.street / 2 * rng.uniform(0.8, 1.3))
     missing, main = rng.random(_TABLE) < 0.12, rng.random(_TABLE) < 0.15
-    half_u = half * (1 + 0.8 * main[iu % _TABLE])
+    half_u = half * (1 + 0.8 * main[iu & (_TABLE - 1)])
     near_u, near_v = np.minimum(du, wide - du), np.minimum(dv, deep - dv)
-    street = (near_u < half_u) | (near_v < half) & ~missing[(iu * 31 + iv * 17) % _TABLE]
-    key = (iu * 73 + iv * 151) % _TABLE
+    street = (near_u < half_u) | (near_v < half) & ~missing[(iu * 31 + iv * 17) & (_TABLE - 1)]
+    key = (iu * 73 + iv * 151) & (_TABLE - 1)
     park = (rng.random(_TABLE) < 0.06)[key]
     if gsd_m > FINEST_HOUSES_M:
         _blur(rng, canvas, quarter, street, park)
@@ -153,7 +153,7 @@ def _houses(
     along = (du - half) / np.maximum(inner, 1) * lots
     lot = np.clip(np.floor(along), 0, lots - 1)
     back = (dv > deep / 2).astype(np.int32)
-    key = (block + lot.astype(np.int32) * 29 + back * 613) % _TABLE
+    key = (block + lot.astype(np.int32) * 29 + back * 613) & (_TABLE - 1)
     lot_width, lot_depth = inner / lots, depth / 2
     x = (along - lot - 0.5) * lot_width
     y = np.abs(dv - deep / 2) - lot_depth / 2
@@ -197,7 +197,9 @@ def _park_cars(
     if quarter.gsd_m > 0.5 or not chosen.any():
         return
     iu, iv = np.floor(u / 3).astype(np.int32), np.floor(v / 6).astype(np.int32)
-    taken = rng.choice(_PAINTS + 1, _TABLE, p=[1 - full, *[full / _PAINTS] * _PAINTS])[(iu * 37 + iv * 101) % _TABLE]
+    taken = rng.choice(_PAINTS + 1, _TABLE, p=[1 - full, *[full / _PAINTS] * _PAINTS])[
+        (iu * 37 + iv * 101) & (_TABLE - 1)
+    ]
     body = (np.abs(u - iu * 3 - 1.5) < 0.9) & (np.abs(v - iv * 6 - 3) < 2.2) & chosen & (iv % 3 > 0)
     for number in range(_PAINTS):
         canvas.paint(quarter.where(body & (taken == number + 1)), "paved", {f"paint:{number}": 1.0})

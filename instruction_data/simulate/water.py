@@ -70,7 +70,7 @@ def add_lakes(rng: Generator, water: Water, land: Terrain, share: float) -> None
     edge = float(np.quantile(hollow, 1 - share))
     if edge <= 0:
         return
-    fine = finer(hollow, len(water.mask)) + fractal(rng, len(water.mask), 1.5, 0.1) * 0.03
+    fine = finer(hollow, len(water.mask)) + land.ragged[::-1] * np.float32(0.03)
     inside = (fine - edge) * (land.cell_m / (hollow.std() + 1e-6))
     water.add(inside, 0.3 + inside * np.float32(rng.uniform(0.02, 0.08)), LAKE)
 

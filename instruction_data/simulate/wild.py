@@ -74,13 +74,12 @@ def cover_wild(rng: Generator, canvas: Canvas, land: Terrain, plants: Plants, sh
     size = len(canvas.cover)
     names = list(shares)
     features = [_standard(plane) for plane in (land.moisture, land.slope, land.elevation_m)]
-    ragged = fractal(rng, size, 1.3, 0.1)
     patchy, wavelength = rng.uniform(0.7, 1.6), rng.uniform(0.15, 0.8)
     best, chosen = None, np.zeros((size, size), np.uint8)
     for number, name in enumerate(names):
         share = max(shares[name] * rng.lognormal(0, 0.6), 1e-3)
         score = finer(fractal(rng, land.side, rng.uniform(1.2, 1.8), wavelength) * np.float32(patchy), size)
-        score += np.float32(np.log(share)) + ragged * np.float32(0.18 * (-1) ** number)
+        score += np.float32(np.log(share)) + land.ragged * np.float32(0.18 * (-1) ** number)
         for feature, liking in zip(features, _LIKES[name], strict=True):
             score += feature * np.float32(liking)
         if best is None:
