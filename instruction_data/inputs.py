@@ -16,10 +16,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from rasterio.warp import transform_bounds
-
 from instruction_data.chips import Box, Chip, Item, Split
-from instruction_data.labels import VECTOR_SUFFIXES, Labels, empty_polygons, open_labels
+from instruction_data.labels import VECTOR_SUFFIXES, Labels, bounds_in, empty_polygons, open_labels
 from instruction_data.legends import legend
 from instruction_data.pseudo import PseudoLabels
 from instruction_data.stac import Asset, opened_assets, read_items
@@ -239,10 +237,7 @@ def _footprint(path: str) -> Box | None:
     """Where a raster lies, from its header; None for one without georeference, or unreadable (reading it says why)."""
     try:
         with open_raster(path) as dataset:
-            if dataset.crs is None:
-                return None
-            west, south, east, north = transform_bounds(dataset.crs, "EPSG:4326", *dataset.bounds)
-            return west, south, east, north
+            return None if dataset.crs is None else bounds_in(dataset.bounds, dataset.crs.to_wkt(), "EPSG:4326")
     except SceneError:
         return None
 

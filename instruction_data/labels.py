@@ -6,7 +6,7 @@ does not list is an error that names the file and what was found.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -19,16 +19,16 @@ from pyogrio import read_bounds, read_info
 from pyogrio.errors import DataLayerError, DataSourceError
 from pyogrio.raw import read
 from pyproj import Transformer
+from pyproj.exceptions import ProjError
 from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
 from rasterio.features import rasterize
 from rasterio.transform import array_bounds
 from rasterio.vrt import WarpedVRT
-from rasterio.warp import transform_bounds
 from rasterio.windows import Window
 from rasterio.windows import transform as window_transform
 
-from instruction_data.chips import Truth
+from instruction_data.chips import Box, Truth
 from instruction_data.legends import Legend, Meaning, legend_truth
 from spex.errors import RecordError
 from spex.evidence.classes import resolve
@@ -37,7 +37,6 @@ from spex.raster.source import open_raster
 
 VECTOR_SUFFIXES = (".gpkg", ".geojson", ".shp", ".fgb", ".json")
 _REST, _CONFLICT = -(1 << 30), -(1 << 30) + 1  # no legend lists these
-_POLYGONS = (shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON)
 
 
 class Labels(Protocol):
@@ -124,7 +123,7 @@ def open_labels(path: str, scene: Scene, legend: Legend | None, column: str | No
         if not placed or (same_size and dataset.crs == scene.crs and dataset.transform.almost_equals(scene.transform)):
             yield RasterLabels(dataset, legend, path)
             return
-        _overlapping(path, transform_bounds(dataset.crs, scene.crs, *dataset.bounds), scene)
+        _overlapping(path, dataset.bounds, dataset.crs.to_wkt(), scene)
         # Without a nodata value, only an alpha band tells ground that the label does not reach from code 0.
         alpha = dataset.nodata is None and dataset.count == 1
         with WarpedVRT(
@@ -134,34 +133,52 @@ def open_labels(path: str, scene: Scene, legend: Legend | None, column: str | No
             yield RasterLabels(warped, legend, path)
 
 
+def bounds_in(bounds: Sequence[float], source: str, target: str) -> Box | None:
+    """Bounds in another CRS; None where it does not reach them, as for coordinates off the Earth."""
+    west, south, east, north = bounds
+    try:
+        convert = Transformer.from_crs(source, target, always_xy=True).transform_bounds
+        west, south, east, north = convert(west, south, east, north)
+    except ProjError:
+        return None
+    return (west, south, east, north) if np.isfinite([west, south, east, north]).all() else None
+
+
 def empty_polygons(path: str) -> list[int]:
     """Numbers of the features of a vector file that have no extent.
 
     Raises:
         RecordError: not a vector file.
     """
-    try:
+    with _reading(path):
         fids, (west, south, east, north) = read_bounds(path)
-    except (DataSourceError, DataLayerError) as error:
-        raise RecordError(f"{path} cannot be read as polygons ({error})") from error
     return [int(fid) for fid in fids[~((east > west) & (north > south))]]  # an empty one has bounds of NaN
 
 
-def _overlapping(path: str, bounds: tuple[float, ...], scene: Scene) -> None:
+def _overlapping(path: str, bounds: Sequence[float], crs: str, scene: Scene) -> None:
     ours = array_bounds(scene.height, scene.width, scene.transform)
-    if bounds[0] >= ours[2] or bounds[2] <= ours[0] or bounds[1] >= ours[3] or bounds[3] <= ours[1]:
-        label, here = (", ".join(f"{x:.6g}" for x in box) for box in (bounds, ours))
+    theirs = bounds_in(bounds, crs, scene.crs.to_wkt()) if scene.crs else None
+    if theirs is None:
+        raise RecordError(f"{path}: its CRS cannot be turned into that of {scene.path} ({scene.crs}); reproject it")
+    if theirs[0] >= ours[2] or theirs[2] <= ours[0] or theirs[1] >= ours[3] or theirs[3] <= ours[1]:
+        label, here = (", ".join(f"{x:.6g}" for x in box) for box in (theirs, ours))
         raise RecordError(
             f"{path} does not overlap {scene.path}: the label spans {label}, the scene {here} "
             f"(west, south, east, north in {scene.crs}); give the label of this scene"
         )
 
 
-def _polygon_labels(path: str, scene: Scene, legend: Legend | None, column: str | None) -> PolygonLabels:
+@contextmanager
+def _reading(path: str) -> Iterator[None]:
     try:
-        info = read_info(path)
+        yield
     except (DataSourceError, DataLayerError) as error:
         raise RecordError(f"{path} cannot be read as polygons ({error})") from error
+
+
+def _polygon_labels(path: str, scene: Scene, legend: Legend | None, column: str | None) -> PolygonLabels:
+    with _reading(path):
+        info = read_info(path)
     if info["features"] == 0:
         raise RecordError(f"{path} holds no polygon; give the labels of this scene or none")
     if info["crs"] is None or scene.crs is None:
@@ -174,15 +191,19 @@ def _polygon_labels(path: str, scene: Scene, legend: Legend | None, column: str 
         listed = ", ".join(fields) or "none"
         raise RecordError(f"{path}: which column holds the class? It has {listed}; say --column NAME")
 
-    ours = array_bounds(scene.height, scene.width, scene.transform)
-    bounds = transform_bounds(scene.crs, info["crs"], *ours)
-    _, fids, wkb, values = read(path, columns=[column] if column else [], bbox=bounds, return_fids=True)
+    scene_wkt = scene.crs.to_wkt()
+    bounds = bounds_in(array_bounds(scene.height, scene.width, scene.transform), scene_wkt, info["crs"])
+    if bounds is None:
+        raise RecordError(f"{path}: its CRS cannot be turned into that of {scene.path} ({scene.crs}); reproject it")
+    with _reading(path):
+        _, fids, wkb, values = read(path, columns=[column] if column else [], bbox=bounds, return_fids=True)
+        extent = read_info(path, force_total_bounds=True)["total_bounds"] if not len(wkb) else None
     if not len(wkb):
-        there = info["total_bounds"] if info["total_bounds"] is not None else ()
-        _overlapping(path, transform_bounds(info["crs"], scene.crs, *there), scene) if len(there) else None
+        if extent is not None:
+            _overlapping(path, extent, info["crs"], scene)
         raise RecordError(f"{path}: no polygon lies on {scene.path}; give the labels of this scene or none")
-    polygons, notes = _repaired(shapely.from_wkb(wkb), fids, path)
-    convert = Transformer.from_crs(info["crs"], scene.crs.to_wkt(), always_xy=True).transform
+    polygons, notes = _repaired(shapely.from_wkb(wkb, on_invalid="ignore"), fids, path)
+    convert = Transformer.from_crs(info["crs"], scene_wkt, always_xy=True).transform
     polygons = shapely.transform(polygons, lambda x, y: convert(x, y), interleaved=False)
     if column is None:
         assert legend is not None

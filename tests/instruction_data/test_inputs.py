@@ -300,3 +300,17 @@ def test_nothing_found_and_a_wrong_legend_are_errors_before_anything_is_read(
     scene_file("a.tif")
     with pytest.raises(RecordError, match="neither a legend"):
         list(scene_items(tmp_path, SceneOptions(legend="nonsense")))
+
+
+def test_a_scene_on_no_earthly_grid_is_named_and_the_others_read(
+    tmp_path: Path, scene_file: Raster, raster: Raster
+) -> None:
+    scene_file("data/a.tif")
+    scene_file("data/b.tif", crs='LOCAL_CS["plan",UNIT["metre",1]]')
+    for name in "ab":
+        raster(f"data/labels/{name}.tif", COVER)
+    items = list(scene_items(tmp_path / "data", WORLDCOVER))
+    assert items[1].footprint is None
+    found = outcomes(items)
+    assert found["a"] == "chips"
+    assert "b.tif" in found["b"] and "CRS" in found["b"]
