@@ -15,7 +15,7 @@ from spex.records import SpieRecord
 
 Image = NDArray[np.uint8]
 _LOW, _HIGH = np.array([160, 90, 30], np.float32), np.array([20, 90, 200], np.float32)
-_GREY = 225
+_BLANK = 225
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def panels(
     asked = [span.class_name for span in spans] or mentioned(query) or _largest(chip)
     found = [Panel(image, words), _evidence(chip, asked[0] if asked else "water"), _labels(chip, survey)]
     if target is not None and spans:
-        painted = overlay(image, target.values, [classes()[span.class_name].colour for span in spans])
+        painted = overlay(_grey(image), target.values, [classes()[span.class_name].colour for span in spans])
         unknown = [span.ignore.decode() for span in survey.spans if span.class_name in asked and span.ignore]
         if unknown:
             painted = _hatched(painted, np.logical_or.reduce(unknown))
@@ -73,7 +73,7 @@ def _evidence(chip: LabelledChip, name: str) -> Panel:
     maps, item = chip.evidence.recipe_maps(chip.planes), chip.evidence.classes[name]
     recipe = maps.recipe(name)
     if recipe is None:
-        blank = np.full((*chip.pixels.valid.shape, 3), _GREY, np.uint8)
+        blank = np.full((*chip.pixels.valid.shape, 3), _BLANK, np.uint8)
         return Panel(blank, f"no evidence of {classes()[name].title}: {item.reason}")
     first = recipe.conditions[0]
     threshold = maps.threshold(first)
@@ -82,7 +82,7 @@ def _evidence(chip: LabelledChip, name: str) -> Panel:
     most = np.percentile(np.abs(difference[defined]), 98) if defined.any() else 1.0
     strength = np.clip(np.where(defined, difference, 0) / max(most, 1e-6), -1, 1)[..., None]
     painted = 255 + np.abs(strength) * (np.where(strength > 0, _HIGH, _LOW) - 255)
-    painted[~defined] = _GREY
+    painted[~defined] = _BLANK
     side = "above" if first.above else "below"
     rule = f"{classes()[name].title}: {item.index or first.quantity} {side} {threshold:.2f} is blue"
     return Panel(np.rint(painted).astype(np.uint8), f"{rule}; {item.status}")
@@ -90,16 +90,20 @@ def _evidence(chip: LabelledChip, name: str) -> Panel:
 
 def _labels(chip: LabelledChip, survey: SpieRecord) -> Panel:
     """All labels: children over their parents, hatched where no class is known to be and some class is unknown."""
-    grey = rgb_image(chip.pixels)[0].mean(axis=2, keepdims=True).repeat(3, axis=2)
     names = [name for name in classes() if chip.known(name)]
     values = np.zeros(chip.pixels.valid.shape, np.uint8)
     for number, name in enumerate(names, start=1):
         values[chip.mask(name)] = number
-    painted = overlay(np.rint(grey).astype(np.uint8), values, [classes()[name].colour for name in names])
+    painted = overlay(_grey(rgb_image(chip.pixels)[0]), values, [classes()[name].colour for name in names])
     unknown = [span.ignore.decode() for span in survey.spans if span.ignore]
     if unknown:
         painted = _hatched(painted, np.logical_or.reduce(unknown) & (values == 0))
     return Panel(painted, "labels; hatched: some class is unknown")
+
+
+def _grey(image: Image) -> Image:
+    """Without its colours, so that those of masks stand out."""
+    return np.rint(image.mean(axis=2, keepdims=True)).astype(np.uint8).repeat(3, axis=2)
 
 
 def _hatched(image: Image, where: NDArray[np.bool_]) -> Image:

@@ -1,6 +1,6 @@
 """A contact sheet of random records: the pictures of each beside its dialogue, as one PNG or one HTML file.
 
-The HTML holds everything inline and shows every script; the font of the PNG knows Latin letters only.
+The HTML holds everything inline and shows every script; the PNG is for a quick look and knows plain letters only.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import base64
 import html
 import io
 import textwrap
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -148,7 +149,7 @@ def _block(entry: Entry, small: ImageFont.FreeTypeFont, large: ImageFont.FreeTyp
     lines: list[tuple[str, tuple[int, int, int]]] = []
     for who, words in entry.talk:
         colour = _INK if who in ("Q", "filled", "refused") else _FAINT
-        words = words.replace("²", "2")  # the font has no superscript
+        words = _plain(words)
         wrapped = textwrap.wrap(f"{who}: {words}" if who else words, 84, subsequent_indent="   ")
         lines += [(line, colour) for line in wrapped]
     left = 4 * (_SIDE + _GAP) + _GAP
@@ -171,6 +172,12 @@ def _block(entry: Entry, small: ImageFont.FreeTypeFont, large: ImageFont.FreeTyp
         pen.rectangle((x, y, x + 12, y + 12), fill=colour)
         pen.text((x + 18, y - 1), words, fill=_INK, font=small)
     return block
+
+
+def _plain(words: str) -> str:
+    """What the built-in font can write: letters without their accents, a question mark for other scripts."""
+    apart = unicodedata.normalize("NFKD", words)
+    return "".join(c for c in apart if not unicodedata.combining(c)).encode("ascii", "replace").decode()
 
 
 _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>SPEX instruction data</title><style>

@@ -201,14 +201,15 @@ def _count_dialogue(found: Stats, row: Mapping[str, Any], *, ngrams: bool) -> No
     found.records["dialogue"][split] += 1
     found.sources[row["source"]]["dialogue"] += 1
     found.places[split].add(row["place"])
-    found.languages[provenance.get("language", "en")] += 1
+    language = provenance.get("language", "en")
+    found.languages[language] += 1
     found.held_out[split, provenance.get("wording", "unknown")] += 1
     found.lengths[len(said)] += 1
     found.with_prior += bool(row["prior"])
     for name in {span["class_name"] for span in row["spans"]}:
         found.classes[name].asked += 1
     for wording in provenance.get("turns", "").removeprefix("template ").split(" | "):
-        found.acts[wording.split(":")[0]] += 1
+        found.acts[wording.split(":")[0].removeprefix(f"{language} ")] += 1
         found.templates.add(wording)
     if said:
         found.refusals += "<refuse>" in said[-1][1]

@@ -67,6 +67,7 @@ class LabelledChip:
         self.planes = role_planes(self.pixels)
         self._labels = {span.class_name: span.mask for span in survey.spans if span.mask}
         self._masks: dict[str, NDArray[np.bool_]] = {}
+        self._work = tempfile.TemporaryDirectory(prefix="spex-")  # gone with this object
 
     def known(self, name: str) -> bool:
         """Whether the labels speak of a class."""
@@ -91,8 +92,8 @@ class LabelledChip:
         names = [*(span.class_name for span in answer.spans), *excluded(answer)]
         levels = np.stack([np.where(self.pixels.valid, self.mask(name) * np.uint8(LEVELS), NODATA) for name in names])
         frame = Frame.of(self.scene, self.pixels)
-        with tempfile.TemporaryDirectory(prefix="spex-") as work, gdal():
-            probability, mask = Path(work, "probability.tif"), Path(work, "mask.tif")
+        probability, mask = Path(self._work.name, "probability.tif"), Path(self._work.name, "mask.tif")
+        with gdal():
             with rasterio.open(probability, "w", **work_profile(self.scene, len(names))) as raster:
                 raster.write(levels.astype(np.uint8))
             write_mask(frame, answer, probability, mask, never=frozenset(missing))

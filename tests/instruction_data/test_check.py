@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from instruction_data.check import check
+from instruction_data.dialogues.explanation import WEAK
 from instruction_data.remeasure import disagreements
 from instruction_data.targets import LabelledChip
 from spex.errors import RecordError
@@ -99,6 +100,7 @@ def test_one_file(built: Path) -> None:
         ("dialogue", 0, lambda row: row["turns"][0].update(content="Query: lakes"), ("chip0_q000", "prompt")),
         ("dialogue", 1, lambda row: row["turns"][2].update(content="in the east"), ("chip0_q001", "prompt")),
         ("dialogue", 0, say(f"{format_span('water', 'lakes')}: 40 % of the scene."), ("chip0_q000", "number")),
+        ("dialogue", 0, say(f"{format_span('water', 'lakes')}: <fact:area>. {WEAK}"), ("chip0_q000", "claim")),
         ("dialogue", 0, say(f"{format_span('water', 'lakes')}: <fact:index:MNDWI>."), ("chip0_q000", "fact")),
         ("dialogue", 0, say(f"{format_span('water', 'lakes')}: <fact:contrast:NBR>."), ("chip0_q000", "fact")),
     ],
