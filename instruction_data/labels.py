@@ -70,13 +70,15 @@ class RasterLabels:
 
 
 class PolygonLabels:
-    """Polygons in the scene's CRS with a code each; where polygons of different codes overlap, nothing is known."""
+    """Polygons in the scene's CRS with a code each; where polygons of different meaning overlap, nothing is known."""
 
     def __init__(self, polygons: NDArray[Any], codes: NDArray[Any], legend: Legend, scene: Scene, source: str) -> None:
         self.described = f"{legend.title}, polygons {source}"
         meanings = dict(legend.codes) | {_REST: Meaning("rest", legend.rest), _CONFLICT: Meaning("several", ())}
         self._legend = replace(legend, codes=meanings)
-        self._tree, self._codes, self._transform = shapely.STRtree(polygons), codes, scene.transform
+        alike: dict[tuple[str, ...], int] = {}  # lakes and ponds that overlap are both water
+        self._codes = np.array([alike.setdefault(meanings[code].can_be, code) for code in codes.tolist()])
+        self._tree, self._transform = shapely.STRtree(polygons), scene.transform
 
     def truth(self, window: Window) -> Truth:
         """What is known of every class within a window of the scene."""

@@ -150,9 +150,10 @@ def test_polygons_of_a_mask_need_no_column(tmp_path: Path, scene_file: Raster) -
 
 
 def test_polygons_of_different_classes_that_overlap_are_unknown_there(tmp_path: Path, scene_file: Raster) -> None:
-    path = polygons(tmp_path / "p.gpkg", [square(0, 0, 16), square(8, 0, 16)], kind=["lake", "forest"])
+    shapes = [square(0, 0, 16), square(8, 0, 16), square(0, 12, 8)]
+    path = polygons(tmp_path / "p.gpkg", shapes, kind=["lake", "forest", "pond"])
     water, unknown = truth_of(path, scene_file(), None)["water"]
-    assert unknown[:16, 8:16].all() and water[:16, :8].all() and not water[:16, 8:].any()
+    assert unknown[:16, 8:16].all() and water[:20, :8].all() and not water[:16, 8:].any()
 
 
 def test_invalid_polygons_are_repaired_and_counted(tmp_path: Path, scene_file: Raster) -> None:
