@@ -12,15 +12,15 @@ from spex.prompts import Constraints, Span
 
 WHY = re.compile(
     r"\bwhy\b|\bexplain\b|\bhow (?:do|can|did) you (?:know|tell)\b|\bhow (?:sure|certain)\b|\bare you sure\b"
-    r"|\bwhat makes\b|\breasons?\b|\bevidence\b",
+    r"|\bwhat (?:makes|speaks)\b|\breasons?\b|\bevidence\b|\bjustify\b|\bcould (?:it|that|this) be\b",
     re.IGNORECASE,
 )
 _ALSO = re.compile(
-    r"\b(?:also|too|add|additionally|in addition)\b|\bas well\b(?! as)|^\s*(?:and|plus)\b", re.IGNORECASE
+    r"\b(?:also|too|add|additionally|in addition|don't forget)\b|\bas well\b(?! as)|^\s*(?:and|plus)\b", re.IGNORECASE
 )
-_INSTEAD = re.compile(r"\b(?:instead|rather|same for|what about|how about)\b", re.IGNORECASE)
+_INSTEAD = re.compile(r"\b(?:instead|rather|same for|what about|how about|i meant?)\b", re.IGNORECASE)
 _ABOUT = re.compile(
-    r"\b(?:it|its|them|they|those|these|their)\b|\bhow (?:many|much|large|big)\b|\b(?:area|share|count)\b"
+    r"\b(?:it|its|them|they|those|these|their|area|share|count|size|part)\b|\bhow (?:many|much|large|big|small)\b"
     r"|^\W*(?:and )?where\W*$",
     re.IGNORECASE,
 )
