@@ -86,7 +86,7 @@ def violations(turns: Sequence[Turn], spans: Sequence[SpanTarget], evidence: Sce
     slots which no query and no constraint holds, and each of the sentences that this module writes.
     """
     found = []
-    asked = " ".join(turn.content for turn in turns if turn.role == "user")
+    asked = " ".join(turn.content.rpartition("Query: ")[2] for turn in turns if turn.role == "user")
     answers = [turn.content for turn in turns if turn.role == "assistant"]
     for text in answers:
         try:

@@ -146,7 +146,7 @@ def draw_phrase(
             meant["where"] = place = words.one(PLACES)
             text = f"{table['adjectives'][place]} {noun}"
         elif kind != "top":
-            worded, values = condition(words, kind, name, roles, short=short)
+            worded, values = condition(words, kind, name, roles, short=short, clause=True)
             conditions.append(worded)
             meant |= values
     joined = text + "".join(f"{words.pick(style['joint'])} {worded}".replace("  ", " ") for worded in conditions)
@@ -187,15 +187,19 @@ def draw_count(words: Words) -> int:
 
 
 def condition(
-    words: Words, kind: str, name: str, roles: Collection[str], *, short: bool = False
+    words: Words, kind: str, name: str, roles: Collection[str], *, short: bool = False, clause: bool = False
 ) -> tuple[str, dict[str, Any]]:
-    """A constraint's wording and the fields of ``Constraints`` it sets; kinds as in ``constraints.yaml``."""
+    """A constraint's wording and the fields of ``Constraints`` it sets; kinds as in ``constraints.yaml``.
+
+    ``clause``: it need not fit after "only those", so "nothing below 1 ha" will do.
+    """
     table = wording("constraints")
     style = table["short"] if short else table
+    apart = clause and not short and words.chance(0.1)
     if kind == "where":
         place = words.one(PLACES)
-        opposed = place in table["opposed"] and not short and words.chance(0.06)
-        return words.pick((table["opposed"] if opposed else style["places"])[place]), {"where": place}
+        places = table["clause"]["where"] if apart and place in table["clause"]["where"] else style["places"]
+        return words.pick(places[place]), {"where": place}
     if kind == "not":
         other = other_class(words, name)
         noun = draw_noun(words, other, "any")
@@ -221,7 +225,8 @@ def condition(
         written = words.pick(table["loose"][value])
     else:
         written = area_words(words, value, table["units"][unit])
-    return words.expand(words.pick(style[kind]), {}, a=written), {kind: (value, unit)}
+    options = (table["clause"] if apart else style)[kind]
+    return words.expand(words.pick(options), {}, a=written), {kind: (value, unit)}
 
 
 def size(words: Words, unit: str, rank: float) -> float:

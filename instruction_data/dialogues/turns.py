@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from instruction_data.dialogues.acts import Request, plain_constraints, request
 from instruction_data.dialogues.phrases import (
@@ -19,7 +19,7 @@ from instruction_data.dialogues.typed import dressed
 from instruction_data.dialogues.words import Words, wording
 from spex.evidence.classes import classes
 from spex.evidence.scene import SceneEvidence
-from spex.prompts import Constraints, IndexCondition, clean_query
+from spex.prompts import Constraints, clean_query
 
 Phrases = tuple[NounPhrase, ...]
 
@@ -48,15 +48,15 @@ def opposite(phrases: Phrases) -> Phrases | None:
     turned = []
     for phrase in phrases:
         c, table = phrase.constraints, wording("constraints")["opposites"]
-        ways: list[dict[str, Any]] = [{"where": table[c.where]}] if c.where in table else []
-        ways += [{"min_area": None, "max_area": c.min_area}] if c.min_area and not c.max_area else []
-        ways += [{"max_area": None, "min_area": c.max_area}] if c.max_area and not c.min_area else []
-        ways += [
-            {"index": (IndexCondition(i.name, "below" if i.side == "above" else "above", i.value),)} for i in c.index
-        ]
-        if len(ways) != 1 or c.top:
+        if c.top or sum(map(bool, (c.where, c.min_area, c.max_area, *c.index))) != 1 or c.where not in (None, *table):
             return None
-        turned.append(phrase.limited(**ways[0]))
+        if c.where:
+            turned.append(phrase.limited(where=table[c.where]))
+        elif c.index:
+            side: Literal["above", "below"] = "below" if c.index[0].side == "above" else "above"
+            turned.append(phrase.limited(index=(replace(c.index[0], side=side),)))
+        else:
+            turned.append(phrase.limited(min_area=c.max_area, max_area=c.min_area))
     return tuple(turned)
 
 

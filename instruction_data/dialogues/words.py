@@ -55,7 +55,8 @@ class Options:
 def wording(name: str) -> dict[str, Any]:
     """A file of ``wording/``, its lists of texts as :class:`Options`."""
     path = Path(__file__).with_name("wording") / f"{name}.yaml"
-    document: dict[str, Any] = _options(yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader))
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where libyaml is there
+    document: dict[str, Any] = _options(yaml.load(path.read_text(encoding="utf-8"), loader))
     return document
 
 
