@@ -220,13 +220,18 @@ def _of_stac(path: Path, options: SceneOptions) -> Iterator[_Found]:
     labelled = labels is not None or any(item.label for item in items)
     for item in items:
         label = item.label or (labels and labels(Path(item.id)))
+        problem = (
+            "none of its assets has the role 'data'" if not item.assets
+            else "no label" if labelled and not label
+            else None
+        )  # fmt: skip
         unnamed = all("center_wavelength" not in asset.bands for asset in item.assets)
         yield _Found(
             name=item.id,
             path=item.id,
             options=replace(options, sensor=options.sensor or (item.platform if unnamed else None)),
             label=label or None,
-            problem=f"{path}: item {item.id!r} has no label" if labelled and not label else None,
+            problem=problem and f"{path}, item {item.id}: {problem}",
             assets=item.assets,
             extra=item.extra,
             footprint=item.footprint,

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as Xml
 
+import numpy as np
 from rasterio.io import MemoryFile
-from rasterio.windows import from_bounds
+from rasterio.transform import rowcol, xy
 from shapely.geometry import shape
 
 from instruction_data.chips import Box
@@ -41,7 +42,7 @@ class Asset:
 
 @dataclass(frozen=True)
 class StacItem:
-    """One item: its rasters, its label, and what it says about sensor, place on the globe, collection and date."""
+    """One item: its rasters (none if no asset holds pixels), its label, and what it says of sensor, place and date."""
 
     id: str
     assets: tuple[Asset, ...]
@@ -55,7 +56,7 @@ def read_items(path: Path) -> list[StacItem]:
     """The items of an item collection (a GeoJSON FeatureCollection, as a search returns it) or a single item.
 
     Raises:
-        RecordError: not STAC, or an item without an asset that could hold its pixels.
+        RecordError: not STAC.
     """
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
@@ -68,12 +69,11 @@ def read_items(path: Path) -> list[StacItem]:
 
 
 def _item(feature: Mapping[str, Any], folder: Path) -> StacItem:
-    assets, properties = feature["assets"], feature.get("properties") or {}
+    assets = {key: asset for key, asset in feature["assets"].items() if isinstance(asset.get("href"), str)}
+    properties = feature.get("properties") or {}
     roles = {key: set(asset.get("roles") or ()) for key, asset in assets.items()}
     labels = [key for key in assets if roles[key] & _LABELS or key in _LABELS]
     chosen = _of_pixels({key: asset for key, asset in assets.items() if key not in labels}, roles)
-    if not chosen:
-        raise RecordError(f"item {feature.get('id')!r}: none of its assets {', '.join(assets)} has the role 'data'")
     geometry = feature.get("geometry")
     said = {"collection": feature.get("collection"), "datetime": properties.get("datetime")}
     return StacItem(
@@ -145,7 +145,8 @@ def _vrt(assets: Sequence[Asset], datasets: Sequence[Any]) -> bytes:
         names = [b.get("name", asset.key) for b in stated] if len(stated) == dataset.count else dataset.descriptions
         names = [name or asset.key for name in names]
         described += stated if len(stated) == dataset.count else [{"name": name} for name in names]
-        place = from_bounds(*dataset.bounds, transform=finest.transform)
+        corners = xy(dataset.transform, [0, dataset.height], [0, dataset.width], offset="ul")
+        (top, bottom), (left, right) = rowcol(finest.transform, *corners, op=np.asarray)
         for index, name in zip(dataset.indexes, names, strict=True):
             band = Xml.SubElement(
                 root, "VRTRasterBand", dataType=_GDAL_TYPES[dataset.dtypes[index - 1]], band=str(len(root))
@@ -157,7 +158,7 @@ def _vrt(assets: Sequence[Asset], datasets: Sequence[Any]) -> bytes:
             Xml.SubElement(source, "SourceFilename", relativeToVRT="0").text = dataset.name
             Xml.SubElement(source, "SourceBand").text = str(index)
             _rectangle(source, "SrcRect", 0, 0, dataset.width, dataset.height)
-            _rectangle(source, "DstRect", place.col_off, place.row_off, place.width, place.height)
+            _rectangle(source, "DstRect", left, top, right - left, bottom - top)
     Xml.SubElement(Xml.SubElement(root, "Metadata"), "MDI", key="bands").text = json.dumps(described)
     return Xml.tostring(root)
 

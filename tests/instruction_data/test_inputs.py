@@ -236,7 +236,7 @@ def test_a_stac_collection_joins_the_bands_of_assets_of_several_resolutions(tmp_
     }  # fmt: skip
 
 
-def test_stac_bands_of_1_1_and_an_item_without_the_label_that_others_have(tmp_path: Path, raster: Raster) -> None:
+def test_stac_bands_of_1_1_and_items_without_label_or_pixels(tmp_path: Path, raster: Raster) -> None:
     raster("x.tif", np.full((2, 64, 64), 500, np.uint16))
     raster("cover.tif", COVER)
     bands = [
@@ -245,13 +245,17 @@ def test_stac_bands_of_1_1_and_an_item_without_the_label_that_others_have(tmp_pa
     ]
     pixels = {"href": "x.tif", "roles": ["data"], "bands": bands}
     with_label = stac_item("one", {"image": pixels, "labels": {"href": "cover.tif"}})
+    preview = stac_item("three", {"preview": {"href": "x.png", "roles": ["thumbnail"]}})
     path = tmp_path / "items.geojson"
     path.write_text(
-        json.dumps({"type": "FeatureCollection", "features": [with_label, stac_item("two", {"image": pixels})]})
+        json.dumps(
+            {"type": "FeatureCollection", "features": [with_label, stac_item("two", {"image": pixels}), preview]}
+        )
     )
     found = outcomes(list(scene_items(path, WORLDCOVER)))
     assert found["one"] == "chips"
-    assert "item 'two' has no label" in found["two"]
+    assert "item two: no label" in found["two"]
+    assert "item three: none of its assets has the role 'data'" in found["three"]
 
 
 def test_stac_assets_over_http(tmp_path: Path, raster: Raster) -> None:
@@ -279,10 +283,6 @@ def test_stac_assets_over_http(tmp_path: Path, raster: Raster) -> None:
     ("content", "message"),
     [
         ("{}", "no STAC item collection"),
-        (
-            '{"features": [{"id": "a", "assets": {"preview": {"href": "x.png", "roles": ["thumbnail"]}}}]}',
-            "role 'data'",
-        ),
         ("no json", "is not JSON"),
     ],
 )
