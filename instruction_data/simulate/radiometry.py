@@ -91,10 +91,11 @@ def display(rng: Generator, values: Plane, missing: Mask, *, colour_only: bool) 
     # A scene of one surface has hardly any range of its own; stretches are set on larger areas.
     unit = (values - low) / np.maximum((high - low) * rng.uniform(0.95, 1.4), 0.08)
     unit = unit * rng.normal(1, 0.12, column) + rng.normal(0, 0.04, column)
-    # Mosaics of aerial images are made bright and soft: shadows lifted, little black, little white.
-    unit = np.clip(unit, 0, 1).astype(np.float32) ** np.float32(rng.uniform(0.4, 1.2))
-    lifted = rng.choice([0.0, 1.0]) * rng.uniform(0, 0.35)
-    unit = lifted + (1 - lifted) * unit
+    # Mosaics of aerial images are made bright and soft: shadows lifted, in the visible more than in near infrared.
+    gamma = rng.uniform(0.4, 1.2) * rng.uniform(0.8, 1.2, column)
+    unit = np.clip(unit, 0, 1).astype(np.float32) ** gamma.astype(np.float32)
+    lifted = (rng.random(column) < rng.choice([0.0, 0.6])) * rng.uniform(0, 0.35, column)
+    unit = (lifted + (1 - lifted) * unit).astype(np.float32)
     if rng.random() < 0.4:
         halo = np.stack([gaussian_filter(plane, 1.0, truncate=3) for plane in unit])
         unit += rng.uniform(0.2, 0.8) * (unit - halo)

@@ -210,8 +210,9 @@ def _blur(rng: Generator, canvas: Canvas, quarter: _Quarter, street: Mask, park:
     zone, green = quarter.zone, quarter.green
     roofs = float(np.mean(zone.covers)) ** 2 * zone.built * rng.uniform(0.7, 1.3)
     texture = 1 + 0.3 * fractal(rng, quarter.size, 0.8, 0.1)
+    texture += 0.5 * rng.standard_normal(texture.shape, np.float32)
     roof = np.clip(quarter.plane(np.where(street, 0.15, roofs)) * texture, 0, 0.85)
-    paved = quarter.plane(np.where(street, 0.6, 0.15 + 0.35 * (1 - zone.green)))
+    paved = quarter.plane(np.where(street, 0.45, 0.05 + 0.4 * (1 - zone.green)))
     rest = np.clip(1 - roof - paved, 0, 1)
     lawn = rest * np.float32(zone.green * 0.6)
     mix = {"roof:0": roof * 0.6, "roof:1": roof * 0.25, "roof:2": roof * 0.15, "asphalt:0": paved * 0.6,
