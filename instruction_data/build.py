@@ -138,7 +138,7 @@ def plan(entries: Sequence[Entry], settings: Settings) -> list[Shard]:
         sides = [[entry for entry in own if entry.split == split] for split in ("train", "val")]
         parts = [tuple(side[first : first + size]) for side in sides for first in range(0, len(side), size)]
         digits = max(3, len(str(len(parts) - 1)))
-        shards += [Shard(f"{source}_{n:0{digits}d}", part, settings) for n, part in enumerate(parts)]
+        shards += [Shard(f"{source}_{n:0{digits}d}_{part[0].split}", part, settings) for n, part in enumerate(parts)]
     return shards
 
 

@@ -8,13 +8,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import yaml
 
 from instruction_data.layouts import SOURCES
-from instruction_data.shards import Kind, shards
+from instruction_data.shards import Kind
 from instruction_data.stats import stats
-from spex.errors import RecordError
 from spex.evidence.classes import classes
 
 _SPLITS = {"train": "train", "val": "validation"}
@@ -32,7 +30,7 @@ def write_card(out: Path, command: str) -> Path:
         command: the command line that built it.
 
     Raises:
-        RecordError: there are no records, or a shard holds both splits.
+        RecordError: there are no records.
     """
     found = stats(out).to_dict()
     text = Path(__file__).with_name("card.md").read_text(encoding="utf-8")
@@ -76,16 +74,10 @@ def _licence(text: str) -> str:
     return next((known for known in _LICENCES if text.lower().replace(" ", "-").startswith(known)), "other")
 
 
-def _files(out: Path, kind: Kind) -> list[dict[str, Any]]:
-    """Files per split; the builder keeps a shard to one split."""
-    files: dict[str, list[str]] = {}
-    for shard in shards(out, kind):
-        splits = pq.read_table(shard, columns=["split"])["split"].unique().to_pylist()
-        if len(splits) > 1:
-            raise RecordError(f"{shard} holds records of both splits; build the data again")
-        for split in splits:
-            files.setdefault(split, []).append(shard.name)
-    return [{"split": _SPLITS[split], "path": files[split]} for split in _SPLITS if split in files]
+def _files(out: Path, kind: Kind) -> list[dict[str, str]]:
+    """Files per split; the builder ends the name of a shard with the split of its records."""
+    patterns = {split: f"{kind}_*_{split}.parquet" for split in _SPLITS}
+    return [{"split": _SPLITS[split], "path": files} for split, files in patterns.items() if any(out.glob(files))]
 
 
 def _counts(found: dict[str, Any]) -> str:

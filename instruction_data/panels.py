@@ -43,12 +43,14 @@ def panels(
     asked = [span.class_name for span in spans] or mentioned(query) or _largest(chip)
     found = [Panel(image, words), _evidence(chip, asked[0] if asked else "water"), _labels(chip, survey)]
     if target is not None and spans:
-        painted = overlay(_grey(image), target.values, [classes()[span.class_name].colour for span in spans])
+        painted = overlay(_pale(image), target.values, [classes()[span.class_name].colour for span in spans])
+        note = ""
         unknown = [span.ignore.decode() for span in survey.spans if span.class_name in asked and span.ignore]
         if unknown:
             painted = _hatched(painted, np.logical_or.reduce(unknown))
+            note = "; hatched: labels cannot tell"
         untold = [span.phrase for span in spans if not chip.known(span.class_name)]
-        note = f"; labels do not tell {', '.join(untold)}, its evidence does" if untold else ""
+        note += f"; by evidence, without labels: {', '.join(untold)}" if untold else ""
         found.append(Panel(painted, "the answer's masks" + note))
     return found
 
@@ -94,16 +96,16 @@ def _labels(chip: LabelledChip, survey: SpieRecord) -> Panel:
     values = np.zeros(chip.pixels.valid.shape, np.uint8)
     for number, name in enumerate(names, start=1):
         values[chip.mask(name)] = number
-    painted = overlay(_grey(rgb_image(chip.pixels)[0]), values, [classes()[name].colour for name in names])
+    painted = overlay(_pale(rgb_image(chip.pixels)[0]), values, [classes()[name].colour for name in names])
     unknown = [span.ignore.decode() for span in survey.spans if span.ignore]
     if unknown:
         painted = _hatched(painted, np.logical_or.reduce(unknown) & (values == 0))
     return Panel(painted, "labels; hatched: some class is unknown")
 
 
-def _grey(image: Image) -> Image:
-    """Without its colours, so that those of masks stand out."""
-    return np.rint(image.mean(axis=2, keepdims=True)).astype(np.uint8).repeat(3, axis=2)
+def _pale(image: Image) -> Image:
+    """Light and without its colours, so that those of masks stand out."""
+    return (255 - (255 - image.mean(axis=2, keepdims=True)) * 0.6).round().astype(np.uint8).repeat(3, axis=2)
 
 
 def _hatched(image: Image, where: NDArray[np.bool_]) -> Image:

@@ -211,6 +211,6 @@ def built(tmp_path: Path, scene_file: Raster) -> Path:
             provenance = {"turns": f"template {template}", "language": language, "wording": wording}
             new = {"id": f"{survey.id}_{name}", "kind": "dialogue", "turns": turns, "spans": spans, "prior": prior}
             talk.append(survey.model_copy(update=new | {"provenance": provenance}))
-        write_records(out / f"survey_own_{number:03d}.parquet", [survey])
-        write_records(out / f"dialogue_own_{number:03d}.parquet", talk)
+        write_records(out / f"survey_own_{number:03d}_{split}.parquet", [survey])
+        write_records(out / f"dialogue_own_{number:03d}_{split}.parquet", talk)
     return out

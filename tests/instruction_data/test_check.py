@@ -17,7 +17,7 @@ from instruction_data.dialogues.explanation import WEAK
 from instruction_data.remeasure import disagreements
 from instruction_data.targets import LabelledChip
 from spex.errors import RecordError
-from spex.prompts import format_span, parse_answer, user_message
+from spex.prompts import Constraints, IndexCondition, format_span, parse_answer, user_message
 from spex.records import read_records
 
 Row = dict[str, Any]
@@ -67,15 +67,17 @@ def test_sound_records(built: Path) -> None:
 
 
 def test_processes_find_the_same(built: Path) -> None:
-    change(built / "dialogue_own_001.parquet", 1, lambda row: row.update(prior="water: everywhere"))
+    change(built / "dialogue_own_001_val.parquet", 1, lambda row: row.update(prior="water: everywhere"))
     one, two = check(built, workers=1), check(built, workers=2)
     assert one.violations == two.violations != []
     assert (one.records, one.answers, one.slots) == (two.records, two.answers, two.slots)
 
 
 def test_one_file(built: Path) -> None:
-    assert check(built / "dialogue_own_000.parquet").records["survey", "train"] == 1  # the chips' surveys are beside it
-    assert not check(built / "survey_own_000.parquet").violations
+    assert (
+        check(built / "dialogue_own_000_train.parquet").records["survey", "train"] == 1
+    )  # the chips' surveys are beside it
+    assert not check(built / "survey_own_000_train.parquet").violations
     with pytest.raises(RecordError, match="no SPIE records"):
         check(built / "chips")
 
@@ -108,7 +110,7 @@ def test_one_file(built: Path) -> None:
 def test_what_can_be_wrong(
     built: Path, shard: str, row: int, edit: Callable[[Row], None], found: tuple[str, str]
 ) -> None:
-    change(built / f"{shard}_own_000.parquet", row, edit)
+    change(built / f"{shard}_own_000_train.parquet", row, edit)
     assert found in broken(built)
 
 
@@ -117,25 +119,25 @@ def test_prior_that_is_not_of_the_pixels(built: Path) -> None:
         row["prior"] = row["prior"].replace("water", "snow_ice")
         row["turns"][0]["content"] = user_message("lakes larger than 0.1 ha", row["prior"])
 
-    change(built / "dialogue_own_000.parquet", 0, edit)
+    change(built / "dialogue_own_000_train.parquet", 0, edit)
     assert broken(built) == {("chip0_q000", "prior")}
 
 
 def test_damaged_file_is_named_and_the_rest_read(built: Path) -> None:
-    (built / "dialogue_own_000.parquet").write_bytes(b"PAR1 not really")
+    (built / "dialogue_own_000_train.parquet").write_bytes(b"PAR1 not really")
     report = check(built)
-    assert [(v.record, v.rule) for v in report.violations] == [("own_000.parquet", "file")]
+    assert [(v.record, v.rule) for v in report.violations] == [("own_000_train.parquet", "file")]
     assert report.records["dialogue", "val"] == 3
 
 
 def test_lines_name_the_first_violations(built: Path) -> None:
-    change(built / "survey_own_000.parquet", 0, lambda row: row.update(prior=""))
+    change(built / "survey_own_000_train.parquet", 0, lambda row: row.update(prior=""))
     text = "\n".join(check(built).lines())
     assert "violations: 1 (1 prior)" in text and "chip0 [prior]" in text and "dialogue, val: 3 records" in text
 
 
 def test_constraints_are_executed_on_the_labels(built: Path) -> None:
-    chip = LabelledChip(next(read_records(built / "survey_own_000.parquet")))
+    chip = LabelledChip(next(read_records(built / "survey_own_000_train.parquet")))
     answer = parse_answer("<seg class=tree_cover where=north>trees</seg> <seg class=water top=1>lake</seg>")
     target = chip.carry_out(answer)
     trees, water = target.values == 1, target.values == 2
@@ -147,13 +149,13 @@ def test_constraints_are_executed_on_the_labels(built: Path) -> None:
 
 
 def test_what_labels_never_speak_of_is_what_evidence_says(built: Path) -> None:
-    chip = LabelledChip(next(read_records(built / "survey_own_000.parquet")))
+    chip = LabelledChip(next(read_records(built / "survey_own_000_train.parquet")))
     assert not chip.known("vegetation") and chip.known("burned")
     assert np.array_equal(chip.mask("vegetation"), np.arange(64) >= np.full((64, 1), 32))
 
 
 def test_facts_that_the_raster_does_not_bear_out(built: Path) -> None:
-    chip = LabelledChip(next(read_records(built / "survey_own_000.parquet")))
+    chip = LabelledChip(next(read_records(built / "survey_own_000_train.parquet")))
     answer = parse_answer("<seg class=water>lakes</seg>: <fact:index:NDWI>, <fact:confusion>, <fact:left_out>.")
     target = chip.carry_out(answer)
     assert disagreements(chip, target) == []
@@ -163,6 +165,10 @@ def test_facts_that_the_raster_does_not_bear_out(built: Path) -> None:
 
 
 def test_impossible_constraint_is_counted(built: Path) -> None:
-    change(built / "dialogue_own_000.parquet", 0, say("<seg class=water index=NBR:above:0.1>lakes</seg>: <fact:area>."))
+    change(
+        built / "dialogue_own_000_train.parquet",
+        0,
+        say("<seg class=water index=NBR:above:0.1>lakes</seg>: <fact:area>."),
+    )
     report = check(built)
     assert report.answers["with a constraint that this scene cannot answer"] == 1

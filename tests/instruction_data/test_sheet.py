@@ -52,13 +52,13 @@ def test_surveys_alone(built: Path, tmp_path: Path) -> None:
 def test_what_cannot_be_drawn(built: Path, tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"neither \.png nor \.html"):
         contact_sheet(built, tmp_path / "sheet.pdf")
-    (built / "survey_own_000.parquet").unlink()
+    (built / "survey_own_000_train.parquet").unlink()
     with pytest.raises(RecordError, match="no surveys beside it"):
-        contact_sheet(built / "dialogue_own_000.parquet", tmp_path / "sheet.png")
+        contact_sheet(built / "dialogue_own_000_train.parquet", tmp_path / "sheet.png")
 
 
 def test_panels_show_labels_answer_and_evidence(built: Path) -> None:
-    survey = next(read_records(built / "survey_own_000.parquet"))
+    survey = next(read_records(built / "survey_own_000_train.parquet"))
     chip = LabelledChip(survey)
     answer = parse_answer("<seg class=tree_cover where=north>trees</seg>: <fact:area>.")
     image, evidence, labels, masks = panels(chip, survey, "trees", answer, chip.carry_out(answer))

@@ -74,12 +74,12 @@ def test_words_for_people(built: Path) -> None:
 
 
 def test_surveys_alone_and_nothing(built: Path, tmp_path: Path) -> None:
-    alone = stats(built / "survey_own_000.parquet").to_dict()
+    alone = stats(built / "survey_own_000_train.parquet").to_dict()
     assert alone["wording"]["opening"]["queries"] == 0 and "ask" not in alone["dialogues"]["acts"]
-    assert str(stats(built / "survey_own_000.parquet"))
+    assert str(stats(built / "survey_own_000_train.parquet"))
     with pytest.raises(RecordError, match="no SPIE records"):
         stats(tmp_path / "nothing")
-    (built / "survey_own_000.parquet").write_bytes(b"PAR1")
+    (built / "survey_own_000_train.parquet").write_bytes(b"PAR1")
     with pytest.raises(RecordError, match="cannot be read as Parquet"):
         stats(built)
 
