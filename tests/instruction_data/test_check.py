@@ -165,10 +165,7 @@ def test_facts_that_the_raster_does_not_bear_out(built: Path) -> None:
 
 
 def test_impossible_constraint_is_counted(built: Path) -> None:
-    change(
-        built / "dialogue_own_000_train.parquet",
-        0,
-        say("<seg class=water index=NBR:above:0.1>lakes</seg>: <fact:area>."),
-    )
+    asked = format_span("water", "lakes", Constraints(index=(IndexCondition("NBR", "above", 0.1),)))
+    change(built / "dialogue_own_000_train.parquet", 0, say(f"{asked}: <fact:area>."))
     report = check(built)
     assert report.answers["with a constraint that this scene cannot answer"] == 1
