@@ -23,6 +23,7 @@ from spex.errors import RecordError
 from spex.evidence.classes import classes
 
 OTHER, UNKNOWN = "other", "unknown"
+_NAMES_FROM = -(1 << 20)  # a mapping of names numbers them where no raster has codes
 
 
 @dataclass(frozen=True)
@@ -62,12 +63,11 @@ class Legend:
         """The code that a polygon's attribute stands for: the code itself, its name or its class; None if none does."""
         try:
             number = int(float(str(value)))
-        except ValueError:
+        except (ValueError, OverflowError):
             wanted = _plain(str(value))
-            spelled = (
-                code for code, m in self.codes.items() if wanted in (_plain(m.name), *(_plain(c) for c in m.can_be[:1]))
-            )
-            return next(spelled, None)
+            named = [code for code, meaning in self.codes.items() if wanted == _plain(meaning.name)]
+            meant = [code for code, meaning in self.codes.items() if [wanted] == [*map(_plain, meaning.can_be)]]
+            return next(iter((*named, *meant)), None)
         return number if number in self.codes else None
 
     def says(self, can_be: tuple[str, ...], name: str) -> bool | None:
@@ -168,9 +168,9 @@ def _parse(document: Any, source: str, listed: Mapping[int, str] | None = None) 
     if len({isinstance(key, int) for key in entries}) > 1:
         raise RecordError(f"{source}: 'codes' mixes numbers and names; write all of them as numbers or all as names")
     codes: dict[int, Meaning] = {}
-    for number, (key, value) in enumerate(entries.items(), 1):
+    for number, (key, value) in enumerate(entries.items()):
         name, meaning = next(iter(value.items())) if isinstance(value, dict) else (key, value)
-        code = key if isinstance(key, int) else number  # a mapping of names numbers them
+        code = key if isinstance(key, int) else _NAMES_FROM + number
         codes[code] = Meaning(str(name), _meaning(meaning or (listed or {}).get(code, ""), source))
     doubts = {holder: _meaning(list(doubtful), source) for holder, doubtful in document.get("doubts", {}).items()}
     return Legend(str(document.get("title", source)), codes, doubts, _meaning(document.get("rest", UNKNOWN), source))

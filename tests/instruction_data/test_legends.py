@@ -104,7 +104,8 @@ def test_a_mapping_of_ones_own_by_code_and_by_name(tmp_path: Path) -> None:
     path.write_text("codes: {Lake: water, Old forest: tree_cover}\nrest: other\n")
     named = legend(path)
     assert named.codes[named.code("old-forest")].can_be == ("tree_cover",)
-    assert named.code("swamp") is None
+    assert named.codes[named.code("tree_cover")].name == "Old forest"
+    assert named.code("swamp") is None and named.code("1") is None
 
 
 @pytest.mark.parametrize(
