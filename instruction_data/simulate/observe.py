@@ -113,16 +113,15 @@ def reflectance(
     )  # fmt: skip
     ground = sum(np.tensordot(response @ spectra.T, planes, 1) for planes, spectra in parts)
     _add_bottom(ground, seen, of, response * carried)
-    bands = response / response.sum(axis=1, keepdims=True)
-    strength = bands @ (over.sky * np.float32(rng.uniform(0, 0.35)))
+    strength = response @ (over.sky * np.float32(rng.uniform(0, 0.35)))
     ground = glow(ground, strength, rng.uniform(150, 600) / gsd_m)
     if seen.cloud is not None:
-        ground += seen.cloud * (_cloud(rng, bands)[:, None, None] * (0.6 + 0.4 * seen.cloud) - ground)
+        ground += seen.cloud * (_cloud(rng, response)[:, None, None] * (0.6 + 0.4 * seen.cloud) - ground)
     if top:
         around = ground.mean(axis=(1, 2), keepdims=True)
-        ground /= 1 - (bands @ over.albedo)[:, None, None] * around
+        ground /= 1 - (response @ over.albedo)[:, None, None] * around
     left = np.float32(1.0 if top else rng.normal(0.05, 0.12))
-    haze = (bands @ over.path)[:, None, None] * left
+    haze = (response @ over.path)[:, None, None] * left
     return ground + haze * _uneven(rng, ground.shape[1:])
 
 
@@ -136,12 +135,12 @@ def _add_bottom(ground: Plane, seen: View, of: Materials, response: NDArray[np.f
         ground[:, near] += shallow(body, response, seen.depth_m[near] / np.maximum(share[near], 0.1)) * share[near]
 
 
-def _cloud(rng: Generator, bands: NDArray[np.float32]) -> NDArray[np.float32]:
+def _cloud(rng: Generator, response: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Reflectance of a thick cloud per band; ice dims it beyond 1400 nm."""
     ice = rng.uniform(0, 1)
-    knots = [1, 1, 0.97, 1 - 0.45 * ice, 0.9 - 0.55 * ice, 0.8 - 0.5 * ice]
-    return bands @ (rng.uniform(0.45, 0.95) * np.interp(WAVELENGTHS, (400, 900, 1250, 1650, 2200, 2500), knots)).astype(
-        np.float32
-    )
+    knots = np.array([1, 1, 0.97, 1 - 0.45 * ice, 0.9 - 0.55 * ice, 0.8 - 0.5 * ice])
+    white = rng.uniform(0.45, 0.95) * np.interp(WAVELENGTHS, (400, 900, 1250, 1650, 2200, 2500), knots)
+    return response @ white.astype(np.float32)
 
 
 def _uneven(rng: Generator, shape: tuple[int, ...]) -> Plane:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,6 @@ from instruction_data.simulate.water_optics import WaterBody, water_body
 
 # How often a measured spectrum is taken where there are some: leaves measured in a laboratory are no canopies.
 _MEASURED = {"water": 0.25, "snow": 0.3, "ice": 0.3, "marsh": 0.4} | dict.fromkeys(PLANTS - {"marsh"}, 0.15)
-
 _BUILT = frozenset({"roof", "paint", "asphalt", "concrete"})
 
 
@@ -47,35 +47,40 @@ class Spectra:
 
     def draw(self, rng: Generator, kind: str) -> Spectrum:
         """A reflectance spectrum (n_wavelengths,) of the kind; water is deep."""
-        return self.pair(rng, kind)[0]
+        return self.water(rng).deep if kind == "water" else self.pair(rng, kind)[0]
 
     def pair(self, rng: Generator, kind: str) -> NDArray[np.float32]:
-        """Two spectra (2, n_wavelengths) between which one surface of the kind varies from place to place."""
-        if kind == "water":
-            deep = self.water(rng).deep
-            return np.stack([deep, deep * rng.uniform(0.9, 1.1)])
-        measured = self.library is not None and kind in self.library and rng.random() < _MEASURED.get(kind, 1.0)
-        if kind in PLANTS and not measured:
+        """Two spectra (2, n_wavelengths) between which one surface on land varies from place to place."""
+        library = self._measured(rng, kind)
+        if kind in PLANTS and library is None:
             stand = canopy(rng, kind, self.draw(rng, "soil"))
             if kind in ("grass_dry", "crop_ripe"):  # straw and stalks, which the leaf model does not know
                 straw = rng.uniform(0.4, 0.9)
                 stand = (1 - straw) * stand + straw * self.draw(rng, "litter")
             return stand * np.array([[1], [rng.uniform(0.6, 0.95)]], np.float32)  # sparser, and more of it in shade
-        if measured:
-            assert self.library is not None
-            factor = 1.0 if kind not in PLANTS else rng.uniform(0.5, 1.0)
-            one = self.library.draw(rng, kind) * ground.smooth(rng, 0.05) * factor * rng.uniform(0.85, 1.15)
-        elif kind in ("snow", "ice"):
-            one = ground.snow(rng, kind)
-        else:
-            one = ground.usual(rng, kind)
+        one = self._single(rng, kind, library)
+        if library:
+            one = one * ground.smooth(rng, 0.05) * rng.uniform(0.85, 1.15)
+        if kind in PLANTS:
+            one = one * rng.uniform(0.5, 1.0)
         if kind in ("soil", "sand"):
             one = ground.moist(rng, one)
         if kind in _BUILT:  # no two roofs are alike
-            other = self.library.draw(rng, kind) if measured and self.library else ground.usual(rng, kind)
+            other = self._single(rng, kind, library)
         else:
             other = one * ground.smooth(rng, 0.04) * rng.uniform(0.5, 1.2)
         return np.stack([one, other]).clip(0, 1.2).astype(np.float32)
+
+    def _measured(self, rng: Generator, kind: str) -> Library | None:
+        """The library where this spectrum is to be a measured one."""
+        known = self.library is not None and kind in self.library
+        return self.library if known and rng.random() < _MEASURED.get(kind, 1.0) else None
+
+    @staticmethod
+    def _single(rng: Generator, kind: str, library: Library | None) -> Spectrum:
+        if library:
+            return library.draw(rng, kind)
+        return ground.snow(rng, kind) if kind in ("snow", "ice") else ground.usual(rng, kind)
 
     def water(self, rng: Generator, hint: str = "") -> WaterBody:
         """A water body, of the type that ``hint`` names; in a share of the cases its deep reflectance is measured."""
@@ -83,6 +88,5 @@ class Spectra:
         if rng.random() < 0.3:  # plants under water
             bottom = 0.5 * bottom + 0.5 * self.draw(rng, "grass_green")
         body = water_body(rng, hint, bottom)
-        if self.library is None or "water" not in self.library or rng.random() > _MEASURED["water"]:
-            return body
-        return WaterBody(self.library.draw(rng, "water"), body.bottom, body.column, body.path)
+        library = self._measured(rng, "water")
+        return body if library is None else replace(body, deep=library.draw(rng, "water"))
