@@ -13,6 +13,7 @@ import typer
 
 command = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False)
 Records = Annotated[Path, typer.Argument(metavar="PATH", help="a built folder, or one .parquet file")]
+Workers = Annotated[int | None, typer.Option(min=1, metavar="N", help="processes; by default, one per core")]
 
 
 @command.command()
@@ -35,7 +36,7 @@ def build(
     dialogues: Annotated[int, typer.Option(min=0, metavar="N", help="conversations per chip")] = 30,
     val_share: Annotated[float, typer.Option(min=0, max=1, help="share of the places kept for validation")] = 0.15,
     seed: Annotated[int, typer.Option(min=0, help="seed of everything drawn")] = 0,
-    workers: Annotated[int | None, typer.Option(min=1, metavar="N", help="processes  [default: cores]")] = None,
+    workers: Workers = None,
     strict: Annotated[bool, typer.Option("--strict", help="refuse at the first scene that cannot be used")] = False,
     llava: Annotated[bool, typer.Option("--llava", help="also write LLaVA-style llava.jsonl")] = False,
 ) -> int:
@@ -47,10 +48,9 @@ def build(
 
     settings = Settings(dialogues, simulated, seed, val_share, strict=strict)
     scenes = SceneOptions(labels=labels, legend=legend, column=column, sensor=sensor, bands=bands, chip=chip)
-    processes = workers or len(os.sched_getaffinity(0))
     report = run(
-        inputs or [], out, settings, scenes=scenes, layout=layout, spectra=spectra, workers=processes
-    )  # fmt: skip
+        inputs or [], out, settings, scenes=scenes, layout=layout, spectra=spectra, workers=workers or _cores()
+    )
     write_card(out, _written(context))
     if llava:
         from instruction_data.llava import export
@@ -59,6 +59,11 @@ def build(
     for line in report.lines():
         typer.echo(line)
     return 1 if report.skipped else 0
+
+
+def _cores() -> int:
+    """Cores that this process may use, where the system tells."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _written(context: typer.Context) -> str:
@@ -74,12 +79,12 @@ def _written(context: typer.Context) -> str:
 @command.command()
 def check(
     path: Records,
-    workers: Annotated[int | None, typer.Option(min=1, metavar="N", help="processes  [default: cores]")] = None,
+    workers: Workers = None,
 ) -> int:
     """Work out again what records claim: schema, masks, answers, priors, splits; exit status 1 names violations."""
     from instruction_data.check import check as run
 
-    report = run(path, workers or len(os.sched_getaffinity(0)))
+    report = run(path, workers or _cores())
     for line in report.lines():
         typer.echo(line)
     return 1 if report.violations else 0
