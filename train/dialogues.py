@@ -38,10 +38,6 @@ class Dialogue:
         """All turns; the prior text stands in the first one's query."""
         return (*self.history, Exchange(self.query, self.answer))
 
-    def encode(self, processor: SpexProcessor, prior: str) -> tuple[list[int], int]:
-        """Token ids and where the last answer begins, with a prior text in place of the record's."""
-        return processor.encode(self.query, prior, self.answer, self.history)
-
 
 def load_dialogues(folder: str | Path, split: str) -> list[Dialogue]:
     """All conversations of a split.
@@ -62,13 +58,33 @@ def load_dialogues(folder: str | Path, split: str) -> list[Dialogue]:
     return found
 
 
-def fitting(dialogues: list[Dialogue], processor: SpexProcessor) -> list[Dialogue]:
-    """The conversations of at most ``MAX_TOKENS`` tokens; how many are longer is logged."""
-    kept = [item for item in dialogues if len(item.encode(processor, item.prior)[0]) <= MAX_TOKENS]
-    if len(kept) < len(dialogues):
-        left = len(dialogues) - len(kept)
-        log.warning("%d of %d dialogues are left out: more than %d tokens", left, len(dialogues), MAX_TOKENS)
-    return kept
+class Encoder:
+    """Conversations to token ids; those of more than ``MAX_TOKENS`` are left out, and their number is logged.
+
+    Args:
+        among: number of conversations there are.
+    """
+
+    def __init__(self, processor: SpexProcessor, among: int) -> None:
+        self.processor, self._among = processor, among
+        self._left_out: set[Dialogue] = set()
+
+    def __call__(self, item: Dialogue, prior: str) -> tuple[list[int], int] | None:
+        """Token ids and where the last answer begins, with ``prior`` in place of the record's; None if too long.
+
+        Raises:
+            RecordError: every conversation is too long.
+        """
+        ids, start = self.processor.encode(item.query, prior, item.answer, item.history)
+        if len(ids) <= MAX_TOKENS:
+            return ids, start
+        if item not in self._left_out:
+            self._left_out.add(item)
+            count = len(self._left_out)
+            log.warning("%d of %d dialogues so far are left out: over %d tokens", count, self._among, MAX_TOKENS)
+            if count == self._among:
+                raise RecordError(f"all {count} dialogues have more than {MAX_TOKENS} tokens; build shorter ones")
+        return None
 
 
 @dataclass(frozen=True)
@@ -108,15 +124,16 @@ def text_batches(
     A prior is never taken from a conversation that has one: its answer may rest on it.
     """
     rng = np.random.default_rng(seed)
-    dialogues = fitting(dialogues, processor)
+    encode = Encoder(processor, len(dialogues))
     bare = [item for item in dialogues if not item.prior]
     told = [item for item in dialogues if item.prior]
     while True:
-        pool = []
-        for _ in range(_POOL * batch):
+        pool: list[tuple[list[int], int]] = []
+        while len(pool) < _POOL * batch:
             side = bare if bare and (rng.random() < prior_dropout or not told) else told
             item = side[int(rng.integers(len(side)))]
-            pool.append(item.encode(processor, item.prior))
+            if ids := encode(item, item.prior):
+                pool.append(ids)
         pool.sort(key=lambda pair: len(pair[0]))
         batches = [pool[i : i + batch] for i in range(0, len(pool), batch)]
         for at in rng.permutation(len(batches)):

@@ -20,7 +20,7 @@ from spex.records import BandRef, Rle, SceneRef, SpanTarget, SpieRecord, Turn, l
 from spex.sensors import Band
 from spex.testing import write_scene
 from train.chips import CLASS_NAMES, CropStream, collate, drop_bands, jitter, load_chips
-from train.dialogues import fitting, load_dialogues, pad
+from train.dialogues import Encoder, load_dialogues, pad
 from train.losses import mask_losses, presence_loss, text_loss
 from train.settings import Settings
 from train.stages import run_settings
@@ -125,10 +125,13 @@ def test_only_the_last_answer_of_a_conversation_is_learned(data: Path, caplog: p
     assert [one.query for one in talk.exchanges] == ["where are lakes?", "only in the north"]
     tokenizer = AutoTokenizer.from_pretrained(str(data / "tokenizer"))
     processor = SpexProcessor(tokenizer, 4, 32)
-    ids, start = talk.encode(processor, talk.prior)
+    encode = Encoder(processor, 2)
+    ids, start = encode(talk, talk.prior) or ([], 0)
     assert tokenizer.decode(ids[start:]).startswith("<seg class=water where=north>")
     long = replace(talk, query="lakes " * 2000)
-    assert fitting([talk, long], processor) == [talk] and "1 of 2 dialogues are left out" in caplog.text
+    assert encode(long, "") is None and "1 of 2 dialogues so far are left out" in caplog.text
+    with pytest.raises(RecordError, match="all 2 dialogues"):
+        encode(replace(long, scene="other"), "")
 
 
 def test_vision_of_another_size_is_refused(data: Path, tmp_path: Path) -> None:
