@@ -8,15 +8,16 @@ from dataclasses import dataclass
 
 from instruction_data.dialogues.phrases import Form, NounPhrase, condition, draw_phrase
 from instruction_data.dialogues.typed import dressed
-from instruction_data.dialogues.words import Options, Words, wording
+from instruction_data.dialogues.words import Words, wording
 from spex.evidence.classes import classes
 from spex.evidence.indices import available
 from spex.evidence.scene import SceneEvidence
-from spex.prompts import PLACES, Constraints, clean_query
+from spex.prompts import PLACES, clean_query
 
 _SHARED = {"where": 0.45, "min_area": 0.45, "max_area": 0.1}
 _LENGTH = {"explain": "middle", "explain_short": "short", "explain_long": "long"}
-_PAIRS = ("pair", "compare")
+_PAIRS = ("pair", "compare", "one_of_them")
+_LISTED = ("several", "everywhere", *_PAIRS)
 
 
 @dataclass(frozen=True)
@@ -44,17 +45,15 @@ def request(words: Words, evidence: SceneEvidence, *, described: bool) -> Reques
         return _refused(words)
     index = words.one(available(evidence.roles) or ["NDVI"])
     frames = acts[act]
+    slots, phrases = dict[str, str](), list[NounPhrase]()
     if act == "shared":
-        frames, slots, phrases = _shared(words, evidence, frames, acts["shared_two"])
-    elif act == "describe":
-        slots, phrases = {}, []
-    elif act in ("several", "everywhere", "one_of_them", *_PAIRS):
+        slots, phrases = _shared(words, evidence)
+        frames = acts["shared_two"] if len(phrases) == 2 and words.chance(0.5) else frames
+    elif act in _LISTED:
         slots, phrases = _listed(words, act, evidence)
-    else:
-        frame = words.pick(frames)
-        slots, phrases = _single(words, act, frame, evidence)
-        frames = Options.of([frame])
     frame = words.pick(frames)
+    if not phrases and act != "describe":
+        slots, phrases = _single(words, act, frame, evidence)
     text = words.expand(frame, acts["parts"], i=index, **slots)
     query = clean_query(dressed(words, text, slips=0.25 if act == "telegraph" else 0.16))
     kind = "explain" if act in _LENGTH else act
@@ -78,8 +77,7 @@ def _single(words: Words, act: str, frame: str, evidence: SceneEvidence) -> tupl
 
 
 def _listed(words: Words, act: str, evidence: SceneEvidence) -> tuple[dict[str, str], list[NounPhrase]]:
-    two = act in (*_PAIRS, "one_of_them")
-    names = _names(words, evidence, 2 if two or words.chance(0.45) else 3 + int(words.rng.random() ** 2 * 4))
+    names = _names(words, evidence, 2 if act in _PAIRS or words.chance(0.45) else 3 + int(words.rng.random() ** 2 * 4))
     often = {"several": 0.3, "one_of_them": 1.0}.get(act, 0.0)
     phrases = [draw_phrase(words, name, "any", evidence.roles, often) for name in names]
     if act == "one_of_them":
@@ -92,16 +90,13 @@ def _listed(words: Words, act: str, evidence: SceneEvidence) -> tuple[dict[str, 
     return slots, phrases
 
 
-def _shared(
-    words: Words, evidence: SceneEvidence, frames: Options, for_two: Options
-) -> tuple[Options, dict[str, str], list[NounPhrase]]:
+def _shared(words: Words, evidence: SceneEvidence) -> tuple[dict[str, str], list[NounPhrase]]:
     """Several classes with one constraint that holds for each of them."""
     names = _names(words, evidence, 2 if words.chance(0.6) else 3)
     phrases = [draw_phrase(words, name, words.one(("mass", "many")), evidence.roles, 0.0) for name in names]
     worded, meant = condition(words, words.weighted(_SHARED), "", evidence.roles)
     slots = {"nps": _list(words, [phrase.text for phrase in phrases]), "c": worded}
-    chosen = for_two if len(names) == 2 and words.chance(0.5) else frames
-    return chosen, slots, [phrase.limited(**meant) for phrase in phrases]
+    return slots, [phrase.limited(**meant) for phrase in phrases]
 
 
 def _names(words: Words, evidence: SceneEvidence, count: int, *, unavailable: bool = False) -> list[str]:
@@ -132,9 +127,3 @@ def _refused(words: Words) -> Request:
     named = item if "{item}" in template else "such things"
     query = clean_query(dressed(words, template.replace("{item}", item)))
     return Request("refuse", query, f"refuse: {template}", refusal=reason.format(item=named))
-
-
-def plain_constraints(phrase: NounPhrase) -> bool:
-    """Whether a phrase is limited by place, size or number, and by nothing else."""
-    c = phrase.constraints
-    return c != Constraints() and not c.index and not c.exclude

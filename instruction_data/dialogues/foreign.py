@@ -51,7 +51,8 @@ def nouns(language: str, name: str) -> dict[str, Options]:
     }
 
 
-def _joined(article: str, noun: str) -> str:
+def joined(article: str, noun: str) -> str:
+    """A noun with its article, which an apostrophe joins."""
     return article + noun if not article or article.endswith("'") else f"{article} {noun}"
 
 
@@ -61,10 +62,10 @@ def draw_phrase(words: Words, language: str, name: str, roles: tuple[str, ...], 
     solid, top = table.get("solid", False), None
     if "mass" in lists and words.chance(0.35):
         article, noun = words.pick(lists["mass"]).split("|")
-        core = _joined(article, noun)
+        core = joined(article, noun)
     else:
         single, plural, gender = words.pick(lists["count"]).split("|")
-        noun, core = plural, _joined(table["plural_article"][gender], plural)
+        noun, core = plural, joined(table["plural_article"][gender], plural)
         if words.chance(0.22 if constrained else 0.0):
             group = "" if solid else gender
             if words.chance(0.5):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Literal
 
-from instruction_data.dialogues.acts import Request, plain_constraints, request
+from instruction_data.dialogues.acts import Request, request
 from instruction_data.dialogues.phrases import (
     NounPhrase,
     condition,
@@ -111,7 +111,10 @@ def _drawn(
         )
     if kind == "anywhere":
         free = tuple(replace(phrase, constraints=Constraints()) for phrase in phrases)
-        return (act, frame, {}, free) if all(map(plain_constraints, phrases)) else None
+        simple = all(
+            p.constraints != Constraints() and not (p.constraints.index or p.constraints.exclude) for p in phrases
+        )
+        return (act, frame, {}, free) if simple else None
     if kind == "opposite":
         turned = opposite(phrases)
         return (act, frame, {}, turned) if turned else None

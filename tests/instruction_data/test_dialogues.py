@@ -90,9 +90,9 @@ def test_every_foreign_noun_phrase_names_its_class(language: str) -> None:
         for options in foreign.nouns(language, name).values():
             for entry in options.texts:
                 parts = entry.split("|")
-                core = foreign._joined(*parts) if len(parts) == 2 else parts[1]
+                core = foreign.joined(*parts) if len(parts) == 2 else parts[1]
                 if len(parts) == 3:
-                    core = foreign._joined(table["plural_article"][parts[2]], parts[1])
+                    core = foreign.joined(table["plural_article"][parts[2]], parts[1])
                 assert resolve(core) == name, (name, core)
         for _ in range(40):
             phrase = foreign.draw_phrase(words, language, name, ("R", "N"), 0.9)
