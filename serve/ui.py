@@ -92,7 +92,7 @@ class Page:
                         buttons=[],
                         render_markdown=False,
                         feedback_options=None,
-                        placeholder="Ask what covers the land.",
+                        placeholder="Ask what covers the land, then follow it up: “only in the north”, “why?”",
                     )
                     box = gr.Textbox(
                         "",
