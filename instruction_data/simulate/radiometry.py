@@ -90,9 +90,10 @@ def display(rng: Generator, values: Plane, missing: Mask, *, colour_only: bool) 
     low = low * rng.uniform(0, 1)
     # A scene of one surface has hardly any range of its own; stretches are set on larger areas.
     unit = (values - low) / np.maximum((high - low) * rng.uniform(0.95, 1.4), 0.08)
-    unit = unit * rng.normal(1, 0.12, column) + rng.normal(0, 0.04, column)
+    cast = rng.choice([0.3, 1.0])  # well balanced colours, or not
+    unit = unit * rng.normal(1, 0.12 * cast, column) + rng.normal(0, 0.04 * cast, column)
     # Mosaics of aerial images are made bright and soft: shadows lifted, in the visible more than in near infrared.
-    gamma = rng.uniform(0.4, 1.2) * rng.uniform(0.8, 1.2, column)
+    gamma = rng.uniform(0.4, 1.2) * (1 + cast * rng.uniform(-0.2, 0.2, column))
     unit = np.clip(unit, 0, 1).astype(np.float32) ** gamma.astype(np.float32)
     lifted = (rng.random(column) < rng.choice([0.0, 0.6])) * rng.uniform(0, 0.35, column)
     unit = (lifted + (1 - lifted) * unit).astype(np.float32)

@@ -16,6 +16,8 @@ from instruction_data.simulate.water_optics import WaterBody, water_body
 
 # How often a measured spectrum is taken where there are some: leaves measured in a laboratory are no canopies.
 _MEASURED = {"water": 0.25, "snow": 0.3, "ice": 0.3, "marsh": 0.4} | dict.fromkeys(PLANTS - {"marsh"}, 0.15)
+# Straw, stalks and twigs, which the leaf model does not know.
+_DRY = {"grass_dry": (0.4, 0.9), "crop_ripe": (0.4, 0.9), "shrub": (0.0, 0.6)}
 _BUILT = frozenset({"roof", "paint", "asphalt", "concrete"})
 
 
@@ -54,8 +56,8 @@ class Spectra:
         library = self._measured(rng, kind)
         if kind in PLANTS and library is None:
             stand = canopy(rng, kind, self.draw(rng, "soil"))
-            if kind in ("grass_dry", "crop_ripe"):  # straw and stalks, which the leaf model does not know
-                straw = rng.uniform(0.4, 0.9)
+            if kind in _DRY:
+                straw = rng.uniform(*_DRY[kind])
                 stand = (1 - straw) * stand + straw * self.draw(rng, "litter")
             return stand * np.array([[1], [rng.uniform(0.6, 0.95)]], np.float32)  # sparser, and more of it in shade
         one = self._single(rng, kind, library)

@@ -18,7 +18,7 @@ from instruction_data.simulate.library import WAVELENGTHS, Spectrum
 # Ranges of chlorophyll (mg/m3), suspended matter (g/m3) and dissolved matter (absorption at 440 nm, 1/m).
 _TYPES = {
     "clear": ((0.1, 5), (0.1, 3), (0.01, 0.3)),
-    "turbid": ((1, 20), (10, 300), (0.1, 2)),
+    "turbid": ((1, 20), (8, 200), (0.2, 3)),
     "green": ((10, 80), (2, 25), (0.2, 2)),
     "dark": ((0.5, 10), (0.3, 4), (1, 8)),
 }
