@@ -49,6 +49,7 @@ def write_chip(chip: Chip, survey: SpieRecord, path: Path) -> None:
     with rasterio.open(
         path, "w", driver="GTiff", count=count, height=height, width=width, dtype=chip.values.dtype, nodata=chip.nodata,
         crs=chip.crs, transform=chip.transform, compress="deflate", zlevel=1, interleave="band",
+        photometric="minisblack",  # else a fourth band of bytes counts as alpha
     ) as raster:  # fmt: skip
         raster.write(chip.values)
     path.with_suffix(".bands.json").write_text(json.dumps(survey.band_metadata()))

@@ -16,11 +16,13 @@ import rasterio
 from rasterio.transform import from_origin
 
 from instruction_data.build import Settings, build
+from instruction_data.chips import Chip, absent
 from instruction_data.inputs import SceneOptions
+from instruction_data.records import Origin, chip_records
 from spex.cli.main import main
-from spex.errors import RecordError, SpexError
+from spex.errors import OutputError, RecordError, SpexError
 from spex.raster.scene import Scene
-from spex.records import SpieRecord, load_pixels, read_records
+from spex.records import BandRef, SceneRef, SpieRecord, load_pixels, read_records
 
 SPECTRA = np.array([[600, 700, 400, 200], [300, 700, 400, 4200], [1000, 1400, 1900, 2700]])  # water, wood, soil
 BANDS = "B02=490/65,B03=560/35,B04=665/30,B08=842/115"
@@ -178,7 +180,12 @@ def test_nothing_to_build_from_is_an_error(scenes: Path, tmp_path: Path) -> None
         build([], tmp_path / "out", FEW)
     with pytest.raises(RecordError, match="layout 'nosuch' is not known"):
         build([scenes], tmp_path / "out", FEW, layout="nosuch")
+    with pytest.raises(RecordError, match="is not in the layout hls_flood_wc"):
+        build([scenes], tmp_path / "out", FEW, layout="hls_flood_wc")
     assert not (tmp_path / "out").exists()
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="cannot write to .*file"):
+        build([scenes], tmp_path / "file", FEW, scenes=OPTIONS)
     for path in scenes.glob("s*.tif"):
         path.write_bytes(b"not a raster")
     with pytest.raises(RecordError, match="8 of 8 scenes could not be used; the first, s0"):
@@ -204,3 +211,16 @@ def test_simulated_chips_join_scenes(scenes: Path, tmp_path: Path) -> None:
     surveys = [record for record in records(tmp_path / "out", "survey") if record.source == "simulated"]
     assert report.chips == 16 + 5 == 16 + len(surveys)
     assert {record.split for record in surveys} == {"train"} and len({record.place for record in surveys}) == 2
+
+
+def test_fourth_band_of_bytes_is_not_taken_for_alpha(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(1, 255, (4, 32, 32)).astype(np.uint8)
+    values[3] = np.where(values[3] > 99, 255, 0)  # near infrared, saturated or dark
+    bands = tuple(
+        BandRef(name=n, wavelength_nm=c, fwhm_nm=60) for n, c in zip("RGBN", (640, 550, 470, 850), strict=True)
+    )
+    chip = Chip("c", "naip", values, bands, "uncalibrated", absent(values[0] > 0, "water"), "made by hand")
+    (tmp_path / "chips").mkdir()
+    survey, _ = chip_records(chip, Origin("own", "here", "train"), tmp_path, 0, 0)
+    pixels = load_pixels(survey.model_copy(update={"scene": SceneRef(path=str(tmp_path / survey.scene.path))}))
+    assert len(pixels.bands) == 4 and pixels.valid.all()
