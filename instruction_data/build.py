@@ -35,7 +35,7 @@ from instruction_data.gather import SceneOptions, gather
 from instruction_data.places import Entry, placed
 from instruction_data.records import Origin, chip_records
 from instruction_data.report import Report, Skipped
-from spex.errors import RecordError, SpexError
+from spex.errors import OutputError, RecordError, SpexError
 from spex.records import RecordWriter
 
 _SHARDS = 16  # a source is cut into this many at least, so that few scenes still keep several processes busy
@@ -96,6 +96,7 @@ def build(
 
     Raises:
         RecordError: nothing to build from, nothing could be built, ``out`` holds another build, or a process died.
+        OutputError: ``out`` cannot be written.
         SpexError: with ``strict``, what is wrong with the first scene that cannot be used.
     """
     start, scenes = time.perf_counter(), scenes or SceneOptions()
@@ -103,23 +104,25 @@ def build(
     entries = placed(found, settings.val_share)
     if not entries:
         raise RecordError("nothing to build from: the inputs hold no scene and no simulated ones are asked for")
-    new = not out.exists() or not any(out.iterdir())
-    (out / "chips").mkdir(parents=True, exist_ok=True)
     decided = asdict(settings) | {"strict": None, "layout": layout, "spectra": spectra, "scenes": asdict(scenes)}
-    _same(out / "build.json", {**decided, "inputs": list(inputs), "plan": _digest(entries)})
-    shards = plan(entries, settings)
+    decided |= {"inputs": list(inputs), "plan": _digest(entries)}
+    shards, new = plan(entries, settings), not out.exists()
     try:
+        (out / "chips").mkdir(parents=True, exist_ok=True)
+        _same(out / "build.json", decided)
         with _progress(len(entries)) as advance:
             todo = [shard for shard in shards if not _summary(out, shard).exists()]
             advance(len(entries) - sum(len(shard.entries) for shard in todo))
             for shard in _run(todo, out, workers):
                 advance(len(shard.entries))
+        report = _report(shards, out, time.perf_counter() - start)
+        report.write(out / "report.json")
     except SpexError:
         if new and settings.strict:
             shutil.rmtree(out)
         raise
-    report = _report(shards, out, time.perf_counter() - start)
-    report.write(out / "report.json")
+    except (OSError, RasterioError) as error:
+        raise OutputError(f"cannot write to {out} ({error}); see to it, then run the same command again") from error
     if report.skipped and (settings.strict or not report.chips):
         first = report.skipped[0]
         total = f"{len(report.skipped)} of {len(entries)} scenes"
@@ -178,7 +181,9 @@ def build_shard(shard: Shard, out: Path) -> None:
 def _chips(entry: Entry) -> Iterator[Chip]:
     try:
         yield from entry.item.read(entry.split)
-    except RasterioError as error:  # a reader need not foresee every way in which a file can be broken
+    except SpexError:
+        raise
+    except (RasterioError, OSError) as error:  # a reader need not foresee every way in which a file can be broken
         raise RecordError(f"{entry.item.id}: {error}; repair or remove the file") from error
 
 

@@ -52,6 +52,8 @@ def gather(
 def _sources(spec: Path, scenes: SceneOptions, layout: str | None) -> list[tuple[Source, Path]]:
     """The layouts that an input is in, by folder; none if it is scenes, as one with labels of its own is."""
     if layout is not None:
+        if not SOURCES[layout].holds(spec):
+            raise RecordError(f"{spec} is not in the layout {layout}; see how it is published at {SOURCES[layout].url}")
         return [(SOURCES[layout], spec)]
     if scenes.labels is not None or not spec.is_dir():
         return []

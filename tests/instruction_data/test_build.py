@@ -184,7 +184,7 @@ def test_nothing_to_build_from_is_an_error(scenes: Path, tmp_path: Path) -> None
         build([scenes], tmp_path / "out", FEW, layout="hls_flood_wc")
     assert not (tmp_path / "out").exists()
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="cannot write to .*file"):
+    with pytest.raises(OutputError, match=r"cannot write to .*file"):
         build([scenes], tmp_path / "file", FEW, scenes=OPTIONS)
     for path in scenes.glob("s*.tif"):
         path.write_bytes(b"not a raster")
