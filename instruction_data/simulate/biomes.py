@@ -55,7 +55,7 @@ class Biome:
 
 BIOMES: Mapping[str, Biome] = {
     "farmland": Biome(
-        14, {"grassland": 0.5, "tree_cover": 0.4, "shrubland": 0.1}, farmed=(0.97, 0.45, 0.95), hedges=0.3,
+        16, {"grassland": 0.5, "tree_cover": 0.4, "shrubland": 0.1}, farmed=(0.97, 0.45, 0.95), hedges=0.3,
         town=(0.45, 0.03, 0.15),
     ),
     "boreal": Biome(
@@ -69,7 +69,7 @@ BIOMES: Mapping[str, Biome] = {
     ),
     "coast": Biome(
         9, {"grassland": 0.35, "tree_cover": 0.3, "shrubland": 0.2, "sand": 0.15}, relief_m=60, coast=0.95, marsh=0.25,
-        town=(0.5, 0.05, 0.3), towns=("houses", "core", "works", "estate"), farmed=(0.35, 0.1, 0.5),
+        town=(0.5, 0.05, 0.3), towns=("houses", "core", "works", "estate"), farmed=(0.45, 0.1, 0.5),
     ),
     "mountain": Biome(
         8, {"tree_cover": 0.4, "grassland": 0.2, "rock": 0.25, "shrubland": 0.15}, relief_m=550, lakes=0.25, river=0.7,
@@ -78,7 +78,7 @@ BIOMES: Mapping[str, Biome] = {
     ),
     "tropical": Biome(
         6, {"tree_cover": 0.75, "grassland": 0.15, "shrubland": 0.1}, relief_m=90, river=0.75, marsh=0.25, conifer=0,
-        fire=0.24, swing=0.1, farmed=(0.4, 0.1, 0.5), town=(0.3, 0.02, 0.15), parcel_m=100, orchard=0.25, snow=0,
+        fire=0.24, swing=0.1, farmed=(0.5, 0.15, 0.6), town=(0.3, 0.02, 0.15), parcel_m=100, orchard=0.25, snow=0,
         hedges=0.3,
     ),
     "tundra": Biome(
@@ -87,7 +87,7 @@ BIOMES: Mapping[str, Biome] = {
     ),
     "savanna": Biome(
         7, {"grassland": 0.45, "shrubland": 0.3, "tree_cover": 0.1, "soil": 0.15}, relief_m=50, lakes=0.25, river=0.4,
-        fire=0.7, farmed=(0.35, 0.1, 0.4), town=(0.25, 0.02, 0.12), towns=("village", "houses"), conifer=0, snow=0,
+        fire=0.7, farmed=(0.45, 0.1, 0.5), town=(0.25, 0.02, 0.12), towns=("village", "houses"), conifer=0, snow=0,
         parcel_m=80, swing=0.8,
     ),
     "dryland": Biome(
@@ -121,7 +121,7 @@ BIOMES: Mapping[str, Biome] = {
     ),
     "delta": Biome(
         5, {"wetland": 0.35, "grassland": 0.35, "tree_cover": 0.2, "shrubland": 0.1}, relief_m=8, coast=0.35, lakes=0.7,
-        river=0.95, marsh=0.8, farmed=(0.4, 0.2, 0.6), town=(0.25, 0.02, 0.12), conifer=0, rice=0.15,
+        river=0.95, marsh=0.8, farmed=(0.5, 0.2, 0.6), town=(0.25, 0.02, 0.12), conifer=0, rice=0.15,
     ),
     "flood": Biome(
         4, {"grassland": 0.5, "tree_cover": 0.35, "shrubland": 0.15}, relief_m=15, river=1, flooded=True,

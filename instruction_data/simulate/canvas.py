@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import reduce
 
 import numpy as np
+from numpy.typing import NDArray
 
 from instruction_data.simulate.noise import Mask, Plane
 
@@ -15,6 +17,11 @@ SURFACES = (
 """``fallow``: a field without plants; ``paddy``: a field under water; ``orchard``: rows of trees; ``paved``: neither
 road nor building; ``settlement``: houses finer than a pixel."""
 Mix = Mapping[str, "float | Plane"]
+
+
+def where_is(cover: NDArray[np.uint8], *surfaces: str) -> Mask:
+    """Where one of ``surfaces`` is the cover."""
+    return reduce(np.logical_or, [cover == np.uint8(SURFACES.index(name)) for name in surfaces])
 
 
 class Canvas:
@@ -30,9 +37,7 @@ class Canvas:
 
     def is_(self, *surfaces: str) -> Mask:
         """Where one of ``surfaces`` lies."""
-        chosen = np.zeros(len(SURFACES), bool)
-        chosen[[SURFACES.index(name) for name in surfaces]] = True
-        return chosen[self.cover]
+        return where_is(self.cover, *surfaces)
 
     def paint(self, where: Mask, surface: str, mix: Mix) -> None:
         """Put ``surface``, shares of materials (numbers or whole planes), over whatever lay there."""
@@ -71,5 +76,9 @@ class Canvas:
         }
         total = np.maximum(sum(parts.values()), 1e-6)
         for name, part in parts.items():
-            plane = shares.setdefault(name, np.zeros(self.cover.shape, np.float32)).ravel()
-            plane[pixels] += part / total if weight is None else part / total * weight
+            if name not in shares:
+                shares[name] = np.zeros(self.cover.shape, np.float32)
+            if weight is None:  # one layer a pixel
+                shares[name].ravel()[pixels] = part / total
+            else:
+                shares[name].ravel()[pixels] += part / total * weight

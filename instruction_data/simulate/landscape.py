@@ -13,7 +13,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from instruction_data.simulate.biomes import BIOMES, Biome
-from instruction_data.simulate.canvas import SURFACES, Canvas
+from instruction_data.simulate.canvas import SURFACES, Canvas, where_is
 from instruction_data.simulate.fields import lay_fields
 from instruction_data.simulate.fire import burn
 from instruction_data.simulate.noise import Mask, Plane, finer, fractal, level
@@ -67,9 +67,7 @@ class Landscape:
 
     def is_(self, *surfaces: str) -> Mask:
         """Where one of ``surfaces`` lies."""
-        chosen = np.zeros(len(SURFACES), bool)
-        chosen[[SURFACES.index(name) for name in surfaces]] = True
-        return chosen[self.cover]
+        return where_is(self.cover, *surfaces)
 
 
 def landscape(rng: Generator, gsd_m: float, size: int = 512, biome: str | None = None) -> Landscape:
@@ -181,7 +179,7 @@ def _country(
     _pour(
         canvas,
         water,
-        beach(rng, water, float(np.exp(rng.uniform(np.log(2), np.log(60))))),
+        beach(rng, water, float(np.exp(rng.uniform(np.log(2), np.log(60))).clip(max=gsd_m * size / 20))),
         plants,
         rng.random() < 0.45 and not about.flooded,
     )

@@ -74,7 +74,7 @@ def terrain(
     foot = _foot(drains, stream, height)
     detail = fractal(rng, size, 1.9, 0.12) * amount * 0.03
     coarse = height - height.min() + base_m
-    slope = np.hypot(*np.gradient(finer(coarse, size), gsd_m)).astype(np.float32)
+    slope = finer(np.hypot(*np.gradient(coarse, np.float32(cell_m))), size)
     above = np.maximum(height - foot, 0)
     gathered = np.log(drained.reshape(side, side) + cell_m**2 / 1e6).astype(np.float32)
     wet = finer(ranks(gaussian_filter(gathered, 2) - 2 * above / (amount + 1e-6)), size)

@@ -101,20 +101,26 @@ def add_rivers(rng: Generator, water: Water, land: Terrain, gsd_m: float) -> Non
 
 
 def distance_to(size: int, y: np.ndarray, x: np.ndarray) -> tuple[Plane, np.ndarray]:
-    """Distance (pixels) from every pixel to the nearest of some points (pixels), and which one that is."""
-    row, column = np.floor(y).astype(int), np.floor(x).astype(int)
-    inside = np.flatnonzero((row >= 0) & (row < size) & (column >= 0) & (column < size))
+    """Distance (pixels) from every pixel to the nearest of some points (pixels), and which one that is.
+
+    The nearest is sought for squares of 2 x 2 pixels, the distance to it is exact.
+    """
+    half = (size + 1) // 2
+    row, column = np.floor(y / 2).astype(int), np.floor(x / 2).astype(int)
+    inside = np.flatnonzero((row >= 0) & (row < half) & (column >= 0) & (column < half))
     if not inside.size:
         return np.full((size, size), -_FAR * size, np.float32), np.zeros((size, size), int)
-    number = np.zeros((size, size), np.int64)
-    empty = np.ones((size, size), bool)
+    number = np.full((half, half), -1)
     number[row[inside], column[inside]] = inside
-    empty[row[inside], column[inside]] = False
-    at = distance_transform_edt(empty, return_distances=False, return_indices=True)
+    at = distance_transform_edt(number < 0, return_distances=False, return_indices=True)
     nearest = number[at[0], at[1]]
     grid = np.arange(size, dtype=np.float32) + np.float32(0.5)
-    away = np.hypot(grid[:, None] - y.astype(np.float32)[nearest], grid[None] - x.astype(np.float32)[nearest])
-    return away, nearest
+    down, right = (_twice(a.astype(np.float32)[nearest], size) for a in (y, x))
+    return np.hypot(grid[:, None] - down, grid[None] - right), _twice(nearest, size)
+
+
+def _twice(plane: np.ndarray, size: int) -> np.ndarray:
+    return np.repeat(np.repeat(plane, 2, axis=0), 2, axis=1)[:size, :size]
 
 
 def _bends(rng: Generator, land: Terrain, width: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
