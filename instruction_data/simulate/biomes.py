@@ -43,7 +43,7 @@ class Biome:
     lakes: float = 0.3
     river: float = 0.5
     marsh: float = 0.1
-    snow: float = 0.03
+    snow: float = 0.05
     fire: float = 0.25
     quarry: float = 0.05
     conifer: float = 0.2
@@ -55,12 +55,12 @@ class Biome:
 
 BIOMES: Mapping[str, Biome] = {
     "farmland": Biome(
-        16, {"grassland": 0.5, "tree_cover": 0.4, "shrubland": 0.1}, farmed=(0.97, 0.45, 0.95), hedges=0.3,
+        16, {"grassland": 0.42, "tree_cover": 0.5, "shrubland": 0.08}, farmed=(0.97, 0.45, 0.95), hedges=0.3,
         town=(0.45, 0.03, 0.15),
     ),
     "boreal": Biome(
-        6, {"tree_cover": 0.7, "wetland": 0.1, "grassland": 0.1, "shrubland": 0.1}, relief_m=80, lakes=0.75, marsh=0.4,
-        conifer=0.85, snow=0.2, fire=0.6, town=(0.12, 0.02, 0.1), farmed=(0.15, 0.1, 0.3),
+        7, {"tree_cover": 0.7, "wetland": 0.1, "grassland": 0.1, "shrubland": 0.1}, relief_m=80, lakes=0.75, marsh=0.4,
+        conifer=0.85, snow=0.3, fire=0.6, town=(0.12, 0.02, 0.1), farmed=(0.15, 0.1, 0.3),
     ),
     "desert": Biome(
         6, {"sand": 0.35, "soil": 0.35, "rock": 0.2, "shrubland": 0.1}, relief_m=120, lakes=0.1, river=0.15, marsh=0.02,
@@ -73,11 +73,11 @@ BIOMES: Mapping[str, Biome] = {
     ),
     "mountain": Biome(
         8, {"tree_cover": 0.4, "grassland": 0.2, "rock": 0.25, "shrubland": 0.15}, relief_m=550, lakes=0.25, river=0.7,
-        conifer=0.7, snow=0.5, fire=0.3, town=(0.2, 0.02, 0.1), farmed=(0.2, 0.05, 0.25), parcel_m=120, quarry=0.12,
+        conifer=0.7, snow=0.6, fire=0.3, town=(0.2, 0.02, 0.1), farmed=(0.2, 0.05, 0.25), parcel_m=120, quarry=0.12,
         farms=("terraces", "strips"),
     ),
     "tropical": Biome(
-        6, {"tree_cover": 0.75, "grassland": 0.15, "shrubland": 0.1}, relief_m=90, river=0.75, marsh=0.25, conifer=0,
+        7, {"tree_cover": 0.75, "grassland": 0.15, "shrubland": 0.1}, relief_m=90, river=0.75, marsh=0.25, conifer=0,
         fire=0.24, swing=0.1, farmed=(0.5, 0.15, 0.6), town=(0.3, 0.02, 0.15), parcel_m=100, orchard=0.25, snow=0,
         hedges=0.3,
     ),
@@ -111,7 +111,7 @@ BIOMES: Mapping[str, Biome] = {
         towns=("houses", "houses", "works", "estate"), farmed=(0.3, 0.1, 0.5), fire=0.04, lakes=0.4,
     ),
     "village": Biome(
-        6, {"grassland": 0.5, "tree_cover": 0.4, "shrubland": 0.1}, town=(1, 0.1, 0.35), towns=("village", "houses"),
+        6, {"grassland": 0.42, "tree_cover": 0.5, "shrubland": 0.08}, town=(1, 0.1, 0.35), towns=("village", "houses"),
         farmed=(0.9, 0.3, 0.8), hedges=0.4, parcel_m=120,
     ),
     "mining": Biome(

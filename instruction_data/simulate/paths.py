@@ -41,7 +41,6 @@ def spread(
     cost: Plane,
     starts: ArrayLike,
     *,
-    climb: Plane | None = None,
     drift: tuple[float, float] = (0, 0),
     delay: float = 0.0,
 ) -> Spread:
@@ -50,7 +49,6 @@ def spread(
     Args:
         cost: per cell, positive.
         starts: where it begins.
-        climb: heights; every step costs their difference, whether up or down, on top.
         drift: wind (rows, columns), length under 1: steps with it cost less.
         delay: share of ``cost`` that a start pays before it sets out.
     """
@@ -58,8 +56,6 @@ def spread(
     one, two, length = _edges(side)
     flat, starts = cost.ravel(), np.atleast_1d(np.asarray(starts))
     weight = length * (flat[one] + flat[two]) / 2
-    if climb is not None:
-        weight = weight + np.abs(climb.ravel()[one] - climb.ravel()[two])
     if drift != (0, 0):
         weight = weight * (1 - (drift[0] * (two // side - one // side) + drift[1] * (two % side - one % side)) / length)
     source = side * side

@@ -28,7 +28,6 @@ class Terrain:
     coarse_m: Plane
     drains: Spread
     drained_km2: NDArray[np.float64]
-    trunk: tuple[int, ...]
     elevation_m: Plane
     slope: Plane
     moisture: Plane
@@ -66,13 +65,11 @@ def terrain(
         height = height - cut * amount * 0.13
         height = _slump(height, cell_m)
     drained = own * cell_m**2 / 1e6
-    trunk: list[int] = []
     if inflow_km2:
-        trunk = way(drains, _source(rng, drains, edge, height))
-        drained[trunk] += inflow_km2
+        drained[way(drains, _source(rng, drains, edge, height))] += inflow_km2
     stream = drained > np.quantile(drained, 0.96)
     foot = _foot(drains, stream, height)
-    detail = fractal(rng, size, 1.9, 0.12) * amount * 0.03
+    detail = fractal(rng, size, 1.9, 0.12) * amount * 0.022
     coarse = height - height.min() + base_m
     slope = finer(np.hypot(*np.gradient(coarse, np.float32(cell_m))), size)
     above = np.maximum(height - foot, 0)
@@ -80,7 +77,7 @@ def terrain(
     wet = finer(ranks(gaussian_filter(gathered, 2) - 2 * above / (amount + 1e-6)), size)
     elevation = finer(coarse, size) + detail
     ragged = fractal(rng, size, 1.3, 0.12)
-    return Terrain(cell_m, coarse, drains, drained, tuple(trunk), elevation, slope, wet, finer(above, size), ragged)
+    return Terrain(cell_m, coarse, drains, drained, elevation, slope, wet, finer(above, size), ragged)
 
 
 def _slump(height: Plane, cell_m: float) -> Plane:
