@@ -18,7 +18,7 @@ import cProfile
 import pstats
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -38,6 +38,7 @@ _STEPS = {
     "reflectance": "reflectance", "detector": "detect", "product": "_product", "texture": "variation",
 }  # fmt: skip
 _FEATURES = ("B", "G", "R", "N", "S1", "S2", "NDVI", "MNDWI", "NBR")
+_FIRES = ("B", "G", "R", "N", "S2", "NDVI", "NBR")
 _AERIAL = ("B", "G", "R", "N", "NDVI")
 _SIDE = 128
 
@@ -131,7 +132,7 @@ def gallery(library: Path | None, data: Path | None, target: Path, rows: int = 5
 Samples = dict[str, list[tuple[int, NDArray[np.float32]]]]
 
 
-def samples(chips: Iterator[Chip], features: Sequence[str], each: int = 40) -> Samples:
+def samples(chips: Iterable[Chip], features: Sequence[str], each: int = 40) -> Samples:
     """Class to samples (pixels, features) of every chip, with the chip's number."""
     rng, found = np.random.default_rng(0), defaultdict(list)
     for number, chip in enumerate(chips):
@@ -192,10 +193,11 @@ def main() -> None:
         gallery(asked.library, asked.data, asked.gallery)
     if asked.overlap:
         made = list(simulated(asked.library, asked.chips, seed=1))
-        satellite = (c for c in made if c.level == "surface" and c.gsd_m and c.gsd_m >= 10 and len(c.bands) < 20)
-        aerial = (c for c in made if c.level == "uncalibrated")
+        satellite = [c for c in made if c.level == "surface" and c.gsd_m and c.gsd_m >= 10 and len(c.bands) < 20]
+        aerial = [c for c in made if c.level == "uncalibrated"]
         for title, folders, chips, features in (
-            ("satellite, surface reflectance", ["hls_flood_wc", "s2_burn_california"], satellite, _FEATURES),
+            ("satellite, surface reflectance", ["hls_flood_wc"], satellite, _FEATURES),
+            ("satellite, fires", ["s2_burn_california"], satellite, _FIRES),
             ("aerial, display values", ["naip_ohio_landcover", "naip_chesapeake_wv"], aerial, _AERIAL),
         ):
             overlap(title, samples(real(asked.data, folders), features), samples(chips, features), features)
