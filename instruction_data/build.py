@@ -110,6 +110,8 @@ def build(
     try:
         (out / "chips").mkdir(parents=True, exist_ok=True)
         _same(out / "build.json", decided)
+        for left in out.glob("*.part"):  # by a build that was killed
+            left.unlink()
         with _progress(len(entries)) as advance:
             todo = [shard for shard in shards if not _summary(out, shard).exists()]
             advance(len(entries) - sum(len(shard.entries) for shard in todo))
@@ -265,6 +267,6 @@ def _digest(entries: Iterable[Entry]) -> str:
 
 
 def _replace(path: Path, content: dict[str, Any]) -> None:
-    aside = path.with_name(f"{path.name}.part")
+    aside = path.with_name(f"{path.name}.{os.getpid()}.part")
     aside.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
     aside.replace(path)

@@ -9,6 +9,7 @@ has it).
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -199,7 +200,7 @@ class RecordWriter:
 
     def __init__(self, path: str | Path) -> None:
         self._target, self._group = Path(path), list[dict[str, Any]]()
-        self._aside = self._target.with_name(f"{self._target.name}.part")
+        self._aside = self._target.with_name(f"{self._target.name}.{os.getpid()}.part")
         self._file = pq.ParquetWriter(self._aside, _COLUMNS, compression="zstd")
         self.count = 0
 
