@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 MAX_TOKENS = 1024
 _POOL = 40  # batches sorted by length together
 _SPAN_WEIGHT = 4.0
+_STEP = 16  # tokens
 
 
 @dataclass(frozen=True)
@@ -101,9 +102,12 @@ class TextBatch:
 
 
 def pad(conversations: list[tuple[list[int], int]], tokenizer: PreTrainedTokenizerBase) -> TextBatch:
-    """Stack (ids, start of the answer) pairs."""
+    """Stack (ids, start of the answer) pairs.
+
+    Lengths are rounded up: oneDNN keeps a primitive for every shape it meets, gigabytes for all of them.
+    """
     pad_id, begin, end = tokenizer.convert_tokens_to_ids(["<|pad|>", "<seg", "</seg>"])
-    longest = max(len(ids) for ids, _ in conversations)
+    longest = -(-max(len(ids) for ids, _ in conversations) // _STEP) * _STEP
     rows = torch.tensor([ids + [pad_id] * (longest - len(ids)) for ids, _ in conversations])
     lengths, starts = (
         torch.tensor([len(ids) for ids, _ in conversations]),

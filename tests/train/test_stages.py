@@ -203,8 +203,10 @@ def test_text_loss_is_on_the_answer_only_and_mostly_on_its_spans(data: Path) -> 
     tokenizer = AutoTokenizer.from_pretrained(str(data / "tokenizer"))
     begin, end = tokenizer.convert_tokens_to_ids(["<seg", "</seg>"])
     batch = pad([([50, 60, begin, 80, end, 81], 2), ([50, 60, 70], 2)], tokenizer)
-    assert batch.weight.tolist() == [[0, 0, 4, 4, 1, 1], [0, 0, 1, 0, 0, 0]]
-    logits = torch.zeros(2, 6, 600)
+    assert batch.input_ids.shape == batch.attention_mask.shape == (2, 16)
+    assert batch.attention_mask.sum(1).tolist() == [6, 3]
+    assert batch.weight[:, :6].tolist() == [[0, 0, 4, 4, 1, 1], [0, 0, 1, 0, 0, 0]] and not batch.weight[:, 6:].any()
+    logits = torch.zeros(2, 16, 600)
     for row, at in ((0, 2), (0, 3), (0, 4), (0, 5), (1, 2)):
         logits[row, at - 1, batch.input_ids[row, at]] = 50.0
     assert text_loss(logits, batch.input_ids, batch.weight) < 1e-4
