@@ -39,6 +39,25 @@ def make_tokenizer(data: Path, out: Path, size: int = 2048) -> None:
     train_tokenizer(texts, size).save_pretrained(str(out))
 
 
+@command.command("tiles")
+def tiles(
+    inputs: Annotated[list[Path], typer.Argument(help="Flight lines of AVIRIS-C, -NG or -3, or folders of them.")],
+    out: Annotated[Path, typer.Option(help="Folder for the tiles; a run that was stopped goes on there.")],
+    size: Annotated[int, typer.Option(help="Rows and columns of a tile.")] = 256,
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse at the first file that cannot be used.")] = False,
+) -> int:
+    """Cut airborne hyperspectral flight lines into tiles for pre-training; exit status 1 if some could not be used."""
+    from train.tiles import prepare
+
+    report = prepare(inputs, out, size=size, strict=strict, say=typer.echo)
+    for reason in report["skipped"].values():
+        typer.echo(f"skipped: {reason}", err=True)
+    typer.echo(
+        f"{report['tiles']} tiles of {len(report['lines'])} files in {out / 'lines'}, index in {out / 'index.parquet'}"
+    )
+    return 1 if report["skipped"] else 0
+
+
 @command.command("export")
 def export(checkpoint: Path, out: Path) -> None:
     """Write CHECKPOINT as it ships: bfloat16 weights and the tokenizer, nothing of the training."""
