@@ -197,14 +197,16 @@ def _polygon_labels(path: str, scene: Scene, legend: Legend | None, column: str 
     bounds = bounds_in(array_bounds(scene.height, scene.width, scene.transform), scene_wkt, info["crs"])
     if bounds is None:
         raise RecordError(f"{path}: its CRS cannot be turned into that of {scene.path} ({scene.crs}); reproject it")
+    here = _around(bounds)
     with _reading(path):
-        _, fids, wkb, values = read(path, columns=[column] if column else [], bbox=bounds, return_fids=True)
+        _, fids, wkb, values = read(path, columns=[column] if column else [], bbox=here.bounds, return_fids=True)
         extent = read_info(path, force_total_bounds=True)["total_bounds"] if not len(wkb) else None
     if not len(wkb):
         if extent is not None:
             _overlapping(path, extent, info["crs"], scene)
         raise RecordError(f"{path}: no polygon lies on {scene.path}; give the labels of this scene or none")
     polygons, notes = _repaired(shapely.from_wkb(wkb, on_invalid="ignore"), fids, path)
+    polygons = shapely.intersection(polygons, here)  # the far corners of a sea may have no place in the scene's CRS
     convert = Transformer.from_crs(info["crs"], scene_wkt, always_xy=True).transform
     polygons = shapely.transform(polygons, lambda x, y: convert(x, y), interleaved=False)
     if column is None:
@@ -214,6 +216,15 @@ def _polygon_labels(path: str, scene: Scene, legend: Legend | None, column: str 
         legend = legend or _in_words(values[0], column, path)
         codes = _codes(values[0], legend, path)
     return PolygonLabels(polygons, codes, legend, scene, f"{Path(path).name}{notes}")
+
+
+def _around(bounds: Box) -> shapely.Geometry:
+    """The ground within bounds and a tenth around them, so that no cut shows; two boxes across the antimeridian."""
+    west, south, east, north = bounds
+    if east < west:
+        return shapely.union(_around((west, south, 180, north)), _around((-180, south, east, north)))
+    margin = 0.1 * max(east - west, north - south)
+    return shapely.box(west - margin, south - margin, east + margin, north + margin)
 
 
 def _repaired(polygons: NDArray[Any], fids: NDArray[Any], path: str) -> tuple[NDArray[Any], str]:

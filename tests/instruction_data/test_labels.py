@@ -136,6 +136,20 @@ def test_polygons_in_degrees_are_reprojected(tmp_path: Path, scene_file: Raster)
     assert np.abs(water.sum(axis=1) - 32).max() <= 1
 
 
+def test_polygons_that_reach_beyond_the_scenes_projection(tmp_path: Path, scene_file: Raster) -> None:
+    sea = shapely.box(-180, -90, 180, 90) - shapely.box(15.00408, 44, 16, 46)
+    path = polygons(tmp_path / "p.geojson", [sea], "EPSG:4326", kind=["sea"])
+    water, unknown = truth_of(path, scene_file(), None)["water"]
+    assert np.abs(water.sum(axis=1) - 32).max() <= 1 and np.array_equal(unknown, ~water)
+
+
+def test_polygons_across_the_antimeridian(tmp_path: Path, scene_file: Raster) -> None:
+    scene = scene_file(crs="EPSG:32601", west=165701, north=300)  # 180 degrees run through its middle
+    path = polygons(tmp_path / "p.geojson", [shapely.box(179, -1, 180, 1)], "EPSG:4326", kind=["lake"])
+    water = truth_of(path, scene, None)["water"][0]
+    assert water[:, :31].all() and not water[:, 33:].any()
+
+
 def test_a_mapping_can_say_what_lies_outside_of_all_polygons(tmp_path: Path, scene_file: Raster) -> None:
     (tmp_path / "m.yaml").write_text("codes: {lake: water, wood: tree_cover}\nrest: other\n")
     path = polygons(tmp_path / "p.gpkg", [square(0, 0, 16)], kind=["lake"])
