@@ -137,10 +137,8 @@ def test_polygons_in_degrees_are_reprojected(tmp_path: Path, scene_file: Raster)
 
 
 def test_polygons_that_reach_beyond_the_scenes_projection(tmp_path: Path, scene_file: Raster) -> None:
-    sea = shapely.box(-180, -90, 180, 90) - shapely.box(15.00408, 44, 16, 46)
-    path = polygons(tmp_path / "p.geojson", [sea], "EPSG:4326", kind=["sea"])
-    water, unknown = truth_of(path, scene_file(), None)["water"]
-    assert np.abs(water.sum(axis=1) - 32).max() <= 1 and np.array_equal(unknown, ~water)
+    path = polygons(tmp_path / "p.geojson", [shapely.box(-180, -90, 180, 90)], "EPSG:4326", kind=["sea"])
+    assert truth_of(path, scene_file(), None)["water"][0].all()
 
 
 def test_polygons_across_the_antimeridian(tmp_path: Path, scene_file: Raster) -> None:
