@@ -286,6 +286,9 @@ def _scale(dataset: Any, product: Product, said: Stated) -> Sequence[float] | ND
             f"{product.path} holds radiance as {dataset.dtypes[0]}; put its gain file {product.line}*gain beside it"
         )
     try:
-        return 1 / np.loadtxt(gains[0], usecols=0, max_rows=dataset.count).reshape(dataset.count)
+        factors = np.loadtxt(gains[0], usecols=0, max_rows=dataset.count).reshape(dataset.count)
+        if not (factors > 0).all():
+            raise ValueError("one is not above 0")
     except ValueError as error:
         raise SceneError(f"{gains[0]}: not a factor for each of the {dataset.count} bands ({error})") from error
+    return 1 / factors

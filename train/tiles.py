@@ -1,7 +1,7 @@
 """Flight lines as a folder of tiles for pre-training, made by ``spex train tiles``.
 
     OUT/lines/PRODUCT/ROW_COL.tif              float32 (C, size, size), 0 where invalid; its mask says which are valid
-    OUT/lines/PRODUCT/ROW_COL.tif.bands.json   wavelengths, widths, bad bands, level, sensor, GSD, for ``Scene.open``
+    OUT/lines/PRODUCT/ROW_COL.bands.json       wavelengths, widths, bad bands, level, sensor, GSD, for ``Scene.open``
     OUT/lines/PRODUCT/line.json                the line's part of index and report
     OUT/index.parquet, OUT/report.json         all finished lines, by name
 
@@ -157,7 +157,7 @@ def _tile(cut: Cut, line: FlightLine, sidecar: dict[str, Any], folder: Path) -> 
                 dst.write_mask(cut.valid)
     except RasterioError as error:
         raise OutputError(f"{path} cannot be written ({error}); is the disk full?") from error
-    _write(Path(f"{path}.bands.json"), sidecar)
+    _write(path.with_suffix(".bands.json"), sidecar)
     return {
         "tile": f"lines/{product.name}/{path.name}",
         "product": product.name,

@@ -140,9 +140,10 @@ def _from_json(content: Any, count: int, origin: str) -> Stated:
     gsd_m = number(content.get("gsd_m"), "gsd_m", origin)
     if (scale is not None and scale <= 0) or (gsd_m is not None and gsd_m <= 0):
         raise BandError(f"{origin}: scale {scale} and gsd_m {gsd_m} must be above 0 where they are given")
+    layout = None if sensor is None else sensor.layout(count)
     return Stated(
         origin,
-        bands=_fitting(tuple(bands), count, origin) if bands else sensor and sensor.layout(count),
+        bands=_fitting(tuple(bands), count, origin) if bands else layout,
         sensor=sensor,
         scale=None if scale is None else (scale,) * count,
         offset=None if offset is None else (offset,) * count,
