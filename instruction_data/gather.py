@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 from instruction_data.chips import Chip, Item, Source, Split
 from instruction_data.inputs import SceneOptions, scene_items
 from instruction_data.layouts import SOURCES, detect
-from spex.errors import RecordError
+from spex.errors import RecordError, SpexError
 
 logger = logging.getLogger(__name__)
 SIMULATED = "simulated"
@@ -32,11 +33,12 @@ def gather(
         raise RecordError(f"the layout {layout!r} is not known; choose one of {', '.join(SOURCES)}")
     found: list[tuple[str, Item]] = []
     for spec in inputs:
-        sources = _sources(Path(spec), scenes, layout)
-        found += [(source.name, item) for source, folder in sources for item in source.items(folder)]
-        if not sources:
-            name = _name(str(spec), {source for source, _ in found} | {SIMULATED})
-            found += [(name, _renamed(name, item)) for item in scene_items(spec, scenes)]
+        with _listing(spec):
+            sources = _sources(Path(spec), scenes, layout)
+            found += [(source.name, item) for source, folder in sources for item in source.items(folder)]
+            if not sources:
+                name = _name(str(spec), {source for source, _ in found} | {SIMULATED, *SOURCES})
+                found += [(name, _renamed(name, item)) for item in scene_items(spec, scenes)]
     if simulated:
         from instruction_data.simulate.scenes import simulated_items  # the simulator compiles code when it is imported
 
@@ -47,6 +49,18 @@ def gather(
             raise RecordError(f"{source} has two scenes called {item.id}; rename one or build them apart")
         seen.add((source, item.id))
     return found
+
+
+@contextmanager
+def _listing(spec: Path | str) -> Iterator[None]:
+    """Whatever is wrong with the lists and descriptions that an input comes with, in one line."""
+    try:
+        yield
+    except SpexError:
+        raise
+    except (OSError, ValueError, LookupError) as error:
+        told = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise RecordError(f"{spec}: its scenes cannot be listed ({told}); mend or fetch it again") from error
 
 
 def _sources(spec: Path, scenes: SceneOptions, layout: str | None) -> list[tuple[Source, Path]]:

@@ -129,7 +129,7 @@ def legend(name: str | Path) -> Legend:
         raise RecordError(f"{name} is neither a legend ({known}) nor a YAML file with a mapping of codes")
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise RecordError(
             f"{path} is not YAML ({' '.join(str(error).split())}); see legends.yaml for examples"
         ) from error
@@ -165,19 +165,22 @@ def _parse(document: Any, source: str, listed: Mapping[int, str] | None = None) 
     entries = document.get("codes") if isinstance(document, dict) else None
     if not isinstance(entries, dict) or not entries:
         raise RecordError(f"{source}: no 'codes' mapping in it; write for example 'codes: {{1: water, 2: unknown}}'")
+    doubts = document.get("doubts", {})
+    if not isinstance(doubts, dict):
+        raise RecordError(f"{source}: 'doubts' is no mapping; write for example 'doubts: {{cropland: [bare]}}'")
     if len({isinstance(key, int) for key in entries}) > 1:
         raise RecordError(f"{source}: 'codes' mixes numbers and names; write all of them as numbers or all as names")
     codes: dict[int, Meaning] = {}
     for number, (key, value) in enumerate(entries.items()):
-        name, meaning = next(iter(value.items())) if isinstance(value, dict) else (key, value)
+        name, meaning = next(iter(value.items())) if isinstance(value, dict) and value else (key, value)
         code = key if isinstance(key, int) else _NAMES_FROM + number
         codes[code] = Meaning(str(name), _meaning(meaning or (listed or {}).get(code, ""), source))
-    doubts = {holder: _meaning(list(doubtful), source) for holder, doubtful in document.get("doubts", {}).items()}
-    return Legend(str(document.get("title", source)), codes, doubts, _meaning(document.get("rest", UNKNOWN), source))
+    doubtful = {holder: _meaning(names, source) for holder, names in doubts.items()}
+    return Legend(str(document.get("title", source)), codes, doubtful, _meaning(document.get("rest", UNKNOWN), source))
 
 
 def _meaning(text: object, source: str) -> tuple[str, ...]:
-    names = tuple(name.strip() for name in (text if isinstance(text, list) else str(text).split(" or ")))
+    names = tuple(str(name).strip() for name in (text if isinstance(text, list) else str(text).split(" or ")))
     if names in ((UNKNOWN,), ("ignore",)):
         return ()
     for name in names:

@@ -17,6 +17,7 @@ from xml.etree import ElementTree as Xml
 import numpy as np
 from rasterio.io import MemoryFile
 from rasterio.transform import rowcol, xy
+from shapely.errors import ShapelyError
 from shapely.geometry import shape
 
 from instruction_data.chips import Box
@@ -65,7 +66,10 @@ def read_items(path: Path) -> list[StacItem]:
     features = document.get("features", [document]) if isinstance(document, dict) else []
     if not features or not all(isinstance(f, dict) and isinstance(f.get("assets"), dict) for f in features):
         raise RecordError(f"{path} is no STAC item collection: each of its features must have 'assets'")
-    return [_item(feature, path.parent) for feature in features]
+    try:
+        return [_item(feature, path.parent) for feature in features]
+    except (AttributeError, TypeError, ValueError, LookupError, ShapelyError) as error:
+        raise RecordError(f"{path}: an item is not as STAC describes it ({error}); mend the collection") from error
 
 
 def _item(feature: Mapping[str, Any], folder: Path) -> StacItem:
@@ -74,7 +78,7 @@ def _item(feature: Mapping[str, Any], folder: Path) -> StacItem:
     roles = {key: set(asset.get("roles") or ()) for key, asset in assets.items()}
     labels = [key for key in assets if roles[key] & _LABELS or key in _LABELS]
     chosen = _of_pixels({key: asset for key, asset in assets.items() if key not in labels}, roles)
-    geometry = feature.get("geometry")
+    outline = feature.get("geometry") and shape(feature["geometry"])
     said = {"collection": feature.get("collection"), "datetime": properties.get("datetime")}
     return StacItem(
         id=str(feature.get("id")),
@@ -83,7 +87,7 @@ def _item(feature: Mapping[str, Any], folder: Path) -> StacItem:
         ),
         label=_located(assets[labels[0]]["href"], folder) if labels else None,
         platform=properties.get("platform"),
-        footprint=tuple(shape(geometry).bounds) if geometry else None,
+        footprint=tuple(outline.bounds) if outline else None,
         extra={"stac_id": str(feature.get("id")), **{key: str(value) for key, value in said.items() if value}},
     )
 

@@ -10,13 +10,15 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
+from numpy.typing import NDArray
 
 from instruction_data.chips import Chip, Item, Source, Split, Truth, absent, known
 from instruction_data.layouts.highres import chesapeake_truth
 from instruction_data.layouts.rasters import Raster, labelled, read
-from spex.errors import RecordError
+from spex.errors import RecordError, SceneError
 from spex.records import BandRef
 
 Bands = tuple[BandRef, ...]
@@ -25,6 +27,19 @@ Bands = tuple[BandRef, ...]
 def _meta(folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((folder / "meta.json").read_text())
     return found
+
+
+def _arrays(path: Path, *names: str) -> list[NDArray[Any]]:
+    """Arrays of an ``.npz`` file by name.
+
+    Raises:
+        SceneError: the file is missing, damaged or lacks one of them.
+    """
+    try:
+        with np.load(path) as arrays:
+            return [arrays[name] for name in names]
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        raise SceneError(f"{path} cannot be read ({error}); fetch the file again") from error
 
 
 def _bands(entries: list[dict[str, Any]]) -> Bands:
@@ -220,8 +235,7 @@ def _tokyo_chips(folder: Path, part: str, bands: Bands, split: Split) -> Iterato
         "vegetation": {1, 2, 4, 5},
     }  # fmt: skip
     path = folder / f"set_{part}.npz"
-    with np.load(path) as arrays:
-        patches, labels = arrays["patches_10m"], arrays["label_10m"]
+    patches, labels = _arrays(path, "patches_10m", "label_10m")
     centre = np.zeros((16, 16), bool)
     centre[5:11, 5:11] = True
     unknown = ~np.tile(centre, (8, 8))
@@ -242,8 +256,8 @@ def _tokyo_chips(folder: Path, part: str, bands: Bands, split: Split) -> Iterato
 
 def _landslides(folder: Path) -> Iterator[Item]:
     bands = _bands(_meta(folder)["bands"][:12])
-    with np.load(folder / "chips.npz") as arrays:
-        marked = np.flatnonzero(arrays["label"].any(axis=(1, 2)))  # without a scar, nothing is known of a chip
+    (scars,) = _arrays(folder / "chips.npz", "label")
+    marked = np.flatnonzero(scars.any(axis=(1, 2)))  # without a scar, nothing is known of a chip
     for number in marked.tolist():
         reader = partial(_landslide_chips, folder, number, bands)
         yield Item(id=f"landslide_{number:02d}", read=reader, place="landslide4sense", split="train")
@@ -252,8 +266,8 @@ def _landslides(folder: Path) -> Iterator[Item]:
 def _landslide_chips(folder: Path, number: int, bands: Bands, split: Split) -> Iterator[Chip]:
     """Sentinel-2 divided by unknown means, scars of landslides outlined; elsewhere anything may lie."""
     path = folder / "chips.npz"
-    with np.load(path) as arrays:
-        values, scar = arrays["image"][number, :12].astype(np.float32), arrays["label"][number] == 1
+    images, labels = _arrays(path, "image", "label")
+    values, scar = images[number, :12].astype(np.float32), labels[number] == 1
     truth = {name: (scar & (name == "bare"), ~scar) for name in ("bare", "vegetation", "water", "built_up", "snow_ice")}
     yield from labelled(
         Raster(path, values), truth, id=f"landslide_{number:02d}", sensor="sentinel-2a", bands=bands,

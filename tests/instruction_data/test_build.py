@@ -17,6 +17,7 @@ from rasterio.transform import from_origin
 
 from instruction_data.build import Settings, build
 from instruction_data.chips import Chip, absent
+from instruction_data.gather import gather
 from instruction_data.inputs import SceneOptions
 from instruction_data.records import Origin, chip_records
 from spex.cli.main import main
@@ -190,6 +191,21 @@ def test_nothing_to_build_from_is_an_error(scenes: Path, tmp_path: Path) -> None
         path.write_bytes(b"not a raster")
     with pytest.raises(RecordError, match="8 of 8 scenes could not be used; the first, s0"):
         build([scenes], tmp_path / "out", FEW, scenes=OPTIONS)
+
+
+def test_lists_that_cannot_be_read_are_one_line(scenes: Path, tmp_path: Path) -> None:
+    (tmp_path / "scenes.csv").write_bytes("scene,place\nscenes/s0.tif,K\xf6ln\n".encode("latin-1"))
+    with pytest.raises(RecordError, match=r"scenes\.csv: its scenes cannot be listed \(.*utf-8"):
+        build([tmp_path / "scenes.csv"], tmp_path / "out", FEW, scenes=OPTIONS)
+    (tmp_path / "naip_chesapeake_wv").mkdir()
+    (tmp_path / "naip_chesapeake_wv/meta.json").write_text("{}")
+    with pytest.raises(RecordError, match="it lacks 'bands'"):
+        build([tmp_path / "naip_chesapeake_wv"], tmp_path / "out", FEW)
+
+
+def test_scenes_in_a_folder_called_as_a_data_set_do_not_pass_for_it(scenes: Path) -> None:
+    folder = scenes.rename(scenes.with_name("gid15"))
+    assert {source for source, _ in gather([folder], OPTIONS, None, 0, 0, None)} == {"gid15_2"}
 
 
 def test_scenes_of_one_name_in_two_inputs_keep_apart(scenes: Path, tmp_path: Path) -> None:

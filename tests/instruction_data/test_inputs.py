@@ -284,6 +284,8 @@ def test_stac_assets_over_http(tmp_path: Path, raster: Raster) -> None:
     [
         ("{}", "no STAC item collection"),
         ("no json", "is not JSON"),
+        ('{"id": "a", "assets": {"image": null}}', "not as STAC describes it"),
+        ('{"id": "a", "assets": {}, "geometry": {"type": "Round"}}', "not as STAC describes it .*round"),
     ],
 )
 def test_what_is_no_stac_collection_is_refused(tmp_path: Path, content: str, message: str) -> None:

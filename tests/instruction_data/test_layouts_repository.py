@@ -85,6 +85,16 @@ def test_items_are_listed_without_pixels_and_travel_to_other_processes(data: Pat
         list(pickle.loads(pickle.dumps(second)).read("val"))
 
 
+def test_damaged_arrays_are_named(tmp_path: Path) -> None:
+    folder = tmp_path / "s2_tokyo_patches"
+    folder.mkdir()
+    (folder / "meta.json").write_text(json.dumps({"bands_10m": []}))
+    (folder / "set_A.npz").write_bytes(b"PK\x03\x04 cut short")
+    for item in SOURCES[folder.name].items(folder):
+        with pytest.raises(SceneError, match=r"set_[AB]\.npz cannot be read"):
+            list(item.read("train"))
+
+
 def test_folders_are_told_by_name_and_metadata(data: Path) -> None:
     found = detect(data / "hls_flood_wc")
     assert found and found.name == "hls_flood_wc" and found.licence and found.url.startswith("https://")

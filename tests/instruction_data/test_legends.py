@@ -115,6 +115,8 @@ def test_a_mapping_of_ones_own_by_code_and_by_name(tmp_path: Path) -> None:
         ("codes: {1: water, lake: water}", "mixes numbers and names"),
         ("1: water", "no 'codes' mapping"),
         ("codes: {1: water", "is not YAML"),
+        ("codes: {1: {}}", "'' is no SPEX class"),
+        ("codes: {1: water}\ndoubts: [water]", "'doubts' is no mapping"),
     ],
 )
 def test_a_malformed_mapping_is_refused_with_the_reason(tmp_path: Path, text: str, message: str) -> None:
