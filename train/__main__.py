@@ -50,12 +50,9 @@ def tiles(
     from train.tiles import prepare
 
     report = prepare(inputs, out, size=size, strict=strict, say=typer.echo)
-    for reason in report["skipped"].values():
-        typer.echo(f"skipped: {reason}", err=True)
-    typer.echo(
-        f"{report['tiles']} tiles of {len(report['lines'])} files in {out / 'lines'}, index in {out / 'index.parquet'}"
-    )
-    return 1 if report["skipped"] else 0
+    skipped = f", {len(report['skipped'])} skipped" if report["skipped"] else ""
+    typer.echo(f"{report['tiles']} tiles of {len(report['lines'])} files in {out}{skipped}; see report.json there")
+    return 1 if skipped else 0
 
 
 @command.command("export")

@@ -211,7 +211,7 @@ def open_line(product: Product) -> Iterator[FlightLine]:
     with rasterio.Env(**_GDAL):
         group = "radiance" if product.level == "radiance" else "reflectance"
         netcdf = product.path.suffix == ".nc"
-        with open_raster(_variable(product.path, group, group) if netcdf else str(product.path)) as dataset:
+        with _variable(product.path, group, group) if netcdf else open_raster(str(product.path)) as dataset:
             wanted = len(get_sensor(product.sensor).bands)
             if dataset.count != wanted:
                 raise SceneError(
@@ -241,14 +241,20 @@ def open_line(product: Product) -> Iterator[FlightLine]:
             )
 
 
-def _variable(path: Path, *names: str) -> str:
-    return f'NETCDF:"{path}":/{"/".join(names)}'
+def _variable(path: Path, group: str, name: str) -> Any:
+    try:
+        return open_raster(f'NETCDF:"{path}":/{group}/{name}')
+    except SceneError as error:
+        raise SceneError(f"{path} is damaged, or no netCDF file that holds {group}/{name}") from error
 
 
 def _netcdf_bands(path: Path, group: str) -> Stated:
     def read(name: str) -> NDArray[np.float64]:
-        with open_raster(_variable(path, group, name)) as dataset:
-            return dataset.read(1).ravel().astype(float)
+        try:
+            with _variable(path, group, name) as dataset:
+                return dataset.read(1).ravel().astype(float)
+        except RasterioError as error:
+            raise SceneError(f"{path} is damaged: {group}/{name} cannot be read") from error
 
     centres, widths = read("wavelength"), read("fwhm")
     if centres.shape != widths.shape:

@@ -22,7 +22,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import rasterio
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import NotGeoreferencedWarning
+from rasterio.io import MemoryFile
 from rasterio.transform import xy
 from rasterio.warp import transform
 from rasterio.windows import Window
@@ -70,22 +71,23 @@ def prepare(
     products, skipped = find(inputs)
     if strict and skipped:
         raise SceneError(next(iter(skipped.values())))
+    for reason in skipped.values():
+        say(f"skipped: {reason}")
     try:
         _same_size(out, size)
         for n, product in enumerate(products, 1):
             try:
                 summary = _finished(out, product) or _line(product, out, size)
-                say(
-                    f"{n}/{len(products)} {product.name}: {len(summary['tiles'])} tiles{_rejected(summary['rejected'])}"
-                )
             except SceneError as error:
                 if strict:
                     raise
                 skipped[str(product.path)] = str(error)
-                say(f"{n}/{len(products)} {product.name} skipped: {error}")
+                say(f"skipped: {error}")
+            else:
+                tiles, rejected = len(summary["tiles"]), summary["rejected"]
+                causes = f", rejected {', '.join(f'{k} {cause}' for cause, k in rejected.items())}" if rejected else ""
+                say(f"{n}/{len(products)} {product.name}: {tiles} tiles{causes}")
         report = _collect(out, skipped)
-    except OutputError:
-        raise
     except OSError as error:
         raise OutputError(f"cannot write to {out} ({error}); see to it, then run the same command again") from error
     if skipped and not report["lines"]:
@@ -149,14 +151,12 @@ def _tile(cut: Cut, line: FlightLine, sidecar: dict[str, Any], folder: Path) -> 
         bounds = {"west": min(x), "south": min(y), "east": max(x), "north": max(y)}
     path = folder / f"{cut.row:06d}_{cut.col:06d}.tif"
     shape = {"count": len(cut.values), "height": size, "width": size, "blockxsize": size, "blockysize": size}
-    try:
-        with warnings.catch_warnings(), rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)  # radiance in the sensor's own geometry
-            with rasterio.open(path, "w", **_OPTIONS, **shape, **place) as dst:
-                dst.write(cut.values)
-                dst.write_mask(cut.valid)
-    except RasterioError as error:
-        raise OutputError(f"{path} cannot be written ({error}); is the disk full?") from error
+    with warnings.catch_warnings(), rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), MemoryFile() as memory:
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)  # radiance in the sensor's own geometry
+        with memory.open(**_OPTIONS, **shape, **place) as dst:
+            dst.write(cut.values)
+            dst.write_mask(cut.valid)
+        path.write_bytes(memory.getbuffer())  # GDAL says nothing when the disk is full at the end of a file
     _write(path.with_suffix(".bands.json"), sidecar)
     return {
         "tile": f"lines/{product.name}/{path.name}",
@@ -193,10 +193,6 @@ def _collect(out: Path, skipped: dict[str, str]) -> dict[str, Any]:
     }
     _write(out / "report.json", report)
     return report
-
-
-def _rejected(counts: dict[str, int]) -> str:
-    return f", rejected {', '.join(f'{n} {cause}' for cause, n in counts.items())}" if counts else ""
 
 
 def _write(path: Path, content: Any) -> None:

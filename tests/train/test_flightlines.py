@@ -22,7 +22,7 @@ from spex.sensors import get_sensor
 from train.flightlines import identify
 from train.tiles import prepare
 
-SIZE = 32
+SIZE = 16
 NG, CLASSIC, THREE = (len(get_sensor(key).bands) for key in ("aviris-ng", "aviris-c", "aviris-3"))
 NG_L1, NG_L2 = "ang20170706t180635_rdn_v2p9_img", "ang20170706t180635_rfl_v2p9_img"
 CLASSIC_L1, CLASSIC_L2 = "f180820t01p00r09rdn_e_sc01_ort_img", "f130329t01p00r06_corr_v1"
@@ -207,7 +207,7 @@ def test_radiance_has_a_ceiling_per_sensor(tmp_path: Path, name: str, ceiling: f
 
 
 def test_tiles_are_dropped_by_the_share_of_invalid_values_and_the_cause_is_counted(tmp_path: Path) -> None:
-    values = spectra(NG, 2 * SIZE, 3 * SIZE + 20)
+    values = spectra(NG, 2 * SIZE, 3 * SIZE + 10)
     values[:, : SIZE // 4, :SIZE] = -9999  # a quarter of the first tile
     values[:, : SIZE // 8, SIZE : 2 * SIZE] = -9999  # an eighth of the second
     values[30, : SIZE // 2, 2 * SIZE : 3 * SIZE] = 7  # half of the third
@@ -220,13 +220,13 @@ def test_tiles_are_dropped_by_the_share_of_invalid_values_and_the_cause_is_count
 
 
 def test_an_edge_tile_is_padded_and_its_place_is_right(tmp_path: Path) -> None:
-    run(write_envi(tmp_path / NG_L2, spectra(NG, SIZE, SIZE + 28), order="<", rotation=20), tmp_path / "out")
+    run(write_envi(tmp_path / NG_L2, spectra(NG, SIZE, SIZE + 14), order="<", rotation=20), tmp_path / "out")
     first, last = index(tmp_path / "out")
     assert (last["row"], last["col"], last["valid_share"]) == (0, SIZE, 0.875)
     with rasterio.open(tmp_path / NG_L2) as line, rasterio.open(tmp_path / "out" / last["tile"]) as tile:
         assert tile.shape == (SIZE, SIZE) and tile.crs == line.crs
         assert tile.xy(4, 5) == pytest.approx(line.xy(4, SIZE + 5))
-        assert not tile.dataset_mask()[:, 28:].any() and tile.dataset_mask()[:, :28].all()
+        assert not tile.dataset_mask()[:, 14:].any() and tile.dataset_mask()[:, :14].all()
     assert first["west"] < last["west"]
 
 
@@ -249,7 +249,7 @@ def broken(folder: Path) -> dict[str, str]:
     return {
         str(short): "cut short",
         str(damaged): "damaged",
-        str(text): "not a raster",
+        str(text): "no netCDF file",
         str(foreign): "no AVIRIS flight line",
         str(few): "30 bands",
         str(mute): "wavelengths",
@@ -293,15 +293,24 @@ def test_a_killed_run_goes_on_with_the_same_result(lines: Path, tmp_path: Path) 
     assert contents(out) == contents(whole)
 
 
+def test_a_full_disk_is_one_line_and_leaves_no_half_tile(lines: Path, tmp_path: Path) -> None:
+    limit = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000)); "
+    code = limit + "from spex.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    arguments = ["train", "tiles", str(lines / NG_L2), "--out", str(tmp_path / "out"), "--size", str(SIZE)]
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "cannot write to" in done.stderr
+    assert not list((tmp_path / "out").rglob("*.tif"))
+
+
 def test_the_command_says_what_it_did(lines: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     arguments = ["train", "tiles", str(lines / NG_L2), "--out", str(out), "--size", str(SIZE)]
     assert main(arguments) == 0
     assert "1 tiles of 1 files" in capsys.readouterr().out
     assert main([*arguments, str(lines / "absent.nc")]) == 1
-    assert "absent.nc: no such file" in capsys.readouterr().err
+    assert "absent.nc: no such file" in capsys.readouterr().out
     assert main([*arguments[:-1], "48"]) == 2
-    assert "holds tiles of 32 pixels" in capsys.readouterr().err
+    assert "holds tiles of 16 pixels" in capsys.readouterr().err
     assert main(["train", "tiles", str(lines / "absent.nc"), "--out", str(tmp_path / "new")]) == 2
     with pytest.raises(ConfigError, match="multiple of 16"):
         prepare([lines], out, size=100, say=print)
