@@ -39,11 +39,12 @@ _GID_COLOURS = {
 def chesapeake_truth(cover: np.ndarray, roofs: np.ndarray) -> Truth:
     """What Chesapeake land cover of seven classes and building footprints (both (h, w)) say.
 
-    Low vegetation may be grass, crops, shrubs or reeds; other impervious ground may be a roof or paved.
+    Low vegetation may be grass, crops, shrubs or reeds, and takes in tilled fields; other impervious ground may be a
+    roof or paved.
     """
     low, paved, roof = cover == 3, np.isin(cover, (5, 6)), roofs == 1
     truth = {"water": known(cover == 1), "tree_cover": known(cover == 2), "vegetation": known(np.isin(cover, (2, 3)))}
-    truth |= {"bare": known(cover == 4), "built_up": known(paved)}
+    truth |= {"bare": known(cover == 4, low), "built_up": known(paved)}
     truth |= {"road": known(cover == 6, cover == 5), "building": known(roof, paved & ~roof)}
     truth |= {name: (np.zeros_like(low), low) for name in ("grassland", "cropland", "shrubland", "wetland")}
     return hide(truth | absent(low, "snow_ice", "cloud", "burned"), np.isin(cover, (0, 15, 255)))

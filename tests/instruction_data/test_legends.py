@@ -37,6 +37,7 @@ def test_corine_counts_its_44_raster_codes_in_the_order_of_the_level_3_codes() -
     assert raster.codes[1] == level_3.codes[111]
     assert raster.codes[23] == level_3.codes[311]
     assert raster.codes[44] == level_3.codes[523]
+    assert 45 not in raster.codes and raster.codes[50].can_be == ("water",)
 
 
 def test_a_code_of_one_class_says_what_is_there_and_what_is_not() -> None:
@@ -55,6 +56,14 @@ def test_a_code_of_several_classes_leaves_them_open_and_their_parent_known() -> 
         assert truth[child][1].tolist() == [[True, False]]
     assert truth["tree_cover"][1].tolist() == [[False, False]]
     assert not truth["tree_cover"][0].any()
+
+
+def test_land_use_leaves_open_what_grows_or_lies_bare_in_it() -> None:
+    tilled = legend_truth(np.array([[3, 4, 2]]), legend("chesapeake"))
+    assert tilled["bare"][0].tolist() == [[False, True, False]]
+    assert tilled["bare"][1].tolist() == [[True, False, False]]
+    quarter = legend_truth(np.array([[2, 9]]), legend("gid15"))
+    assert quarter["vegetation"][1].tolist() == [[True, False]]
 
 
 def test_a_parents_code_leaves_its_children_open() -> None:
