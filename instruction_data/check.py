@@ -22,7 +22,7 @@ from typing import Any
 
 from rasterio.errors import NotGeoreferencedWarning
 
-from instruction_data.dialogues import violations
+from instruction_data.dialogues import false_claims
 from instruction_data.remeasure import disagreements
 from instruction_data.shards import query_of, rows, shards, survey_shard
 from instruction_data.targets import LabelledChip, Target
@@ -203,18 +203,18 @@ def _check_dialogue(report: CheckReport, record: SpieRecord, survey: SpieRecord,
         except AnswerError as error:
             report.add(record.id, "grammar", error)
             return
-        for number in _invented(answer, queries[: place + 1]):
+        for number in invented(answer, queries[: place + 1]):
             report.add(
                 record.id, "number", f"answer {place + 1} states {number}, which neither a slot nor the query gives"
             )
+        for claim in false_claims(text, chip.evidence) if chip else ():
+            report.add(record.id, "claim", claim)
     if answer is None:
         return
     stated = [(s.class_name, s.phrase, {k: str(v) for k, v in s.constraints.to_dict().items()}) for s in answer.spans]
     if stated != [(s.class_name, s.phrase, s.attributes) for s in record.spans]:
         report.add(record.id, "spans", "the last answer and the spans disagree")
     elif chip is not None and all(span.class_name in classes() for span in record.spans):
-        for claim in violations(record.turns, record.spans, chip.evidence):
-            report.add(record.id, "claim", claim)
         _check_answer(report, record, answer, chip)
 
 
@@ -228,7 +228,7 @@ def _check_prompts(report: CheckReport, record: SpieRecord, queries: Sequence[st
             report.add(record.id, "prompt", f"user turn {place + 1} is not the message of its query and prior")
 
 
-def _invented(answer: Answer, queries: Sequence[str]) -> list[str]:
+def invented(answer: Answer, queries: Sequence[str]) -> list[str]:
     """Numbers in an answer's own words that nobody asked with; a refusal measures nothing and may give an example."""
     if answer.refusal is not None:
         return []

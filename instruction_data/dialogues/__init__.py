@@ -15,7 +15,7 @@ from numpy.random import Generator
 
 from instruction_data.dialogues import acts, foreign, turns
 from instruction_data.dialogues.acts import Request
-from instruction_data.dialogues.explanation import NOTHING_STANDS_OUT, argument, named_index, unavailable, violations
+from instruction_data.dialogues.explanation import NOTHING_STANDS_OUT, argument, false_claims, named_index, unavailable
 from instruction_data.dialogues.phrases import NounPhrase
 from instruction_data.dialogues.words import Words, wording
 from spex.evidence.classes import classes
@@ -24,7 +24,7 @@ from spex.evidence.scene import SceneEvidence
 from spex.prompts import Exchange, parse_answer
 from spex.records import SpanTarget
 
-__all__ = ["Dialogue", "dialogue", "violations"]
+__all__ = ["Dialogue", "dialogue", "false_claims"]
 
 _ENGLISH = 0.8
 _SINGLE, _AT_MOST_TWO = 0.72, 0.93

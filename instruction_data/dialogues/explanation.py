@@ -1,20 +1,16 @@
 """Arguments from evidence: by fact slots, which the raster fills, and by plain words where the evidence decides them.
 
-``violations`` reads the plain words of an answer back and derives each of them from the evidence again.
+``false_claims`` reads the plain words of an answer back and derives each of them from the evidence again.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
 from instruction_data.dialogues.words import Words, wording
-from spex.errors import AnswerError
 from spex.evidence.classes import classes, resolve
 from spex.evidence.indices import OFFERED_INDICES
 from spex.evidence.scene import ClassEvidence, SceneEvidence
-from spex.prompts import parse_answer
-from spex.records import SpanTarget, Turn
 
 WEAK = "No single index separates this class."
 CLEAR = "Its index alone sets it well apart."
@@ -28,9 +24,6 @@ _LANGUAGES = ("es", "fr", "de", "pt", "zh")
 _SHORT_OF_BANDS = re.compile(
     "(?:" + "|".join(re.escape(wording(code)["unavailable"].partition("{")[0]) for code in _LANGUAGES) + ")([^.<]+)"
 )
-_SLOT = re.compile(r"<fact:[^>]*>")
-_SPAN = re.compile(r"<seg [^>]*>[^<]*</seg>")
-_NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?")
 
 
 def named_index(name: str, evidence: SceneEvidence, prior: str) -> str:
@@ -79,36 +72,8 @@ def _clear(item: ClassEvidence) -> bool:
     return item.status == "present" and not item.weak and round(abs(item.inside - item.outside), 2) >= _FAR_APART
 
 
-def violations(turns: Sequence[Turn], spans: Sequence[SpanTarget], evidence: SceneEvidence) -> list[str]:
-    """What a conversation's answers say in plain words that the evidence does not bear out, one line each.
-
-    Checked are the markup, that the spans of the last answer are those of the record, that no number stands outside
-    slots which no query and no constraint holds, and each of the sentences that this module writes.
-    """
-    found = []
-    asked = " ".join(turn.content.rpartition("Query: ")[2] for turn in turns if turn.role == "user")
-    answers = [turn.content for turn in turns if turn.role == "assistant"]
-    for text in answers:
-        try:
-            answer = parse_answer(text)
-        except AnswerError as error:
-            found.append(str(error))
-            continue
-        wanted = " ".join(str(span.constraints.to_dict()) for span in answer.spans)
-        known = set(_NUMBER.findall(asked.replace(",", ""))) | set(re.findall(r"\d+(?:\.\d+)?", wanted))
-        plain = _SLOT.sub(" ", _SPAN.sub(" ", re.sub(r"<refuse>.*?</refuse>", " ", text)))
-        found += [f"number {number} is not measured" for number in _NUMBER.findall(plain) if number not in known]
-        found += _claims(text, evidence)
-    if answers and not found:
-        last = [(s.class_name, s.phrase, s.constraints.to_dict()) for s in parse_answer(answers[-1]).spans]
-        told = [(name, phrase, {key: str(value) for key, value in given.items()}) for name, phrase, given in last]
-        if told != [(span.class_name, span.phrase, span.attributes) for span in spans]:
-            found.append("the spans of the last answer are not those of the record")
-    return found
-
-
-def _claims(text: str, evidence: SceneEvidence) -> list[str]:
-    """Plain sentences of an answer that are not so."""
+def false_claims(text: str, evidence: SceneEvidence) -> list[str]:
+    """What an answer says in plain sentences of this module that the evidence does not bear out, one line each."""
     false = []
     owner = ""
     for piece in _CLAIM.finditer(text):
