@@ -137,13 +137,19 @@ def open_labels(path: str, scene: Scene, legend: Legend | None, column: str | No
 
 def bounds_in(bounds: Sequence[float], source: str, target: str) -> Box | None:
     """Bounds in another CRS; None where it does not reach them, as for coordinates off the Earth."""
-    west, south, east, north = bounds
+    west, south, east, north = _upright(bounds)
     try:
         convert = Transformer.from_crs(source, target, always_xy=True).transform_bounds
         west, south, east, north = convert(west, south, east, north)
     except ProjError:
         return None
     return (west, south, east, north) if np.isfinite([west, south, east, north]).all() else None
+
+
+def _upright(bounds: Sequence[float]) -> Box:
+    """Bounds of a raster whose rows may run northwards, west, south, east and north in this order."""
+    (west, east), (south, north) = sorted(bounds[::2]), sorted(bounds[1::2])
+    return west, south, east, north
 
 
 def empty_polygons(path: str) -> list[int]:
@@ -158,7 +164,7 @@ def empty_polygons(path: str) -> list[int]:
 
 
 def _overlapping(path: str, bounds: Sequence[float], crs: str, scene: Scene) -> None:
-    ours = array_bounds(scene.height, scene.width, scene.transform)
+    ours = _upright(array_bounds(scene.height, scene.width, scene.transform))
     theirs = bounds_in(bounds, crs, scene.crs.to_wkt()) if scene.crs else None
     if theirs is None:
         raise RecordError(f"{path}: its CRS cannot be turned into that of {scene.path} ({scene.crs}); reproject it")

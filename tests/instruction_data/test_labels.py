@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import shapely
+from affine import Affine
 from pyogrio.raw import write
 from rasterio.transform import from_origin
 from rasterio.windows import Window
@@ -85,6 +86,14 @@ def test_a_label_elsewhere_is_an_error_that_names_both_extents(scene_file: Raste
         RecordError, match=r"far\.tif does not overlap .*scene\.tif: the label spans 600000.*scene 500000"
     ):
         truth_of(far, scene_file())
+
+
+def test_a_scene_whose_rows_run_northwards(tmp_path: Path, scene_file: Raster, raster: Raster) -> None:
+    scene = scene_file(transform=Affine(10, 0, 500000, 0, 10, 5000000 - 640))
+    (south,) = np.nonzero(truth_of(raster("l.tif", halves(80, 10).T.copy()), scene)["water"][0].all(axis=1))
+    assert south.tolist() == list(range(32, 64))
+    path = polygons(tmp_path / "p.gpkg", [square(0, 0, 32)], kind=["lake"])
+    assert truth_of(path, scene, None)["water"][0][32:, :32].all()
 
 
 def test_codes_that_the_legend_lacks_are_named(scene_file: Raster, raster: Raster) -> None:
