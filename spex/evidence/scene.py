@@ -214,7 +214,9 @@ class _Findings:
         empty = replace(empty, fraction=share, inside=inside, outside=outside)
         rule = f"{_quantity(first)} {'above' if first.above else 'below'} {threshold:.2f}"
         if not share:
-            return replace(empty, reason=f"{rule} nowhere, mean {outside:.2f}")
+            alone = np.count_nonzero((self.maps.margin_of(first) > 0) & self.valid) / max(self.valid_count, 1)
+            where = f"in {alone:.1%} of the pixels, but nowhere with the other conditions" if alone else "nowhere"
+            return replace(empty, reason=f"{rule} {where}, mean {outside:.2f}")
         doubtful = recipe.weak or not is_calibrated(self.maps.level)
         if coherent < (_MIN_SHARE_DOUBTFUL if doubtful else _MIN_SHARE):
             return replace(empty, reason=f"{rule} in {share:.2%} of the pixels only, {coherent:.2%} in regions")
