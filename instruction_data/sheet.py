@@ -53,17 +53,21 @@ def contact_sheet(path: str | Path, target: str | Path, count: int = 5, seed: in
         seed: chooses the records.
 
     Raises:
-        OutputError: ``target`` is neither.
+        OutputError: ``target`` is neither, or cannot be written.
         RecordError: there are no records, or the survey of a dialogue's chip is missing.
     """
     goal = Path(target)
     if goal.suffix.lower() not in (".png", ".html"):
         raise OutputError(f"{goal} is neither .png nor .html; choose one of them for a contact sheet")
     entries = [_entry(record, survey) for record, survey in _random(Path(path), count, seed)]
-    if goal.suffix.lower() == ".html":
-        goal.write_text(_html(entries), encoding="utf-8")
-    else:
-        _png(entries).save(goal, optimize=True)
+    try:
+        goal.parent.mkdir(parents=True, exist_ok=True)
+        if goal.suffix.lower() == ".html":
+            goal.write_text(_html(entries), encoding="utf-8")
+        else:
+            _png(entries).save(goal, optimize=True)
+    except OSError as error:
+        raise OutputError(f"cannot write {goal} ({error}); name another file") from error
     return len(entries)
 
 
@@ -154,7 +158,7 @@ def _block(entry: Entry, small: ImageFont.FreeTypeFont, large: ImageFont.FreeTyp
         lines += [(line, colour) for line in wrapped]
     left = 4 * (_SIDE + _GAP) + _GAP
     swatches = 18 * -(-len(entry.legend) // 2)
-    height = max(_SIDE + 74, 34 + 17 * len(lines) + swatches + 20)
+    height = max(_SIDE + 88, 34 + 17 * len(lines) + swatches + 20)
     block = Image.new("RGB", (left + _TEXT, height), "white")
     pen = ImageDraw.Draw(block)
     pen.line((0, 0, left + _TEXT, 0), fill=(200, 200, 200))
@@ -163,7 +167,7 @@ def _block(entry: Entry, small: ImageFont.FreeTypeFont, large: ImageFont.FreeTyp
     for place, panel in enumerate(entry.pictures):
         x = _GAP + place * (_SIDE + _GAP)
         block.paste(_scaled(panel), (x, 32))
-        for number, line in enumerate(textwrap.wrap(panel.caption, 38)[:2]):
+        for number, line in enumerate(textwrap.wrap(_plain(panel.caption), 38)[:3]):
             pen.text((x, 34 + _SIDE + 15 * number), line, fill=_FAINT, font=small)
     for number, (line, colour) in enumerate(lines):
         pen.text((left, 32 + 17 * number), line, fill=colour, font=small)
@@ -176,7 +180,7 @@ def _block(entry: Entry, small: ImageFont.FreeTypeFont, large: ImageFont.FreeTyp
 
 def _plain(words: str) -> str:
     """What the built-in font can write: letters without their accents, a question mark for other scripts."""
-    apart = unicodedata.normalize("NFKD", words)
+    apart = unicodedata.normalize("NFKD", words.replace("ß", "ss"))
     return "".join(c for c in apart if not unicodedata.combining(c)).encode("ascii", "replace").decode()
 
 

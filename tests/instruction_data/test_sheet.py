@@ -37,8 +37,8 @@ def test_seed_chooses(built: Path, tmp_path: Path) -> None:
 
 
 def test_png(built: Path, tmp_path: Path) -> None:
-    assert contact_sheet(built, tmp_path / "sheet.png", 2) == 2
-    with Image.open(tmp_path / "sheet.png") as sheet:
+    assert contact_sheet(built, tmp_path / "new/sheet.png", 2) == 2
+    with Image.open(tmp_path / "new/sheet.png") as sheet:
         assert sheet.width > 1500 and sheet.height > 500
 
 
@@ -52,6 +52,8 @@ def test_surveys_alone(built: Path, tmp_path: Path) -> None:
 def test_what_cannot_be_drawn(built: Path, tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"neither \.png nor \.html"):
         contact_sheet(built, tmp_path / "sheet.pdf")
+    with pytest.raises(OutputError, match="name another file"):
+        contact_sheet(built, built / "survey_own_000_train.parquet/sheet.png")
     (built / "survey_own_000_train.parquet").unlink()
     with pytest.raises(RecordError, match="no surveys beside it"):
         contact_sheet(built / "dialogue_own_000_train.parquet", tmp_path / "sheet.png")
