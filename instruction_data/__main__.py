@@ -30,7 +30,7 @@ def build(
     column: Annotated[str | None, typer.Option(help="class column of vector labels")] = None,
     sensor: Annotated[str | None, typer.Option(help="sensor of the scenes, where they do not say")] = None,
     bands: Annotated[str | None, typer.Option(help="bands of the scenes: NAME=NM/FWHM,... or a JSON file")] = None,
-    chip: Annotated[int, typer.Option(min=32, help="side of a chip in pixels")] = 256,
+    chip: Annotated[int, typer.Option(min=32, help="side of a chip in pixels, at most")] = 256,
     simulated: Annotated[int, typer.Option(min=0, metavar="N", help="number of simulated chips")] = 0,
     spectra: Annotated[Path | None, typer.Option(help="folder of measured spectra for the simulator")] = None,
     dialogues: Annotated[int, typer.Option(min=0, metavar="N", help="conversations per chip")] = 30,
@@ -95,7 +95,8 @@ def show(
     path: Records,
     count: Annotated[int, typer.Option("-n", min=1, help="how many records")] = 5,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="contact sheet of random records, .png or .html")
+        Path | None,
+        typer.Option("-o", "--output", help="contact sheet of random records, .html or .png (plain letters)"),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="chooses the records of a sheet")] = 0,
 ) -> None:

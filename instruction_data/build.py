@@ -33,6 +33,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from instruction_data.chips import Chip
 from instruction_data.gather import SceneOptions, gather
 from instruction_data.places import Entry, placed
+from instruction_data.pseudo import PseudoLabels
 from instruction_data.records import Origin, chip_records
 from instruction_data.report import Report, Skipped
 from spex.errors import OutputError, RecordError, SpexError
@@ -104,7 +105,7 @@ def build(
     entries = placed(found, settings.val_share)
     if not entries:
         raise RecordError("nothing to build from: the inputs hold no scene and no simulated ones are asked for")
-    decided = asdict(settings) | {"strict": None, "layout": layout, "spectra": spectra, "scenes": asdict(scenes)}
+    decided = asdict(settings) | {"strict": None, "layout": layout, "spectra": spectra} | asdict(scenes)
     decided |= {"inputs": list(inputs), "plan": _digest(entries)}
     shards, new = plan(entries, settings), not out.exists()
     try:
@@ -113,22 +114,22 @@ def build(
         for left in out.glob("*.part"):  # by a build that was killed
             left.unlink()
         with _progress(len(entries)) as advance:
-            todo = [shard for shard in shards if not _summary(out, shard).exists()]
+            todo = [shard for shard in shards if not _finished(out, shard)]
             advance(len(entries) - sum(len(shard.entries) for shard in todo))
             for shard in _run(todo, out, workers):
                 advance(len(shard.entries))
         report = _report(shards, out, time.perf_counter() - start)
         report.write(out / "report.json")
+        if report.skipped and (settings.strict or not report.chips):
+            first = report.skipped[0]
+            total = f"{len(report.skipped)} of {len(entries)} scenes"
+            raise RecordError(f"{total} could not be used; the first, {first.item}: {first.reason}")
     except SpexError:
-        if new and settings.strict:
+        if new and (settings.strict or not any(out.glob("survey_*.parquet"))):
             shutil.rmtree(out)
         raise
     except (OSError, RasterioError) as error:
         raise OutputError(f"cannot write to {out} ({error}); see to it, then run the same command again") from error
-    if report.skipped and (settings.strict or not report.chips):
-        first = report.skipped[0]
-        total = f"{len(report.skipped)} of {len(entries)} scenes"
-        raise RecordError(f"{total} could not be used; the first, {first.item}: {first.reason}")
     return report
 
 
@@ -153,7 +154,7 @@ def build_shard(shard: Shard, out: Path) -> None:
     Raises:
         SpexError: with ``strict``, what is wrong with the first scene that cannot be used.
     """
-    settings, skipped = shard.settings, list[Skipped]()
+    settings, skipped, pseudo = shard.settings, list[Skipped](), 0
     with (
         rasterio.Env(GDAL_CACHEMAX=_CACHE_BYTES),
         warnings.catch_warnings(),
@@ -167,6 +168,7 @@ def build_shard(shard: Shard, out: Path) -> None:
                 for chip in _chips(entry):
                     survey, talk = chip_records(chip, origin, out, settings.dialogues, settings.seed)
                     surveys.add(survey)
+                    pseudo += chip.labels == PseudoLabels.described
                     for record in talk:
                         dialogues.add(record)
                 if surveys.count == before:
@@ -176,7 +178,8 @@ def build_shard(shard: Shard, out: Path) -> None:
                     raise
                 kept = f"; the {surveys.count - before} chips before it are kept" if surveys.count > before else ""
                 skipped.append(Skipped(entry.source, entry.item.id, f"{error}{kept}"))
-    written = {"surveys": surveys.count, "dialogues": dialogues.count, "skipped": [asdict(one) for one in skipped]}
+    written = {"surveys": surveys.count, "dialogues": dialogues.count, "pseudo": pseudo}
+    written["skipped"] = [asdict(one) for one in skipped]
     _replace(_summary(out, shard), written)
 
 
@@ -241,23 +244,30 @@ def _summary(out: Path, shard: Shard) -> Path:
     return out / f"shard_{shard.name}.json"
 
 
+def _finished(out: Path, shard: Shard) -> bool:
+    """Whether a shard is there and whole; one with scenes left out is tried again, they may have been mended."""
+    summary = _summary(out, shard)
+    return summary.exists() and not json.loads(summary.read_text())["skipped"]
+
+
 def _report(shards: Sequence[Shard], out: Path, seconds: float) -> Report:
-    records, chips, dialogues, skipped = dict[str, int](), 0, 0, list[Skipped]()
+    records, chips, dialogues, pseudo, skipped = dict[str, int](), 0, 0, 0, list[Skipped]()
     for shard in shards:
         found = json.loads(_summary(out, shard).read_text())
         counts = {"survey": found["surveys"], "dialogue": found["dialogues"]}
         records |= {f"{kind}_{shard.name}.parquet": count for kind, count in counts.items() if count}
         chips, dialogues = chips + counts["survey"], dialogues + counts["dialogue"]
+        pseudo += found["pseudo"]
         skipped += [Skipped(**one) for one in found["skipped"]]
-    return Report(records, chips, dialogues, tuple(skipped), seconds)
+    return Report(records, chips, dialogues, pseudo, tuple(skipped), seconds)
 
 
 def _same(path: Path, decided: dict[str, Any]) -> None:
     """Keep what decides a build, or see that what is kept there is the same."""
     decided = json.loads(json.dumps(decided, default=str))
     if path.exists() and (kept := json.loads(path.read_text())) != decided:
-        other = ", ".join(key for key in decided if kept.get(key) != decided[key])
-        raise RecordError(f"{path.parent} holds a build with another {other}; give another folder")
+        other = ", ".join({"plan": "list of scenes"}.get(k, k) for k in decided if kept.get(k) != decided[k])
+        raise RecordError(f"{path.parent} holds a build with another {other}; give another folder, or remove this one")
     _replace(path, decided)
 
 

@@ -41,7 +41,7 @@ def write_card(out: Path, command: str) -> Path:
         command=command,
         config="dialogues" if "dialogue" in found["records"] else "surveys",
         counts=_counts(found),
-        sources=_sources(found),
+        sources=_sources(found) + _pseudo(out),
         split=_split(out),
         sensors=", ".join(f"{name} ({count:,} chips)" for name, count in found["sensors"].items()),
         classes=_classes(found),
@@ -97,6 +97,11 @@ def _sources(found: dict[str, Any]) -> str:
             told = ["scenes of one's own", "that of the scenes; not known to the builder", ""]
         rows.append([f"`{name}`", counts.get("survey", 0), counts.get("dialogue", 0), *told])
     return _table(["source", "chips", "dialogues", "what", "licence", "link"], rows)
+
+
+def _pseudo(out: Path) -> str:
+    count = _json(out / "report.json").get("pseudo", 0)
+    return f"\n\n{count:,} chips have no labels: their masks are pseudo-labels, where indices agree." if count else ""
 
 
 def _split(out: Path) -> str:

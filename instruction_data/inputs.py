@@ -109,6 +109,8 @@ def _hollow_labels(options: SceneOptions) -> Iterator[_Found]:
 
 def _of_files(spec: str, options: SceneOptions) -> Iterator[_Found]:
     root = Path(spec)
+    if not glob.has_magic(spec) and not root.exists():
+        raise RecordError(f"{spec}: no such file or folder")
     scenes = [file for file in _files(spec) if _is_scene(file)]
     if not scenes:
         raise RecordError(f"no scenes in {spec}; expected rasters ({', '.join(RASTER_SUFFIXES)}), a CSV or a STAC JSON")
@@ -188,13 +190,15 @@ def _of_csv(path: Path, options: SceneOptions) -> Iterator[_Found]:
     if "scene" not in columns or not set(columns) <= set(_COLUMNS):
         raise RecordError(f"{path}: columns {', '.join(columns)}; use scene and any of {', '.join(_COLUMNS[1:])}")
     labels = None if options.labels is None else _given_labels(options)
-    for line, row in enumerate(rows, 2):
+    table = list(rows)
+    labelled = labels is not None or any((row.get("label") or "").strip() for row in table)
+    for line, row in enumerate(table, 2):
         cell = {key: (row.get(key) or "").strip() for key in _COLUMNS}
         label = _beneath(path.parent, cell["label"]) if cell["label"] else labels and labels(Path(cell["scene"]))
         problem = (
             "no scene" if not cell["scene"]
             else f"split {cell['split']!r} is neither train nor val" if cell["split"] not in ("", "train", "val")
-            else "no label, though the table has a column of labels" if "label" in columns and not label
+            else "no label, though other rows have one; give it one or leave it out" if labelled and not label
             else None
         )  # fmt: skip
         kind = f"mask:{cell['class']}" if cell["class"] else cell["legend"] or options.legend

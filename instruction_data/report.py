@@ -22,11 +22,15 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Report:
-    """Records per Parquet file, how many chips and dialogues they are, what was skipped, and the run's seconds."""
+    """Records per Parquet file, how many chips and dialogues they are, what was skipped, and the run's seconds.
+
+    ``pseudo``: chips that no label speaks of.
+    """
 
     records: Mapping[str, int]
     chips: int
     dialogues: int
+    pseudo: int
     skipped: tuple[Skipped, ...]
     seconds: float
 
@@ -38,6 +42,8 @@ class Report:
         """The report for a person: counts, then the first of what was skipped."""
         files = sum(count > 0 for count in self.records.values())
         found = [f"{self.chips} chips, {self.dialogues} dialogues in {files} files, {self.seconds:.0f} s"]
+        if self.pseudo:
+            found.append(f"{self.pseudo} chips have no labels; their masks are pseudo-labels, where indices agree")
         if self.skipped:
             per_source = ", ".join(f"{n} of {source}" for source, n in Counter(s.source for s in self.skipped).items())
             found.append(f"skipped {len(self.skipped)} scenes ({per_source}):")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -20,13 +21,17 @@ MIN_VALID = 0.3
 
 
 def scene_windows(height: int, width: int, side: int) -> list[Window]:
-    """Windows of ``side`` pixels that cover a scene row by row; the last of a row or column is shifted inside."""
+    """Windows of at most ``side`` pixels that cover a scene once, row by row, and are alike in size to a pixel."""
 
-    def starts(length: int) -> list[int]:
-        return sorted({min(start, max(length - side, 0)) for start in range(0, length, side)})
+    def edges(length: int) -> list[int]:
+        parts = -(-length // side)
+        return [length * part // parts for part in range(parts + 1)]
 
-    size = (min(side, width), min(side, height))
-    return [Window(col, row, *size) for row in starts(height) for col in starts(width)]
+    return [
+        Window(left, top, right - left, bottom - top)
+        for top, bottom in pairwise(edges(height))
+        for left, right in pairwise(edges(width))
+    ]
 
 
 def scene_chips(scene: Scene, labels: Labels, name: str, side: int, extra: Mapping[str, str]) -> Iterator[Chip]:
@@ -36,7 +41,7 @@ def scene_chips(scene: Scene, labels: Labels, name: str, side: int, extra: Mappi
         scene: the opened scene.
         labels: its labels, on its grid.
         name: what the chips' ids begin with.
-        side: pixels of a chip's side.
+        side: pixels of a chip's side at most.
         extra: provenance that every chip carries.
 
     Raises:

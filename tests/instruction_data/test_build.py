@@ -124,10 +124,10 @@ def test_any_number_of_processes_and_a_kill_give_the_same_bytes(scenes: Path, tm
 
 def test_another_build_does_not_mix_into_a_folder(scenes: Path, tmp_path: Path) -> None:
     build([scenes], tmp_path / "out", FEW, scenes=OPTIONS)
-    with pytest.raises(RecordError, match="another dialogues; give another folder"):
+    with pytest.raises(RecordError, match="another dialogues; give another folder, or remove"):
         build([scenes], tmp_path / "out", Settings(dialogues=5, val_share=0.3), scenes=OPTIONS)
     (scenes / "s3.tif").unlink()
-    with pytest.raises(RecordError, match="another plan"):
+    with pytest.raises(RecordError, match="another list of scenes"):
         build([scenes], tmp_path / "out", FEW, scenes=OPTIONS)
 
 
@@ -162,11 +162,36 @@ def test_what_cannot_be_used_is_named_and_the_rest_built(
     assert "skipped 5 scenes" in capsys.readouterr().out
 
     assert main([*arguments, "--strict"]) == 2, "nor is it taken for complete"
-    assert "5 of 8 scenes could not be used; the first, s1" in capsys.readouterr().err
+    assert "s1" in capsys.readouterr().err
     assert main([*arguments[:4], str(tmp_path / "strict"), *arguments[5:], "--strict"]) == 2
     error = capsys.readouterr().err
     assert error.startswith("spex: ") and error.count("\n") == 1
     assert not (tmp_path / "strict").exists(), "nothing is left half-written"
+
+
+def test_a_scene_that_was_mended_is_built_by_the_same_command(scenes: Path, tmp_path: Path) -> None:
+    whole = (scenes / "s1.tif").read_bytes()
+    (scenes / "s1.tif").write_bytes(whole[: len(whole) // 2])
+    assert len(build([scenes], tmp_path / "out", FEW, scenes=OPTIONS).skipped) == 1
+    (scenes / "s1.tif").write_bytes(whole)
+    report = build([scenes], tmp_path / "out", FEW, scenes=OPTIONS)
+    assert (report.chips, report.skipped, report.pseudo) == (16, (), 0)
+
+
+def test_a_build_of_nothing_leaves_no_folder_in_the_way(scenes: Path, tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match="8 of 8 scenes could not be used"):
+        build([scenes], tmp_path / "out", FEW, scenes=SceneOptions(bands=BANDS, chip=32))
+    assert not (tmp_path / "out").exists()
+    assert build([scenes], tmp_path / "out", FEW, scenes=OPTIONS).chips == 16
+
+
+def test_masks_without_labels_are_told_to_be_pseudo_labels(scenes: Path, tmp_path: Path) -> None:
+    out, arguments = tmp_path / "out", ["--chip", "32", "--dialogues", "1", "--workers", "1", "--bands", BANDS]
+    for label in (scenes / "labels").iterdir():
+        label.unlink()
+    assert main(["spie", "build", str(scenes), "--out", str(out), *arguments]) in (0, 1)
+    count = json.loads((out / "report.json").read_text())["pseudo"]
+    assert count and f"{count} chips have no labels" in (out / "README.md").read_text()
 
 
 def test_strict_refuses_with_several_processes_too(scenes: Path, tmp_path: Path) -> None:

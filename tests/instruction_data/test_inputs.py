@@ -67,12 +67,12 @@ def test_a_chip_keeps_the_files_numbers_type_scale_and_place(
     raster("a_label.tif", np.full((160, 160), 80, np.uint8))
     (item,) = scene_items(tmp_path / "a.tif", SceneOptions(legend="esa_worldcover", chip=64))
     chips = read(item)
-    assert [chip.id for chip in chips][:4] == ["a_00000_00000", "a_00000_00064", "a_00000_00096", "a_00064_00000"]
+    assert [chip.id for chip in chips][:4] == ["a_00000_00000", "a_00000_00053", "a_00000_00106", "a_00053_00000"]
     last = chips[-1]
-    assert last.values.shape == (4, 64, 64) and last.values.dtype == np.uint16
+    assert last.values.shape == (4, 54, 54) and last.values.dtype == np.uint16
     assert (last.scale, last.level, last.gsd_m) == (1e-4, "surface", pytest.approx(10, rel=1e-2))
-    assert last.transform == from_origin(500960, 4999040, 10, 10) and last.crs.to_epsg() == 32633
-    assert last.extra == {"scene": "a.tif", "window": "column 96, row 96, 64 x 64 pixels"}
+    assert last.transform == from_origin(501060, 4998940, 10, 10) and last.crs.to_epsg() == 32633
+    assert last.extra == {"scene": "a.tif", "window": "column 106, row 106, 54 x 54 pixels"}
 
 
 def test_windows_cover_a_scene_of_any_size_once_each() -> None:
@@ -81,8 +81,9 @@ def test_windows_cover_a_scene_of_any_size_once_each() -> None:
         for window in scene_windows(height, width, side):
             rows, cols = window.toslices()
             covered[rows, cols] += 1
-            assert (window.height, window.width) == (min(side, height), min(side, width))
-        assert covered.min() == 1
+            assert max(window.height, window.width) <= side
+            assert window.height >= min(height, side) // 2 and window.width >= min(width, side) // 2
+        assert (covered == 1).all()
 
 
 def test_windows_without_data_are_left_out_and_nodata_stays_nodata(
