@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from spex.errors import RecordError
+from spex.records import SpieRecord
 
 Kind = Literal["survey", "dialogue"]
 _QUERY = re.compile(r"^Query: (.*)$", re.MULTILINE)
@@ -34,10 +35,13 @@ def opened(shard: Path) -> Iterator[pq.ParquetFile]:
     """A shard to read from.
 
     Raises:
-        RecordError: not a Parquet file, or damaged.
+        RecordError: not a Parquet file, damaged, or without the columns of records.
     """
+    columns = {field.alias or name for name, field in SpieRecord.model_fields.items()}
     try:
         with pq.ParquetFile(shard) as file:
+            if missing := ", ".join(sorted(columns - {*file.schema_arrow.names})):
+                raise RecordError(f"{shard} holds no SPIE records, it lacks {missing}; give what spex spie build wrote")
             yield file
     except (pa.ArrowInvalid, OSError) as error:
         raise RecordError(f"{shard} cannot be read as Parquet ({error}); build the data again") from error

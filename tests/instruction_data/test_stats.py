@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -89,3 +90,11 @@ def test_reads_any_row_group_size(built: Path) -> None:
     for shard in built.glob("*.parquet"):
         pq.write_table(pq.read_table(shard), shard, row_group_size=1)
     assert stats(built).to_dict() == before
+
+
+def test_parquet_of_another_kind_is_refused(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"id": ["a"], "text": ["b"]}), tmp_path / "survey_own_000_train.parquet")
+    with pytest.raises(
+        RecordError, match=r"survey_own_000_train\.parquet holds no SPIE records, it lacks bands, gsd_m"
+    ):
+        stats(tmp_path)
