@@ -122,7 +122,9 @@ def open_labels(path: str, scene: Scene, legend: Legend | None, column: str | No
                 f"{path} has {dataset.width} x {dataset.height} pixels, the scene {scene.width} x {scene.height}, and "
                 f"{lacking} no CRS; add a georeference, or give labels of the scene's size"
             )
-        if not placed or (same_size and dataset.crs == scene.crs and dataset.transform.almost_equals(scene.transform)):
+        close = 1e-6 * abs(scene.transform.determinant) ** 0.5
+        same_grid = same_size and dataset.crs == scene.crs and dataset.transform.almost_equals(scene.transform, close)
+        if not placed or same_grid:
             yield RasterLabels(dataset, legend, path)
             return
         _overlapping(path, dataset.bounds, dataset.crs.to_wkt(), scene)

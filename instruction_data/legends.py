@@ -62,13 +62,13 @@ class Legend:
     def code(self, value: object) -> int | None:
         """The code that a polygon's attribute stands for: the code itself, its name or its class; None if none does."""
         try:
-            number = int(float(str(value)))
-        except (ValueError, OverflowError):
+            number = float(str(value))
+        except ValueError:
             wanted = _plain(str(value))
             named = [code for code, meaning in self.codes.items() if wanted == _plain(meaning.name)]
             meant = [code for code, meaning in self.codes.items() if [wanted] == [*map(_plain, meaning.can_be)]]
             return next(iter((*named, *meant)), None)
-        return number if number in self.codes else None
+        return int(number) if number.is_integer() and int(number) in self.codes else None
 
     def says(self, can_be: tuple[str, ...], name: str) -> bool | None:
         """Whether class ``name`` is there where one of ``can_be`` is; None if that is left open."""

@@ -59,6 +59,14 @@ def test_a_class_raster_of_the_scenes_own_grid(scene_file: Raster, raster: Raste
     assert not truth["water"][1].any()
 
 
+def test_pixels_of_a_millionth_degree_are_told_apart(scene_file: Raster, raster: Raster) -> None:
+    side = 2.7e-6  # 0.3 m
+    scene = scene_file(crs="EPSG:4326", transform=from_origin(15, 45, side, side))
+    label = raster("l.tif", halves(80, 10), crs="EPSG:4326", transform=from_origin(15 + 3 * side, 45, side, side))
+    assert truth_of(label, scene)["water"][0].sum(axis=1).tolist() == [32] * 64
+    assert truth_of(label, scene)["water"][1][:, :3].all()
+
+
 def test_a_coarser_raster_in_another_crs_lands_where_it_belongs(scene_file: Raster, raster: Raster) -> None:
     # Degrees instead of UTM, about 22 m instead of 10 m: the edge between the halves lies at 15.00408 degrees east.
     codes = np.full((60, 60), 10, np.uint8)

@@ -115,6 +115,7 @@ def test_a_mapping_of_ones_own_by_code_and_by_name(tmp_path: Path) -> None:
     assert named.codes[named.code("old-forest")].can_be == ("tree_cover",)
     assert named.codes[named.code("tree_cover")].name == "Old forest"
     assert named.code("swamp") is None and named.code("1") is None
+    assert [mine.code(value) for value in ("2", 2.0, 2.6, float("nan"))] == [2, 2, None, None]
 
 
 @pytest.mark.parametrize(
