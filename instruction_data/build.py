@@ -29,9 +29,11 @@ import rasterio
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from shapely.errors import ShapelyError
 
 from instruction_data.chips import Chip
-from instruction_data.gather import SceneOptions, gather
+from instruction_data.gather import gather
+from instruction_data.inputs import SceneOptions
 from instruction_data.places import Entry, placed
 from instruction_data.pseudo import PseudoLabels
 from instruction_data.records import Origin, chip_records
@@ -178,9 +180,8 @@ def build_shard(shard: Shard, out: Path) -> None:
                     raise
                 kept = f"; the {surveys.count - before} chips before it are kept" if surveys.count > before else ""
                 skipped.append(Skipped(entry.source, entry.item.id, f"{error}{kept}"))
-    written = {"surveys": surveys.count, "dialogues": dialogues.count, "pseudo": pseudo}
-    written["skipped"] = [asdict(one) for one in skipped]
-    _replace(_summary(out, shard), written)
+    counts = {"surveys": surveys.count, "dialogues": dialogues.count, "pseudo": pseudo}
+    _replace(_summary(out, shard), {**counts, "skipped": [asdict(one) for one in skipped]})
 
 
 def _chips(entry: Entry) -> Iterator[Chip]:
@@ -188,8 +189,9 @@ def _chips(entry: Entry) -> Iterator[Chip]:
         yield from entry.item.read(entry.split)
     except SpexError:
         raise
-    except (RasterioError, OSError) as error:  # a reader need not foresee every way in which a file can be broken
-        raise RecordError(f"{entry.item.id}: {error}; repair or remove the file") from error
+    except (RasterioError, ShapelyError, OSError, ValueError, LookupError) as error:
+        # A reader need not foresee every way in which one file of ten thousand can be broken.
+        raise RecordError(f"{entry.item.id}: {' '.join(str(error).split())}; repair or remove the file") from error
 
 
 def _run(shards: Sequence[Shard], out: Path, workers: int) -> Iterator[Shard]:

@@ -202,13 +202,13 @@ def _spacenet2_chips(area: Path, outline: Path, name: str, split: Split) -> Iter
 
 def _burned_in(outline: Path, image: Raster) -> np.ndarray:
     """Building footprints on the image's grid, uint8 (h, w); their file is in degrees."""
-    try:
-        features = json.loads(outline.read_text(encoding="utf-8"))["features"]
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError) as error:
-        raise RecordError(f"{outline} is not a feature collection; fetch the file again") from error
     if image.crs is None:
         raise RecordError(f"{image.path} has no coordinate system to lay its footprints on; fetch the file again")
-    shapes = [transform_geom("EPSG:4326", image.crs, f["geometry"]) for f in features if f.get("geometry")]
+    try:
+        outlines = [feature["geometry"] for feature in json.loads(outline.read_text(encoding="utf-8"))["features"]]
+        shapes = [transform_geom("EPSG:4326", image.crs, o) for o in outlines if o and o["coordinates"]]
+    except (ValueError, TypeError, KeyError) as error:
+        raise RecordError(f"{outline} is not a feature collection ({error}); fetch the file again") from error
     shape = image.values.shape[1:]
     return rasterize(shapes, shape, transform=image.transform, dtype=np.uint8) if shapes else np.zeros(shape, np.uint8)
 

@@ -218,6 +218,19 @@ def test_nothing_to_build_from_is_an_error(scenes: Path, tmp_path: Path) -> None
         build([scenes], tmp_path / "out", FEW, scenes=OPTIONS)
 
 
+def test_files_broken_in_ways_that_no_reader_foresees_are_named(tmp_path: Path) -> None:
+    folder = tmp_path / "s2_tokyo_patches"
+    folder.mkdir()
+    bands = [{"name": n, "center_nm": c, "fwhm_nm": 60} for n, c in zip("RGBN", (665, 560, 490, 842), strict=True)]
+    (folder / "meta.json").write_text(json.dumps({"bands_10m": bands}))
+    patches = np.random.default_rng(0).integers(1, 255, (64, 4, 16, 16)).astype(np.uint8)
+    np.savez(folder / "set_A.npz", patches_10m=patches, label_10m=np.arange(64, dtype=np.uint8) % 6)
+    np.savez(folder / "set_B.npz", patches_10m=patches[:, :3], label_10m=np.arange(64, dtype=np.uint8) % 6)
+    report = build([folder], tmp_path / "out", FEW)
+    assert (report.chips, [skipped.item for skipped in report.skipped]) == (1, ["tokyo_B"])
+    assert "cannot reshape" in report.skipped[0].reason
+
+
 def test_lists_that_cannot_be_read_are_one_line(scenes: Path, tmp_path: Path) -> None:
     (tmp_path / "scenes.csv").write_bytes("scene,place\nscenes/s0.tif,K\xf6ln\n".encode("latin-1"))
     with pytest.raises(RecordError, match=r"scenes\.csv: its scenes cannot be listed \(.*utf-8"):

@@ -159,6 +159,7 @@ def test_spacenet2(tmp_path: Path, folder: str, pansharpened: str, outlines: str
     assert mask[16:32, 16:32].all() and mask.sum() == 256 and unknown[:, 0].all() and not unknown[:, 1:].any()
     assert sharp.truth["built_up"][1][0, 1:].all(), "ground without a building may be paved"
     assert not chips(second)[0].truth["building"][0].any()
-    next((root / outlines).glob("*img10.geojson")).write_text('{"type": ')
-    with pytest.raises(RecordError, match="not a feature collection"):
-        chips(third)
+    for broken in ('{"type": ', "[]", json.dumps({"features": [{"geometry": {"type": "Polygon"}}]})):
+        next((root / outlines).glob("*img10.geojson")).write_text(broken)
+        with pytest.raises(RecordError, match="not a feature collection"):
+            chips(third)
