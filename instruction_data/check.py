@@ -24,14 +24,14 @@ from rasterio.errors import NotGeoreferencedWarning
 
 from instruction_data.dialogues import false_claims
 from instruction_data.remeasure import disagreements
-from instruction_data.shards import query_of, rows, shards, survey_shard
+from instruction_data.shards import rows, shards, survey_shard
 from instruction_data.targets import LabelledChip, Target
 from spex.engine.facts import fact_text
 from spex.engine.wording import constraints_text
 from spex.errors import AnswerError, QueryError, RecordError, SpexError
 from spex.evidence.classes import classes
 from spex.evidence.prior import prior_text
-from spex.prompts import Answer, fill, parse_answer, user_message
+from spex.prompts import Answer, asked, fill, parse_answer, user_message
 from spex.records import SpieRecord, parse_record
 
 _LISTED = 20
@@ -193,7 +193,7 @@ def _check_survey(report: CheckReport, survey: SpieRecord) -> LabelledChip | Non
 def _check_dialogue(report: CheckReport, record: SpieRecord, survey: SpieRecord, chip: LabelledChip | None) -> None:
     if (record.split, record.place, record.source) != (survey.split, survey.place, survey.source):
         report.add(record.id, "survey", "split, place or source differ from those of the chip's survey")
-    queries = [query_of(turn.content) for turn in record.turns if turn.role == "user"]
+    queries = [asked(turn.content) for turn in record.turns if turn.role == "user"]
     _check_prompts(report, record, queries, chip)
     answer = None
     said = [turn.content for turn in record.turns if turn.role == "assistant"]
@@ -232,8 +232,8 @@ def invented(answer: Answer, queries: Sequence[str]) -> list[str]:
     """Numbers in an answer's own words that nobody asked with; a refusal measures nothing and may give an example."""
     if answer.refusal is not None:
         return []
-    asked = " ".join([*queries, *(constraints_text(span.constraints) for span in answer.spans)])
-    given = {number.rstrip(",") for number in _NUMBER.findall(asked)}
+    wanted = " ".join([*queries, *(constraints_text(span.constraints) for span in answer.spans)])
+    given = {number.rstrip(",") for number in _NUMBER.findall(wanted)}
     stated = [number.rstrip(",") for number in _NUMBER.findall(fill(answer, lambda *_: " "))]
     return [number for number in stated if number not in given]
 

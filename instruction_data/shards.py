@@ -1,8 +1,7 @@
-"""The Parquet shards of a build: which files hold surveys or dialogues, and the queries inside their turns."""
+"""The Parquet shards of a build: which files hold surveys or dialogues, their rows, and the exchanges of a row."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,10 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from spex.errors import RecordError
+from spex.prompts import asked
 from spex.records import SpieRecord
 
 Kind = Literal["survey", "dialogue"]
-_QUERY = re.compile(r"^Query: (.*)$", re.MULTILINE)
 
 
 def shards(path: Path, kind: Kind) -> list[Path]:
@@ -70,16 +69,10 @@ def survey_shard(dialogue_shard: Path) -> Path:
     return dialogue_shard.with_name("survey_" + dialogue_shard.name.removeprefix("dialogue_"))
 
 
-def query_of(content: str) -> str:
-    """What the person typed, from a user's turn as the model reads it; empty if the turn holds no query."""
-    found = _QUERY.findall(content)
-    return found[-1] if found else ""
-
-
 def exchanges(turns: Sequence[dict[str, str]]) -> list[tuple[str, str]]:
     """Query and answer of every exchange of a conversation, from its turns as stored."""
     return [
-        (query_of(user["content"]), answer["content"])
+        (asked(user["content"]), answer["content"])
         for user, answer in zip(turns, turns[1:], strict=False)
         if user["role"] == "user" and answer["role"] == "assistant"
     ]
