@@ -16,6 +16,7 @@ import shutil
 import threading
 import time
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -156,7 +157,7 @@ def build_shard(shard: Shard, out: Path) -> None:
     Raises:
         SpexError: with ``strict``, what is wrong with the first scene that cannot be used.
     """
-    settings, skipped, pseudo = shard.settings, list[Skipped](), 0
+    settings, skipped, pseudo, assumed = shard.settings, list[Skipped](), 0, Counter[str]()
     with (
         rasterio.Env(GDAL_CACHEMAX=_CACHE_BYTES),
         warnings.catch_warnings(),
@@ -171,6 +172,7 @@ def build_shard(shard: Shard, out: Path) -> None:
                     survey, talk = chip_records(chip, origin, out, settings.dialogues, settings.seed)
                     surveys.add(survey)
                     pseudo += chip.labels == PseudoLabels.described
+                    assumed.update(filter(None, [chip.extra.get("assumed")]))
                     for record in talk:
                         dialogues.add(record)
                 if surveys.count == before:
@@ -180,7 +182,7 @@ def build_shard(shard: Shard, out: Path) -> None:
                     raise
                 kept = f"; the {surveys.count - before} chips before it are kept" if surveys.count > before else ""
                 skipped.append(Skipped(entry.source, entry.item.id, f"{error}{kept}"))
-    counts = {"surveys": surveys.count, "dialogues": dialogues.count, "pseudo": pseudo}
+    counts = {"surveys": surveys.count, "dialogues": dialogues.count, "pseudo": pseudo, "assumed": assumed}
     _replace(_summary(out, shard), {**counts, "skipped": [asdict(one) for one in skipped]})
 
 
@@ -254,14 +256,16 @@ def _finished(out: Path, shard: Shard) -> bool:
 
 def _report(shards: Sequence[Shard], out: Path, seconds: float) -> Report:
     records, chips, dialogues, pseudo, skipped = dict[str, int](), 0, 0, 0, list[Skipped]()
+    assumed = Counter[str]()
     for shard in shards:
         found = json.loads(_summary(out, shard).read_text())
         counts = {"survey": found["surveys"], "dialogue": found["dialogues"]}
         records |= {f"{kind}_{shard.name}.parquet": count for kind, count in counts.items() if count}
         chips, dialogues = chips + counts["survey"], dialogues + counts["dialogue"]
         pseudo += found["pseudo"]
+        assumed.update(found["assumed"])
         skipped += [Skipped(**one) for one in found["skipped"]]
-    return Report(records, chips, dialogues, pseudo, tuple(skipped), seconds)
+    return Report(records, chips, dialogues, pseudo, dict(assumed), tuple(skipped), seconds)
 
 
 def _same(path: Path, decided: dict[str, Any]) -> None:

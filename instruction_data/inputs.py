@@ -264,4 +264,6 @@ def _read(found: _Found, name: str, split: Split) -> Iterator[Chip]:
             meanings = None if options.legend is None else legend(options.legend)
             labels = stack.enter_context(open_labels(found.label, scene, meanings, options.column))
         extra = {**found.extra, "scene": Path(found.path).name}
+        if scene.warnings:
+            extra["assumed"] = "; ".join(scene.warnings)
         yield from scene_chips(scene, labels, name, options.chip, extra)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-_LISTED = 20
+_LISTED, _ASSUMED = 20, 5
 
 
 @dataclass(frozen=True)
@@ -24,13 +24,14 @@ class Skipped:
 class Report:
     """Records per Parquet file, how many chips and dialogues they are, what was skipped, and the run's seconds.
 
-    ``pseudo``: chips that no label speaks of.
+    ``pseudo``: chips that no label speaks of; ``assumed``: chips by what had to be assumed about their scene.
     """
 
     records: Mapping[str, int]
     chips: int
     dialogues: int
     pseudo: int
+    assumed: Mapping[str, int]
     skipped: tuple[Skipped, ...]
     seconds: float
 
@@ -44,6 +45,7 @@ class Report:
         found = [f"{self.chips} chips, {self.dialogues} dialogues in {files} files, {self.seconds:.0f} s"]
         if self.pseudo:
             found.append(f"{self.pseudo} chips have no labels; their masks are pseudo-labels, where indices agree")
+        found += [f"assumed of {n} chips: {what}" for what, n in Counter(self.assumed).most_common(_ASSUMED)]
         if self.skipped:
             per_source = ", ".join(f"{n} of {source}" for source, n in Counter(s.source for s in self.skipped).items())
             found.append(f"skipped {len(self.skipped)} scenes ({per_source}):")

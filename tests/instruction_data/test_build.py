@@ -190,7 +190,9 @@ def test_masks_without_labels_are_told_to_be_pseudo_labels(scenes: Path, tmp_pat
     for label in (scenes / "labels").iterdir():
         label.unlink()
     assert main(["spie", "build", str(scenes), "--out", str(out), *arguments]) in (0, 1)
-    count = json.loads((out / "report.json").read_text())["pseudo"]
+    report = json.loads((out / "report.json").read_text())
+    count = report["pseudo"]
+    assert any("no scale stated" in what for what in report["assumed"])
     assert count and f"{count} chips have no labels" in (out / "README.md").read_text()
 
 
