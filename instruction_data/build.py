@@ -12,6 +12,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import re
 import shutil
 import threading
 import time
@@ -44,6 +45,8 @@ from spex.records import RecordWriter
 
 _SHARDS = 16  # a source is cut into this many at least, so that few scenes still keep several processes busy
 _CACHE_BYTES = 64 << 20  # of decoded raster blocks per process; GDAL's default is a share of all memory
+
+_MEASURED = re.compile(r"\b(up to|value below|has reflectance) [\d.e+-]+")  # differs from scene to scene
 
 
 @dataclass(frozen=True)
@@ -172,7 +175,7 @@ def build_shard(shard: Shard, out: Path) -> None:
                     survey, talk = chip_records(chip, origin, out, settings.dialogues, settings.seed)
                     surveys.add(survey)
                     pseudo += chip.labels == PseudoLabels.described
-                    assumed.update(filter(None, [chip.extra.get("assumed")]))
+                    assumed.update(_MEASURED.sub(r"\1 …", what) for what in filter(None, [chip.extra.get("assumed")]))
                     for record in talk:
                         dialogues.add(record)
                 if surveys.count == before:

@@ -199,7 +199,8 @@ def _polygon_labels(path: str, scene: Scene, legend: Legend | None, column: str 
     column = column or (fields[0] if len(fields) == 1 and not is_mask else None)
     if (column is None and not is_mask) or (column is not None and column not in fields):
         listed = ", ".join(fields) or "none"
-        raise RecordError(f"{path}: which column holds the class? It has {listed}; say --column NAME")
+        wrong = f"{path} has no column {column!r}" if column else f"{path}: which column holds the class?"
+        raise RecordError(f"{wrong}; it has {listed}, say --column NAME")
 
     scene_wkt = scene.crs.to_wkt()
     bounds = bounds_in(array_bounds(scene.height, scene.width, scene.transform), scene_wkt, info["crs"])

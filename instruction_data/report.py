@@ -48,7 +48,7 @@ class Report:
         found += [f"assumed of {n} chips: {what}" for what, n in Counter(self.assumed).most_common(_ASSUMED)]
         if self.skipped:
             per_source = ", ".join(f"{n} of {source}" for source, n in Counter(s.source for s in self.skipped).items())
-            found.append(f"skipped {len(self.skipped)} scenes ({per_source}):")
+            found.append(f"skipped {len(self.skipped)} ({per_source}):")
             found += [f"  {skipped.item}: {skipped.reason}" for skipped in self.skipped[:_LISTED]]
             if len(self.skipped) > _LISTED:
                 found.append(f"  and {len(self.skipped) - _LISTED} more, see report.json")

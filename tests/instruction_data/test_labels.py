@@ -220,8 +220,10 @@ def test_attributes_that_no_legend_lists_and_columns_that_are_not_there(tmp_path
         truth_of(path, scene_file(), None, "kind")
     with pytest.raises(RecordError, match="qwerty are not in the legend"):
         truth_of(path, scene_file(), "corine", "kind")
-    with pytest.raises(RecordError, match=r"which column holds the class.* kind, note"):
+    with pytest.raises(RecordError, match=r"which column holds the class.*kind, note"):
         truth_of(path, scene_file(), None)
+    with pytest.raises(RecordError, match="has no column 'sort'; it has kind, note"):
+        truth_of(path, scene_file(), None, "sort")
 
 
 def test_polygons_without_crs_cannot_be_put_on_a_scene(tmp_path: Path, scene_file: Raster) -> None:
