@@ -71,8 +71,8 @@ class DoubtSweep:
                 mask's class is 0.5 or more. valid: pixels with data. area: of a pixel, ``(h, 1)``.
             maps: the recipes on the strip.
         """
-        recipe = maps.recipe(self._class.name)
-        if recipe is None:
+        recipe, parent = maps.recipe(self._class.name), self._class.parent
+        if recipe is None or (parent and maps.recipe(parent) is None):
             return
 
         def size(mask: Mask) -> float:
@@ -90,7 +90,6 @@ class DoubtSweep:
         open_to = left & ~likely & ~elsewhere
         reasons = {_ASKED: left & likely & ~elsewhere, _ELSEWHERE: left & elsewhere}
         reasons |= {f"like {classes()[name].title}": open_to & fit for name, fit in fits.items()}
-        parent = self._class.parent
         if parent:
             reasons[f"outside {classes()[parent].title}"] = open_to & ~(maps.margin(parent) > 0)
         reasons |= {_failing(other, maps): open_to & ~_meets(other, maps) for other in others}

@@ -1,7 +1,8 @@
 """Constrained decoding: spans and fact slots stay well-formed, and no number is made up, whatever the model prefers.
 
 Inside a tag only tokens that keep a prefix of the grammar are allowed; a number, inside a tag or in the sentence, must
-stand in one of the conversation's queries (or be a number word of it).
+stand in one of the conversation's queries (or be a number word of it); what a span holds is the person's own words or
+the class's title; characters of several bytes are finished before anything else is written.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ _WORDS |= {
 }
 _NAMES = regex.compile(r"(?:(class)=|not=|(?<=not=[a-z_,]*),)([a-z_]*)([ ,>])?")
 _NUMBER = regex.compile(r"\d+(?:\.\d+)?")
+_PHRASE = regex.compile(r"<seg class=([a-z_]+)[^<>]*>([^<>]*)")
+_UNFINISHED = "\ufffd"  # how a character reads while bytes of it are missing
 
 
 def numbers_of(query: str) -> set[str]:
@@ -76,7 +79,8 @@ class SpanGrammar(LogitsProcessor):
         self.most = reduce(or_, earlier, Counter(self.named)) if history else Counter[str]()
         missing = "|".join(set(OFFERED_INDICES) - set(indices))
         self.missing = regex.compile(rf"\b(?:{missing})\b") if missing else None
-        self.numbers = numbers_of(" ".join([query, *(one.query for one in history)]))
+        self.said = " | ".join([query, *(one.query for one in history)]).lower()
+        self.numbers = numbers_of(self.said)
         names = "|".join(sorted(classes(), key=len, reverse=True))
         opening = SPAN_OPEN.replace(r"class=[a-z_]+", f"class=(?:{names})")
         opening = opening.replace(r"not=(?:[a-z_]+(?:,[a-z_]+)*)", f"not=(?:{names})(?:,(?:{names}))*")
@@ -88,7 +92,10 @@ class SpanGrammar(LogitsProcessor):
 
     def allowed(self, text: str, done: bool) -> bool:
         """Whether an answer may begin with ``text`` (or be it, when done)."""
-        if not self.pattern.fullmatch(text, partial=not done):
+        whole = text.removesuffix(_UNFINISHED)
+        if _UNFINISHED in (text if done else whole) or not self.pattern.fullmatch(text, partial=not done):
+            return False
+        if not all(self._own(name, phrase) for name, phrase in _PHRASE.findall(whole)):
             return False
         if self.missing and self.missing.search(regex.sub(r"<seg [^<>]*>?", "", text)):
             return False
@@ -106,6 +113,13 @@ class SpanGrammar(LogitsProcessor):
             elif match[0] not in self.numbers:
                 return False
         return True
+
+    def _own(self, name: str, phrase: str) -> bool:
+        """Whether a phrase may begin so: as words of the person, or as the title of the class."""
+        begun = phrase.lower()
+        if classes()[name].title.lower().startswith(begun):
+            return True
+        return bool(regex.search(rf"(?<!\p{{Latin}}){regex.escape(begun)}", self.said))
 
     def _names_what_was_asked(self, text: str) -> bool:
         """Where the query holds synonyms of classes, spans are of these, each once before any comes again."""
@@ -139,7 +153,8 @@ class SpanGrammar(LogitsProcessor):
                 if self._repeats(text) and self.allowed(before, done=True):
                     token = self.tokenizer.eos_token_id  # all is said; another way on would be far from likely
                     break
-                if (done or len(text) > len(before)) and self.allowed(text, done):
+                grown = len(text) > len(before) or before.endswith(_UNFINISHED)
+                if (done or grown) and self.allowed(text, done):
                     break
             else:
                 token = self.tokenizer.eos_token_id

@@ -107,3 +107,13 @@ def test_what_the_bands_cannot_tell_is_not_claimed(scene: Scene) -> None:
     doubts = DoubtSweep("burned", measure(visible.read())).finish()
     assert doubts.to_dict() == {"confusion": None, "left_out": None}
     assert doubt_text(doubts, "left_out", in_metres=True) == "what was left out cannot be told from these bands"
+
+
+def test_a_class_whose_parent_the_bands_cannot_tell_is_not_claimed_either(scene: Scene) -> None:
+    pixels = Scene.from_array(scene.read().values[[0, 2, 3]], [BANDS[i] for i in (0, 2, 3)], crs=scene.crs,
+                              transform=scene.transform).read()  # fmt: skip
+    evidence, everything = measure(pixels), pixels.valid
+    sweep, maps = DoubtSweep("building", evidence), evidence.recipe_maps(role_planes(pixels))
+    assert maps.recipe("building") and not maps.recipe("built_up")
+    sweep.add(everything, ~everything, everything, everything, np.ones((120, 1)), maps)
+    assert sweep.finish().to_dict() == {"confusion": None, "left_out": None}

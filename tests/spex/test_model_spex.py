@@ -163,8 +163,8 @@ def test_grammar_of_a_follow_up_takes_classes_and_numbers_of_the_whole_conversat
     assert grammar.allowed("<seg class=water min_area=1ha where=north>open water</seg>.", done=True)
     assert grammar.allowed("<seg class=tree_cover>forest</seg>.", done=True), "what was asked before may be dropped"
     assert not grammar.allowed("<seg class=tree_cover>forest</seg>. <seg class=tree_cover", done=False)
-    assert not grammar.allowed("<seg class=tree_cover>x</seg> <seg class=water>y</seg> <seg", done=False)
-    assert grammar.allowed("<seg class=water not=tree_cover>x</seg> <seg class=", done=False), (
+    assert not grammar.allowed("<seg class=tree_cover>forest</seg> <seg class=water>water</seg> <seg", done=False)
+    assert grammar.allowed("<seg class=water not=tree_cover>water</seg> <seg class=", done=False), (
         "never a dead end in a tag"
     )
     assert not grammar.allowed("<seg class=road", done=False)
@@ -181,6 +181,29 @@ def test_slots_that_a_tokenizer_has_no_tokens_for_are_text(slot: str) -> None:
     assert tokenizer.decode(ids, clean_up_tokenization_spaces=False) == text
     grammar = SpanGrammar(tokenizer, "water")
     assert all(grammar.allowed(tokenizer.decode(ids[:n]), done=False) for n in range(1, len(ids)))
+
+
+def test_a_span_holds_the_person_s_own_words_or_the_title_of_its_class(predictor: ModelPredictor) -> None:
+    tokenizer = predictor.processor.tokenizer
+    grammar = SpanGrammar(tokenizer, "Zones brûlées and the Lakes", history=[Exchange("old ponds", ANSWER)])
+    for phrase in ("lakes", "Lakes", "water", "old ponds"):
+        assert grammar.allowed(f"<seg class=water>{phrase}</seg>.", done=True), phrase
+    for phrase in ("rivers", "akes", "lakesh"):
+        assert not grammar.allowed(f"<seg class=water>{phrase}", done=False), phrase
+    assert SpanGrammar(tokenizer, "标出湖泊和森林").allowed("<seg class=tree_cover>森林</seg>", done=True)
+
+
+def test_characters_of_several_bytes_are_finished(predictor: ModelPredictor) -> None:
+    tokenizer = predictor.processor.tokenizer
+    grammar = SpanGrammar(tokenizer, "zones brûlées, 湖泊")
+    for answer in ("<seg class=burned>zones brûlées</seg>.", "<seg class=water>湖泊</seg>:<fact:area>,占<fact:share>."):
+        ids = tokenizer(answer, add_special_tokens=False)["input_ids"]
+        for count, wanted in enumerate(ids):
+            scores = torch.full((1, len(tokenizer)), -1.0)
+            scores[0, wanted] = 1.0
+            assert int(grammar(torch.tensor([ids[:count]], dtype=torch.long), scores).argmax()) == wanted, answer
+    assert not grammar.allowed("<seg class=burned>zones br\ufffdl", done=False)
+    assert not grammar.allowed("zones br\ufffd", done=True)
 
 
 def test_grammar_names_only_indices_of_the_scene(predictor: ModelPredictor) -> None:
