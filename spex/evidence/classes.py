@@ -192,8 +192,8 @@ def _lexicon() -> tuple[dict[str, list[tuple[tuple[str, ...], str]]], re.Pattern
 
 
 @lru_cache(maxsize=4096)
-def _matches(text: str) -> list[tuple[int, int, str]]:
-    """(start, number of words, class) of every phrase in the text; longer ones win, none overlap."""
+def _matches(text: str) -> list[tuple[int, int, int, str]]:
+    """(start, end, number of words, class) of every phrase in the text; longer ones win, none overlap."""
     by_first, pattern, solid = _lexicon()
     words = _words(text)
     tokens = tuple(word for word, _, _ in words)
@@ -208,21 +208,26 @@ def _matches(text: str) -> list[tuple[int, int, str]]:
     for length, at, name in sorted(candidates, key=lambda c: (-c[0], c[1])):
         if taken.isdisjoint(range(at, at + length)):
             taken.update(range(at, at + length))
-            found.append((words[at][1], length, name))
+            found.append((words[at][1], words[at + length - 1][2], length, name))
     if _SOLID.search(text):
-        found += [(match.start(), 1, solid[match[0]]) for match in pattern.finditer(text)]
+        found += [(*match.span(), 1, solid[match[0]]) for match in pattern.finditer(text)]
     return found
 
 
 def resolve(phrase: str) -> str | None:
     """The class that a phrase names: its longest synonym, the last of equals ("forest lake" is a lake), or None."""
     found = _matches(phrase)
-    return max(found, key=lambda match: (match[1], match[0]))[2] if found else None
+    return max(found, key=lambda match: (match[2], match[0]))[3] if found else None
 
 
-def mentioned(query: str) -> list[str]:
-    """Classes whose words occur in the query, in order of appearance, each once.
+def named(query: str) -> list[tuple[str, str]]:
+    """(class, words) of every phrase of the query that names one, in order of appearance.
 
     Case, accents and regular English plurals do not matter; Chinese words are found anywhere in the text.
     """
-    return list(dict.fromkeys(name for _, _, name in sorted(_matches(query))))
+    return [(name, query[start:end]) for start, end, _, name in sorted(_matches(query))]
+
+
+def mentioned(query: str) -> list[str]:
+    """Classes that the query names, in order of appearance, each once."""
+    return list(dict.fromkeys(name for name, _ in named(query)))

@@ -17,8 +17,9 @@ import regex
 import torch
 from torch import Tensor
 from transformers import LogitsProcessor
+from transformers.convert_slow_tokenizer import bytes_to_unicode
 
-from spex.evidence.classes import classes, mentioned
+from spex.evidence.classes import classes, mentioned, named
 from spex.evidence.indices import OFFERED_INDICES
 from spex.prompts import FACTS, INDEX_FACTS, SPAN_OPEN, Exchange, parse_answer
 
@@ -39,8 +40,27 @@ _WORDS |= {
 }
 _NAMES = regex.compile(r"(?:(class)=|not=|(?<=not=[a-z_,]*),)([a-z_]*)([ ,>])?")
 _NUMBER = regex.compile(r"\d+(?:\.\d+)?")
-_PHRASE = regex.compile(r"<seg class=([a-z_]+)[^<>]*>([^<>]*)")
+_PHRASE = regex.compile(r"<seg class=([a-z_]+)[^<>]*>([^<>]*)(</seg>)?")
 _UNFINISHED = "\ufffd"  # how a character reads while bytes of it are missing
+_BYTES = {character: byte for byte, character in bytes_to_unicode().items()}
+
+
+def _pending(tokens: Sequence[str]) -> bytes:
+    """The first bytes of a character that the last tokens leave unfinished; empty where no character begins so.
+
+    Tokens are those of a byte-level vocabulary, or of one that falls back to bytes (``<0xE6>``).
+    """
+    raw = b""
+    for token in tokens[-3:]:
+        fallback = regex.fullmatch(r"<0x([0-9A-F]{2})>", token)
+        raw += bytes([int(fallback[1], 16)] if fallback else [_BYTES.get(c, 0) for c in token])
+    for size in range(1, 4):
+        lead = raw[-size] if len(raw) >= size else 0
+        if lead >= 0xC0:
+            return raw[-size:] if size < 2 + (lead >= 0xE0) + (lead >= 0xF0) and lead < 0xF8 else b""
+        if lead < 0x80:
+            break
+    return b""
 
 
 def numbers_of(query: str) -> set[str]:
@@ -79,8 +99,11 @@ class SpanGrammar(LogitsProcessor):
         self.most = reduce(or_, earlier, Counter(self.named)) if history else Counter[str]()
         missing = "|".join(set(OFFERED_INDICES) - set(indices))
         self.missing = regex.compile(rf"\b(?:{missing})\b") if missing else None
-        self.said = " | ".join([query, *(one.query for one in history)]).lower()
-        self.numbers = numbers_of(self.said)
+        queries = [query, *(one.query for one in history)]
+        self.phrases: dict[str, list[str]] = {name: [about.title.lower()] for name, about in classes().items()}
+        for name, words in (pair for text in queries for pair in named(text)):
+            self.phrases[name].append(words.lower())
+        self.numbers = numbers_of(" ".join(queries))
         names = "|".join(sorted(classes(), key=len, reverse=True))
         opening = SPAN_OPEN.replace(r"class=[a-z_]+", f"class=(?:{names})")
         opening = opening.replace(r"not=(?:[a-z_]+(?:,[a-z_]+)*)", f"not=(?:{names})(?:,(?:{names}))*")
@@ -90,13 +113,20 @@ class SpanGrammar(LogitsProcessor):
         part = rf"{opening}[^<>0-9]{{1,80}}</seg>|<fact:(?:{slots})>"
         self.pattern = regex.compile(rf"(?:<refuse>{text}</refuse>|{text}(?:(?:{part}){text})*)")
 
-    def allowed(self, text: str, done: bool) -> bool:
-        """Whether an answer may begin with ``text`` (or be it, when done)."""
+    def allowed(self, text: str, done: bool, pending: bytes = b"") -> bool:
+        """Whether an answer may begin with ``text`` (or be it, when done).
+
+        ``pending`` are the bytes of the character that is not finished yet, where ``text`` ends in one.
+        """
         whole = text.removesuffix(_UNFINISHED)
-        if _UNFINISHED in (text if done else whole) or not self.pattern.fullmatch(text, partial=not done):
+        if _UNFINISHED in (whole if pending and not done else text):
             return False
-        if not all(self._own(name, phrase) for name, phrase in _PHRASE.findall(whole)):
+        if not self.pattern.fullmatch(text, partial=not done):
             return False
+        for match in _PHRASE.finditer(whole):
+            unfinished = pending if match.end() == len(whole) else b""
+            if not self._own(match[1], match[2].lower(), unfinished, closed=bool(match[3])):
+                return False
         if self.missing and self.missing.search(regex.sub(r"<seg [^<>]*>?", "", text)):
             return False
         if self.named and not self._names_what_was_asked(text):
@@ -114,12 +144,14 @@ class SpanGrammar(LogitsProcessor):
                 return False
         return True
 
-    def _own(self, name: str, phrase: str) -> bool:
-        """Whether a phrase may begin so: as words of the person, or as the title of the class."""
-        begun = phrase.lower()
-        if classes()[name].title.lower().startswith(begun):
-            return True
-        return bool(regex.search(rf"(?<!\p{{Latin}}){regex.escape(begun)}", self.said))
+    def _own(self, name: str, phrase: str, pending: bytes, *, closed: bool) -> bool:
+        """Whether a phrase may begin so (or be it, when closed): the person's words for the class, or its title."""
+        begun = regex.compile(rf"(?<!\p{{Latin}}){regex.escape(phrase)}" + (r"(?!\p{Latin})" if closed else ""))
+        return any(
+            text[match.end() :][:1].encode().startswith(pending)
+            for text in self.phrases[name]
+            for match in begun.finditer(text)
+        )
 
     def _names_what_was_asked(self, text: str) -> bool:
         """Where the query holds synonyms of classes, spans are of these, each once before any comes again."""
@@ -154,7 +186,10 @@ class SpanGrammar(LogitsProcessor):
                     token = self.tokenizer.eos_token_id  # all is said; another way on would be far from likely
                     break
                 grown = len(text) > len(before) or before.endswith(_UNFINISHED)
-                if (done or grown) and self.allowed(text, done):
+                pending = b""
+                if text.endswith(_UNFINISHED) and not done:
+                    pending = _pending(self.tokenizer.convert_ids_to_tokens([*ids[-2:], token]))
+                if (done or grown) and self.allowed(text, done, pending):
                     break
             else:
                 token = self.tokenizer.eos_token_id

@@ -185,11 +185,13 @@ def test_slots_that_a_tokenizer_has_no_tokens_for_are_text(slot: str) -> None:
 
 def test_a_span_holds_the_person_s_own_words_or_the_title_of_its_class(predictor: ModelPredictor) -> None:
     tokenizer = predictor.processor.tokenizer
-    grammar = SpanGrammar(tokenizer, "Zones brûlées and the Lakes", history=[Exchange("old ponds", ANSWER)])
-    for phrase in ("lakes", "Lakes", "water", "old ponds"):
+    grammar = SpanGrammar(tokenizer, "Zones brûlées and the Lakes", history=[Exchange("any ponds", ANSWER)])
+    for phrase in ("lakes", "Lakes", "water", "ponds"):
         assert grammar.allowed(f"<seg class=water>{phrase}</seg>.", done=True), phrase
     for phrase in ("rivers", "akes", "lakesh"):
         assert not grammar.allowed(f"<seg class=water>{phrase}", done=False), phrase
+    assert not grammar.allowed("<seg class=water>Lake</seg>", done=False), "words are whole"
+    assert not grammar.allowed("<seg class=water>and</seg>", done=False), "which name the class"
     assert SpanGrammar(tokenizer, "标出湖泊和森林").allowed("<seg class=tree_cover>森林</seg>", done=True)
 
 
@@ -203,6 +205,10 @@ def test_characters_of_several_bytes_are_finished(predictor: ModelPredictor) -> 
             scores[0, wanted] = 1.0
             assert int(grammar(torch.tensor([ids[:count]], dtype=torch.long), scores).argmax()) == wanted, answer
     assert not grammar.allowed("<seg class=burned>zones br\ufffdl", done=False)
+    assert grammar.allowed("<seg class=burned>zones br\ufffd", done=False, pending="û".encode()[:1])
+    assert not grammar.allowed("<seg class=burned>zones br\ufffd", done=False, pending="湖".encode()[:2])
+    assert not grammar.allowed("<seg class=burned>zones b\ufffd", done=False, pending="û".encode()[:1])
+    assert not grammar.allowed("zones br\ufffd", done=False), "no character begins with that byte"
     assert not grammar.allowed("zones br\ufffd", done=True)
 
 
