@@ -187,8 +187,8 @@ def stop_after_first_span() -> None:
     from spex.model import predictor
 
     class FirstSpan(predictor.SpanGrammar):
-        def allowed(self, text: str, done: bool) -> bool:
-            return not text.partition("</seg>")[2] and super().allowed(text, done)
+        def allowed(self, text: str, done: bool, pending: bytes = b"") -> bool:
+            return not text.partition("</seg>")[2] and super().allowed(text, done, pending)
 
     predictor.SpanGrammar = FirstSpan  # type: ignore[misc]
 
