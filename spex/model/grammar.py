@@ -40,7 +40,7 @@ _WORDS |= {
 }
 _NAMES = regex.compile(r"(?:(class)=|not=|(?<=not=[a-z_,]*),)([a-z_]*)([ ,>])?")
 _NUMBER = regex.compile(r"\d+(?:\.\d+)?")
-_PHRASE = regex.compile(r"<seg class=([a-z_]+)[^<>]*>([^<>]*)(</seg>)?")
+_PHRASE = regex.compile(r"<seg class=([a-z_]+)[^<>]*>([^<>]*)(<)?")
 _UNFINISHED = "\ufffd"  # how a character reads while bytes of it are missing
 _BYTES = {character: byte for byte, character in bytes_to_unicode().items()}
 
@@ -100,9 +100,9 @@ class SpanGrammar(LogitsProcessor):
         missing = "|".join(set(OFFERED_INDICES) - set(indices))
         self.missing = regex.compile(rf"\b(?:{missing})\b") if missing else None
         queries = [query, *(one.query for one in history)]
-        self.phrases: dict[str, list[str]] = {name: [about.title.lower()] for name, about in classes().items()}
+        self.phrases: dict[str, list[str]] = {name: [about.title] for name, about in classes().items()}
         for name, words in (pair for text in queries for pair in named(text)):
-            self.phrases[name].append(words.lower())
+            self.phrases[name] += [words, words.lower()]
         self.numbers = numbers_of(" ".join(queries))
         names = "|".join(sorted(classes(), key=len, reverse=True))
         opening = SPAN_OPEN.replace(r"class=[a-z_]+", f"class=(?:{names})")
@@ -125,7 +125,7 @@ class SpanGrammar(LogitsProcessor):
             return False
         for match in _PHRASE.finditer(whole):
             unfinished = pending if match.end() == len(whole) else b""
-            if not self._own(match[1], match[2].lower(), unfinished, closed=bool(match[3])):
+            if not self._own(match[1], match[2], unfinished, closed=bool(match[3])):
                 return False
         if self.missing and self.missing.search(regex.sub(r"<seg [^<>]*>?", "", text)):
             return False
@@ -146,11 +146,10 @@ class SpanGrammar(LogitsProcessor):
 
     def _own(self, name: str, phrase: str, pending: bytes, *, closed: bool) -> bool:
         """Whether a phrase may begin so (or be it, when closed): the person's words for the class, or its title."""
-        begun = regex.compile(rf"(?<!\p{{Latin}}){regex.escape(phrase)}" + (r"(?!\p{Latin})" if closed else ""))
         return any(
-            text[match.end() :][:1].encode().startswith(pending)
+            text.startswith(phrase) and text[len(phrase) :][:1].encode().startswith(pending)
             for text in self.phrases[name]
-            for match in begun.finditer(text)
+            if not closed or text == phrase
         )
 
     def _names_what_was_asked(self, text: str) -> bool:

@@ -170,7 +170,7 @@ def test_grammar_of_a_follow_up_takes_classes_and_numbers_of_the_whole_conversat
     assert not grammar.allowed("<seg class=road", done=False)
     assert not grammar.allowed("<seg class=water min_area=7", done=False)
     free = SpanGrammar(tokenizer, "anything?", history=[Exchange("hello", "<refuse>no</refuse>")])
-    assert free.allowed("<seg class=road>roads</seg>.", done=True)
+    assert free.allowed("<seg class=road>roads and paved ground</seg>.", done=True)
 
 
 @pytest.mark.parametrize("slot", ["contrast:NDVI", "confusion", "left_out"])
@@ -191,6 +191,7 @@ def test_a_span_holds_the_person_s_own_words_or_the_title_of_its_class(predictor
     for phrase in ("rivers", "akes", "lakesh"):
         assert not grammar.allowed(f"<seg class=water>{phrase}", done=False), phrase
     assert not grammar.allowed("<seg class=water>Lake</seg>", done=False), "words are whole"
+    assert not grammar.allowed("<seg class=water>Lake</se", done=False), "however the end is spelt"
     assert not grammar.allowed("<seg class=water>and</seg>", done=False), "which name the class"
     assert SpanGrammar(tokenizer, "标出湖泊和森林").allowed("<seg class=tree_cover>森林</seg>", done=True)
 
