@@ -61,7 +61,7 @@ def test_composites_take_the_map_of_their_year(root: Path) -> None:
     composite, _ = items(root)
     assert composite.footprint == pytest.approx((6.1, 48.65, 6.35, 48.9))
     chip, *rest = composite.read("train")
-    assert len(rest) == 3 and chip.values.shape == (4, 256, 256) and chip.scale == 1e-4 and chip.level == "surface"
+    assert len(rest) == 3 and chip.values.shape == (4, 150, 150) and chip.scale == 1e-4 and chip.level == "surface"
     assert [band.name for band in chip.bands] == ["B04", "B03", "B02", "B08"]
     truth = complete(chip.truth)
     assert truth["water"][0][:, :180].all() and truth["cropland"][0][:, 180:].all()
