@@ -6,7 +6,7 @@ PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11 pytho
 	'import sys, venv, ensurepip; sys.version_info >= (3, 10) and print("$(p)")' 2>/dev/null)))
 STAMPS := .venv/run.stamp .venv/chat.stamp .venv/dev.stamp .venv/bench.stamp
 .venv/chat.stamp: EXTRAS := [serve]
-.venv/dev.stamp: EXTRAS := [dev,serve,train]
+.venv/dev.stamp: EXTRAS := [dev,serve,train,sim]
 .venv/bench.stamp: EXTRAS := [bench]
 
 SCENE ?= sample
@@ -43,13 +43,14 @@ check: .venv/dev.stamp ## Style, types and import directions
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports
 
-bench: .venv/dev.stamp ## Measure start-up, and time and memory of an extraction
+bench: .venv/dev.stamp ## Measure start-up, time and memory of an extraction, and the builder of instruction data
 	@.venv/bin/python tests/benchmarks/startup.py
 	@.venv/bin/python tests/benchmarks/extraction.py
+	@.venv/bin/python tests/benchmarks/builder.py
 
 bench-accuracy: .venv/bench.stamp ## Measure accuracy on labelled scenes (DATA=folder, their RECORDS=folder) and 60 queries
 	@test -d "$$DATA" || { echo "say where the labelled scenes are: make bench-accuracy DATA=folder" >&2; exit 2; }
-	@test -d "$$RECORDS" || .venv/bin/spex spie build --data "$$DATA" --out "$$RECORDS" --dialogues 0
+	@test -d "$$RECORDS" || .venv/bin/spex spie build "$$DATA" --out "$$RECORDS" --dialogues 0
 	@out="$$OUT" && .venv/bin/python tests/benchmarks/queries.py -o "$$out" && \
 		.venv/bin/python tests/benchmarks/accuracy.py --records "$$RECORDS" --data "$$DATA" -o "$$out"
 

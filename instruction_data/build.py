@@ -1,138 +1,291 @@
 """Build a folder of SPIE records: chips as GeoTIFF with their band sidecars, one survey per chip, dialogues about it.
 
-Works shard by shard (one per source). A shard that is already there is kept, so an interrupted build goes on where it
-stopped.
+The scenes of all inputs are listed first, given places and splits, and cut into shards in a fixed order. A shard is the
+unit of work: one process reads its scenes, streams its records to Parquet and writes ``shard_*.json`` last, which marks
+it finished. Nothing depends on who builds a shard or when, so any number of processes, and a build that was killed and
+started again, give the same bytes.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-import logging
+import multiprocessing
+import os
+import re
+import shutil
+import threading
+import time
 import warnings
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import rasterio
-from rasterio.errors import NotGeoreferencedWarning
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from shapely.errors import ShapelyError
 
-from instruction_data.dialogues import dialogue
-from instruction_data.simulate import simulated_chips
-from instruction_data.sources import SOURCES, Chip, complete
-from spex.errors import RecordError
-from spex.evidence.classes import classes
-from spex.evidence.prior import prior_text
-from spex.evidence.scene import SceneEvidence, measure
-from spex.prompts import user_message
-from spex.records import Rle, SceneRef, SpanTarget, SpieRecord, Turn, load_pixels, write_records
+from instruction_data.chips import Chip
+from instruction_data.gather import gather
+from instruction_data.inputs import SceneOptions
+from instruction_data.places import Entry, placed
+from instruction_data.pseudo import PseudoLabels
+from instruction_data.records import Origin, chip_records
+from instruction_data.report import Report, Skipped
+from spex.errors import OutputError, RecordError, SpexError
+from spex.records import RecordWriter
 
-logger = logging.getLogger(__name__)
-SIMULATED_PER_SHARD = 250
+_SHARDS = 16  # a source is cut into this many at least, so that few scenes still keep several processes busy
+_CACHE_BYTES = 64 << 20  # of decoded raster blocks per process; GDAL's default is a share of all memory
+
+_MEASURED = re.compile(r"\b(up to|value below|has reflectance) [\d.e+-]+")  # differs from scene to scene
 
 
-def build(data: Path, out: Path, *, simulated: int = 0, dialogues: int = 30, seed: int = 0) -> dict[str, int]:
-    """Build every source under ``data`` and ``simulated`` scenes into ``out``; return the records per shard written.
+@dataclass(frozen=True)
+class Settings:
+    """What decides a build's records, beside its inputs."""
+
+    dialogues: int = 30
+    """Conversations per chip."""
+    simulated: int = 0
+    """Simulated chips."""
+    seed: int = 0
+    """Of everything drawn."""
+    val_share: float = 0.15
+    """Of the places; a source may fix its own."""
+    per_shard: int = 32
+    """Scenes per shard at most."""
+    strict: bool = False
+    """Refuse at the first scene that cannot be used instead of leaving it out."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.val_share <= 1:
+            raise RecordError(f"a validation share of {self.val_share} is not one; give a number from 0 to 1")
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A unit of work: scenes of one source."""
+
+    name: str
+    entries: tuple[Entry, ...]
+    settings: Settings
+
+
+def build(
+    inputs: Sequence[Path | str],
+    out: Path,
+    settings: Settings,
+    *,
+    scenes: SceneOptions | None = None,
+    layout: str | None = None,
+    spectra: Path | None = None,
+    workers: int = 1,
+) -> Report:
+    """Build all ``inputs`` and ``settings.simulated`` chips into ``out``; goes on where an earlier build stopped.
+
+    Args:
+        inputs: folders in a known layout, folders that hold such folders, or scenes as ``inputs.scene_items`` takes.
+        out: folder for chips, shards and the report.
+        settings: what decides the records.
+        scenes: how scenes outside the known layouts are labelled and cut.
+        layout: take every input for this one instead of looking which it is in.
+        spectra: measured spectra for the simulator.
+        workers: processes; 1 stays in this one.
 
     Raises:
-        RecordError: nothing to build from, or ``out`` holds a build with other settings.
+        RecordError: nothing to build from, nothing could be built, ``out`` holds another build, or a process died.
+        OutputError: ``out`` cannot be written.
+        SpexError: with ``strict``, what is wrong with the first scene that cannot be used.
     """
-    found = [name for name in SOURCES if (data / name).is_dir()]
-    if not found:
-        raise RecordError(f"no known data folder under {data}; expected some of {', '.join(SOURCES)}")
-    spectra = data / "spectra_named" / "spectra.npz"
-    shards = {name: SOURCES[name](data / name) for name in found}
-    for first in range(0, simulated, SIMULATED_PER_SHARD):
-        numbers = range(first, min(first + SIMULATED_PER_SHARD, simulated))
-        shards[f"simulated_{first // SIMULATED_PER_SHARD:03d}"] = simulated_chips(spectra, numbers, seed)
-    (out / "chips").mkdir(parents=True, exist_ok=True)
-    _same_settings(out / "build.json", {"seed": seed, "dialogues": dialogues, "simulated": simulated})
-
-    written = {}
-    for name, chips in shards.items():
-        survey, talk = out / f"survey_{name}.parquet", out / f"dialogue_{name}.parquet"
-        if survey.exists():
-            continue
-        surveys: list[SpieRecord] = []
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)  # a chip without a place is what many of them are
-            written[talk.name] = write_records(talk, _talk(chips, out, dialogues, seed, surveys))
-        written[survey.name] = write_records(survey, surveys)
-        logger.info("%s: %d chips, %d dialogues", name, written[survey.name], written[talk.name])
-    return written
-
-
-def _same_settings(path: Path, settings: dict[str, int]) -> None:
-    if path.exists() and json.loads(path.read_text()) != settings:
-        raise RecordError(f"{path.parent} was built with {path.read_text()}; give another folder for {settings}")
-    path.write_text(json.dumps(settings))
-
-
-def _talk(chips: Iterator[Chip], out: Path, count: int, seed: int, surveys: list[SpieRecord]) -> Iterator[SpieRecord]:
-    for chip in chips:
-        record = survey_record(chip, write_chip(chip, out / "chips").relative_to(out))
-        here = SceneRef(path=str(out / record.scene.path))
-        evidence = measure(load_pixels(record.model_copy(update={"scene": here})))
-        surveys.append(record.model_copy(update={"prior": prior_text(evidence)}))
-        yield from dialogue_records(record, evidence, count, seed)
+    start, scenes = time.perf_counter(), scenes or SceneOptions()
+    found = gather(inputs, scenes, layout, settings.simulated, settings.seed, spectra)
+    entries = placed(found, settings.val_share)
+    if not entries:
+        raise RecordError("nothing to build from: the inputs hold no scene and no simulated ones are asked for")
+    decided = asdict(settings) | {"strict": None, "layout": layout, "spectra": spectra} | asdict(scenes)
+    decided |= {"inputs": list(inputs), "plan": _digest(entries)}
+    shards, new = plan(entries, settings), not out.exists()
+    try:
+        (out / "chips").mkdir(parents=True, exist_ok=True)
+        _same(out / "build.json", decided)
+        for left in out.glob("*.part"):  # by a build that was killed
+            left.unlink()
+        with _progress(len(entries)) as advance:
+            todo = [shard for shard in shards if not _finished(out, shard)]
+            advance(len(entries) - sum(len(shard.entries) for shard in todo))
+            for shard in _run(todo, out, workers):
+                advance(len(shard.entries))
+        report = _report(shards, out, time.perf_counter() - start)
+        report.write(out / "report.json")
+        if report.skipped and (settings.strict or not report.chips):
+            first = report.skipped[0]
+            total = f"{len(report.skipped)} of {len(entries)} scenes"
+            raise RecordError(f"{total} could not be used; the first, {first.item}: {first.reason}")
+    except SpexError:
+        if new and (settings.strict or not any(out.glob("survey_*.parquet"))):
+            shutil.rmtree(out)
+        raise
+    except (OSError, RasterioError) as error:
+        raise OutputError(f"cannot write to {out} ({error}); see to it, then run the same command again") from error
+    return report
 
 
-def write_chip(chip: Chip, folder: Path) -> Path:
-    """Write the chip's pixels as GeoTIFF in their own type, and the sidecar of its bands."""
-    path = folder / f"{chip.id}.tif"
-    count, height, width = chip.values.shape
-    with rasterio.open(
-        path, "w", driver="GTiff", count=count, height=height, width=width, dtype=chip.values.dtype, nodata=chip.nodata,
-        crs=chip.crs, transform=chip.transform, compress="deflate", zlevel=1, interleave="band",
-    ) as raster:  # fmt: skip
-        raster.write(chip.values)
-    path.with_suffix(".bands.json").write_text(json.dumps(survey_record(chip, path, masks=False).band_metadata()))
-    return path
+def plan(entries: Sequence[Entry], settings: Settings) -> list[Shard]:
+    """Cut the entries of every source into shards of one split each, in their order."""
+    sources: dict[str, list[Entry]] = {}
+    for entry in entries:
+        sources.setdefault(entry.source, []).append(entry)
+    shards = []
+    for source, own in sources.items():
+        size = min(settings.per_shard, -(-len(own) // _SHARDS))
+        sides = [[entry for entry in own if entry.split == split] for split in ("train", "val")]
+        parts = [tuple(side[first : first + size]) for side in sides for first in range(0, len(side), size)]
+        digits = max(3, len(str(len(parts) - 1)))
+        shards += [Shard(f"{source}_{n:0{digits}d}_{part[0].split}", part, settings) for n, part in enumerate(parts)]
+    return shards
 
 
-def survey_record(chip: Chip, path: Path, *, masks: bool = True) -> SpieRecord:
-    """The chip's survey: a span with mask and ignore for every class that its labels can speak of."""
-    truth = complete(chip.truth) if masks else {}
-    return SpieRecord(
-        id=chip.id,
-        kind="survey",
-        split=chip.split,
-        place=chip.place,
-        source=chip.source,
-        scene=SceneRef(path=str(path)),
-        sensor=chip.sensor,
-        bands=list(chip.bands),
-        level=chip.level,
-        gsd_m=chip.gsd_m,
-        scale=chip.scale,
-        offset=chip.offset,
-        spans=[
-            SpanTarget(
-                class_name=name,
-                phrase=classes()[name].title,
-                mask=Rle.encode(mask),
-                ignore=Rle.encode(unknown) if unknown.any() else None,
-            )
-            for name, (mask, unknown) in sorted(truth.items())
-        ],
-        provenance={"spans": chip.labels, "prior": "indices and thresholds of the chip's own pixels", **chip.extra},
-    )
+def build_shard(shard: Shard, out: Path) -> None:
+    """Write one shard's chips, Parquet files and, last, its summary.
+
+    Raises:
+        SpexError: with ``strict``, what is wrong with the first scene that cannot be used.
+    """
+    settings, skipped, pseudo, assumed = shard.settings, list[Skipped](), 0, Counter[str]()
+    with (
+        rasterio.Env(GDAL_CACHEMAX=_CACHE_BYTES),
+        warnings.catch_warnings(),
+        RecordWriter(out / f"survey_{shard.name}.parquet") as surveys,
+        RecordWriter(out / f"dialogue_{shard.name}.parquet") as dialogues,
+    ):
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)  # a chip without a place is what many of them are
+        for entry in shard.entries:
+            origin, before = Origin(entry.source, entry.place, entry.split), surveys.count
+            try:
+                for chip in _chips(entry):
+                    survey, talk = chip_records(chip, origin, out, settings.dialogues, settings.seed)
+                    surveys.add(survey)
+                    pseudo += chip.labels == PseudoLabels.described
+                    assumed.update(_MEASURED.sub(r"\1 …", what) for what in filter(None, [chip.extra.get("assumed")]))
+                    for record in talk:
+                        dialogues.add(record)
+                if surveys.count == before:
+                    raise RecordError(f"{entry.item.id}: nothing in it can be used, its pixels or labels are empty")
+            except SpexError as error:
+                if settings.strict:
+                    raise
+                kept = f"; the {surveys.count - before} chips before it are kept" if surveys.count > before else ""
+                skipped.append(Skipped(entry.source, entry.item.id, f"{error}{kept}"))
+    counts = {"surveys": surveys.count, "dialogues": dialogues.count, "pseudo": pseudo, "assumed": assumed}
+    _replace(_summary(out, shard), {**counts, "skipped": [asdict(one) for one in skipped]})
 
 
-def dialogue_records(survey: SpieRecord, evidence: SceneEvidence, count: int, seed: int) -> Iterator[SpieRecord]:
-    """Conversations about one chip. They see its evidence, never its labels."""
-    for number in range(count):
-        rng = np.random.default_rng([seed, number, *survey.id.encode()])
-        drawn = dialogue(rng, evidence, survey.split)
-        yield survey.model_copy(
-            update={
-                "id": f"{survey.id}_q{number:03d}",
-                "kind": "dialogue",
-                "turns": [
-                    Turn(role="user", content=user_message(drawn.query, drawn.prior)),
-                    Turn(role="assistant", content=drawn.answer),
-                ],
-                "spans": list(drawn.spans),
-                "prior": drawn.prior,
-                "provenance": {"turns": f"template {drawn.template}", "prior": survey.provenance["prior"]},
-            }
-        )
+def _chips(entry: Entry) -> Iterator[Chip]:
+    try:
+        yield from entry.item.read(entry.split)
+    except SpexError:
+        raise
+    except (RasterioError, ShapelyError, OSError, ValueError, LookupError) as error:
+        # A reader need not foresee every way in which one file of ten thousand can be broken.
+        raise RecordError(f"{entry.item.id}: {' '.join(str(error).split())}; repair or remove the file") from error
+
+
+def _run(shards: Sequence[Shard], out: Path, workers: int) -> Iterator[Shard]:
+    """Build shards and yield each when it is finished."""
+    if workers == 1:
+        for shard in shards:
+            build_shard(shard, out)
+            yield shard
+        return
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _end_with_parent)
+    try:
+        queue, running = iter(shards), dict[Future[None], Shard]()
+        while True:
+            for shard in islice(queue, 2 * workers - len(running)):
+                running[pool.submit(build_shard, shard, out)] = shard
+            if not running:
+                return
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                future.result()
+                yield running.pop(future)
+    except BrokenProcessPool as error:
+        raise RecordError(
+            "a process of the build ended, perhaps for want of memory; run the same command again, with fewer --workers"
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that started it is killed; it would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[int], None]]:
+    """A bar on a terminal's stderr; what it gives takes how many scenes are done."""
+    columns = TextColumn("building"), BarColumn(), MofNCompleteColumn(), TextColumn("scenes"), TimeRemainingColumn()
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("", total=total)
+        yield lambda count: progress.advance(task, count)
+
+
+def _summary(out: Path, shard: Shard) -> Path:
+    return out / f"shard_{shard.name}.json"
+
+
+def _finished(out: Path, shard: Shard) -> bool:
+    """Whether a shard is there and whole; one with scenes left out is tried again, they may have been mended."""
+    summary = _summary(out, shard)
+    return summary.exists() and not json.loads(summary.read_text())["skipped"]
+
+
+def _report(shards: Sequence[Shard], out: Path, seconds: float) -> Report:
+    records, chips, dialogues, pseudo, skipped = dict[str, int](), 0, 0, 0, list[Skipped]()
+    assumed = Counter[str]()
+    for shard in shards:
+        found = json.loads(_summary(out, shard).read_text())
+        counts = {"survey": found["surveys"], "dialogue": found["dialogues"]}
+        records |= {f"{kind}_{shard.name}.parquet": count for kind, count in counts.items() if count}
+        chips, dialogues = chips + counts["survey"], dialogues + counts["dialogue"]
+        pseudo += found["pseudo"]
+        assumed.update(found["assumed"])
+        skipped += [Skipped(**one) for one in found["skipped"]]
+    return Report(records, chips, dialogues, pseudo, dict(assumed), tuple(skipped), seconds)
+
+
+def _same(path: Path, decided: dict[str, Any]) -> None:
+    """Keep what decides a build, or see that what is kept there is the same."""
+    decided = json.loads(json.dumps(decided, default=str))
+    if path.exists() and (kept := json.loads(path.read_text())) != decided:
+        other = ", ".join({"plan": "list of scenes"}.get(k, k) for k in decided if kept.get(k) != decided[k])
+        raise RecordError(f"{path.parent} holds a build with another {other}; give another folder, or remove this one")
+    _replace(path, decided)
+
+
+def _digest(entries: Iterable[Entry]) -> str:
+    told = "\n".join(f"{e.source} {e.item.id} {e.place} {e.split}" for e in entries)
+    return hashlib.sha256(told.encode()).hexdigest()
+
+
+def _replace(path: Path, content: dict[str, Any]) -> None:
+    aside = path.with_name(f"{path.name}.{os.getpid()}.part")
+    aside.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
+    aside.replace(path)

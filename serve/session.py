@@ -24,12 +24,13 @@ from spex.engine.mosaic import gdal
 from spex.engine.results import Extraction
 from spex.engine.session import Session
 from spex.errors import BandError, OutputError, QueryError, SceneError
-from spex.prompts import clean_query
+from spex.prompts import Exchange, clean_query
 from spex.raster.sample import write_sample
 from spex.raster.scene import Pixels, Scene
 
 Method = Literal["model", "index rules"]
 RASTERS = (".tif", ".tiff", ".dat", ".img", ".bsq", ".bil", ".bip", ".raw")
+_TURNS = 2  # exchanges that a question may follow up
 COMPANIONS = (".hdr", ".json")  # an ENVI header, a sidecar <scene>.bands.json
 
 
@@ -52,6 +53,7 @@ class Chat:
         self._sessions: dict[Method, Session] = {}
         self._stop = threading.Event()
         self._answers = 0
+        self._history: list[Exchange] = []
         self.scene: Scene | None = None
         self.overview: Pixels | None = None
 
@@ -114,6 +116,8 @@ class Chat:
     def ask(self, query: str, method: Method) -> Iterator[str | Extraction]:
         """Answer a query: lines that say what is being done, then the extraction, unless ``stop`` was called.
 
+        The query may follow up the last answers on this scene.
+
         Raises:
             QueryError: no scene is open, or the query cannot be accepted.
             ModelError: the method's model cannot be loaded.
@@ -133,7 +137,7 @@ class Chat:
             try:
                 session = self._session(scene, method, steps.put)
                 steps.put("reading the query")
-                return session.ask(query, progress=progress)
+                return session.ask(query, history=tuple(self._history), progress=progress)
             finally:
                 steps.put(None)
 
@@ -145,7 +149,14 @@ class Chat:
             finally:
                 stop.set()  # also when the iterator is closed early
             with suppress(_Stopped):
-                yield future.result()
+                extraction = future.result()
+                if not extraction.refused:
+                    self._history = [*self._history, extraction.exchange][-_TURNS:]
+                yield extraction
+
+    def start_anew(self) -> None:
+        """Forget what was asked and answered; the scene stays open."""
+        self._history = []
 
     def stop(self) -> None:
         """End the work on the current query, after the tile in hand."""
@@ -191,6 +202,7 @@ class Chat:
 
     def _forget(self) -> None:
         self.scene = self.overview = None
+        self.start_anew()
         while self._sessions:
             self._sessions.popitem()[1].close()
 

@@ -92,7 +92,7 @@ class Page:
                         buttons=[],
                         render_markdown=False,
                         feedback_options=None,
-                        placeholder="Ask what covers the land.",
+                        placeholder="Ask what covers the land, then follow it up: “only in the north”, “why?”",
                     )
                     box = gr.Textbox(
                         "",
@@ -202,7 +202,9 @@ class Page:
 
     def clear(self, request: gr.Request) -> None:
         """Forget what was said; the scene stays open."""
-        self._of(request)[1].clear()
+        chat, said = self._of(request)
+        chat.start_anew()
+        said.clear()
 
     def leave(self, request: gr.Request) -> None:
         """Remove what a browser session leaves behind."""

@@ -18,7 +18,7 @@ from spex.engine.predict import Predictor
 from spex.errors import AnswerError
 from spex.evidence.indices import available, role_planes
 from spex.evidence.prior import prior_text
-from spex.evidence.regions import label_regions, main_location, regions
+from spex.evidence.regions import label_runs, main_location, regions
 from spex.evidence.scene import KEPT_REGIONS, SceneEvidence, measure
 from spex.prompts import Constraints, Plan
 from spex.raster.scene import Pixels
@@ -143,7 +143,7 @@ def labelled_evidence(case: Case) -> SceneEvidence:
         if not mask.any():
             found[target.class_name] = replace(item, status="absent", index=name, threshold=threshold, fraction=0.0)
             continue
-        labels, count = label_regions(mask)
+        runs = label_runs(mask)
         rest = quantity[~mask & case.pixels.valid]
         found[target.class_name] = replace(
             item,
@@ -151,8 +151,8 @@ def labelled_evidence(case: Case) -> SceneEvidence:
             index=name,
             threshold=threshold,
             fraction=float(mask.sum()) / max(evidence.valid_pixels, 1),
-            region_count=count,
-            regions=tuple(regions(mask, limit=KEPT_REGIONS, labelled=(labels, count), planes={name: quantity})),
+            region_count=runs.count,
+            regions=tuple(regions(mask, limit=KEPT_REGIONS, runs=runs, planes={name: quantity})),
             location=main_location(mask),
             inside=float(np.nanmean(quantity[mask])),
             outside=float(np.nanmean(rest)) if rest.size else float("nan"),

@@ -34,7 +34,9 @@ from spex.evidence.classes import mentioned
 MAX_QUERY_CHARS = 2000
 PLACES = ("north", "south", "east", "west", "northeast", "northwest", "southeast", "southwest", "center")
 AREA_UNITS: Mapping[str, float | None] = {"ha": 1e4, "m2": 1.0, "km2": 1e6, "px": None}  # square metres; px = pixels
-FACTS = ("area", "share", "count", "largest", "smallest", "mean_area", "location", "probability", "confusion", "left_out")
+FACTS = (
+    "area", "share", "count", "largest", "smallest", "mean_area", "location", "probability", "confusion", "left_out",
+)  # fmt: skip
 INDEX_FACTS = ("index", "outside", "threshold", "contrast")
 
 IMAGE_TOKEN = "<image>"
@@ -177,6 +179,12 @@ def user_message(query: str, prior: str, image_tokens: int = 0) -> str:
         named and f"Classes: {named}",
     ]
     return "\n".join(part for part in parts if part)
+
+
+def asked(message: str) -> str:
+    """The query in a user's turn that ``user_message`` wrote."""
+    found = re.search("^Query: (.*)$", message, re.MULTILINE)
+    return found[1] if found else ""
 
 
 def format_span(class_name: str, phrase: str, constraints: Constraints | None = None) -> str:

@@ -9,8 +9,8 @@ has it).
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -192,17 +192,48 @@ def parse_record(row: dict[str, Any]) -> SpieRecord:
         raise RecordError(f"record {row.get('id')!r} lacks a field ({error}); build the data again") from error
 
 
+class RecordWriter:
+    """Writes records to one Parquet file as they come, scene paths as given.
+
+    The file appears when all are written without an error; for no record at all there is none.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self._target, self._group = Path(path), list[dict[str, Any]]()
+        self._aside = self._target.with_name(f"{self._target.name}.{os.getpid()}.part")
+        self._file = pq.ParquetWriter(self._aside, _COLUMNS, compression="zstd")
+        self.count = 0
+
+    def add(self, record: SpieRecord) -> None:
+        """Take one record; a full row group is written at once."""
+        self._group.append(_row(record))
+        self.count += 1
+        if len(self._group) == _ROW_GROUP:
+            self._flush()
+
+    def _flush(self) -> None:
+        self._file.write_table(pa.Table.from_pylist(self._group, schema=_COLUMNS))
+        self._group = []
+
+    def __enter__(self) -> RecordWriter:
+        return self
+
+    def __exit__(self, kind: object, *about: object) -> None:
+        if kind is None and self._group:
+            self._flush()
+        self._file.close()
+        if kind is None and self.count:
+            self._aside.replace(self._target)
+        else:
+            self._aside.unlink()
+
+
 def write_records(path: str | Path, records: Iterable[SpieRecord]) -> int:
     """Write one Parquet file (aside, then renamed), scene paths as given; return the number of records."""
-    target, count = Path(path), 0
-    aside = target.with_name(f"{target.name}.part")
-    rows = iter(records)
-    with pq.ParquetWriter(aside, _COLUMNS, compression="zstd") as writer:
-        while group := [_row(record) for record in islice(rows, _ROW_GROUP)]:
-            writer.write_table(pa.Table.from_pylist(group, schema=_COLUMNS))
-            count += len(group)
-    aside.replace(target)
-    return count
+    with RecordWriter(path) as writer:
+        for record in records:
+            writer.add(record)
+    return writer.count
 
 
 def read_records(path: str | Path) -> Iterator[SpieRecord]:

@@ -48,8 +48,24 @@ def make_tokenizer(data: Path, out: Path, size: int = 2048) -> None:
     from train.tokenizer import train_tokenizer
 
     dialogues = load_dialogues(data, "train")
-    texts = (text for item in dialogues for text in (item.query, item.prior, item.answer))
+    texts = (text for item in dialogues for one in item.exchanges for text in (one.query, item.prior, one.answer))
     train_tokenizer(texts, size).save_pretrained(str(out))
+
+
+@command.command("tiles")
+def tiles(
+    inputs: Annotated[list[Path], typer.Argument(help="Flight lines of AVIRIS-C, -NG or -3, or folders of them.")],
+    out: Annotated[Path, typer.Option(help="Folder for the tiles; a run that was stopped goes on there.")],
+    size: Annotated[int, typer.Option(help="Rows and columns of a tile.")] = 256,
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse at the first file that cannot be used.")] = False,
+) -> int:
+    """Cut airborne hyperspectral flight lines into tiles for pre-training; exit status 1 if some could not be used."""
+    from train.tiles import prepare
+
+    report = prepare(inputs, out, size=size, strict=strict, say=typer.echo)
+    skipped = f", {len(report['skipped'])} skipped" if report["skipped"] else ""
+    typer.echo(f"{report['tiles']} tiles of {len(report['lines'])} files in {out}{skipped}; see report.json there")
+    return 1 if skipped else 0
 
 
 @command.command("export")

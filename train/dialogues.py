@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,23 +15,33 @@ from transformers import PreTrainedTokenizerBase
 
 from spex.errors import RecordError
 from spex.model.processor import SpexProcessor
+from spex.prompts import Exchange, asked
 
+log = logging.getLogger(__name__)
+MAX_TOKENS = 1024
 _POOL = 40  # batches sorted by length together
 _SPAN_WEIGHT = 4.0
+_STEP = 16  # tokens
 
 
 @dataclass(frozen=True)
 class Dialogue:
-    """One question and its answer; ``scene`` is the id of the survey record whose pixels it speaks of."""
+    """A conversation and its last answer, which is learned; ``scene`` is the id of the survey record it speaks of."""
 
     scene: str
     query: str
     prior: str
     answer: str
+    history: tuple[Exchange, ...] = ()
+
+    @property
+    def exchanges(self) -> tuple[Exchange, ...]:
+        """All turns; the prior text stands in the first one's query."""
+        return (*self.history, Exchange(self.query, self.answer))
 
 
 def load_dialogues(folder: str | Path, split: str) -> list[Dialogue]:
-    """All single-question dialogues of a split.
+    """All conversations of a split.
 
     Raises:
         RecordError: the folder holds none.
@@ -39,12 +50,42 @@ def load_dialogues(folder: str | Path, split: str) -> list[Dialogue]:
     for shard in sorted(Path(folder).glob("dialogue_*.parquet")):
         for row in pq.read_table(shard, columns=["scene", "split", "turns", "prior"]).to_pylist():
             if row["split"] == split:
-                user, answer = (turn["content"] for turn in row["turns"][-2:])
-                query = user.rsplit("Query: ", 1)[1].split("\n")[0]
-                found.append(Dialogue(Path(row["scene"]["path"]).stem, query, row["prior"], answer))
+                said = [turn["content"] for turn in row["turns"]]
+                *history, last = map(Exchange, map(asked, said[::2]), said[1::2])
+                scene = Path(row["scene"]["path"]).stem
+                found.append(Dialogue(scene, last.query, row["prior"], last.answer, tuple(history)))
     if not found:
         raise RecordError(f"no dialogues of split {split!r} in {folder}; build them with: spex spie build")
     return found
+
+
+class Encoder:
+    """Conversations to token ids; those of more than ``MAX_TOKENS`` are left out, and their number is logged.
+
+    Args:
+        among: number of conversations there are.
+    """
+
+    def __init__(self, processor: SpexProcessor, among: int) -> None:
+        self.processor, self._among = processor, among
+        self._left_out: set[Dialogue] = set()
+
+    def __call__(self, item: Dialogue, prior: str) -> tuple[list[int], int] | None:
+        """Token ids and where the last answer begins, with ``prior`` in place of the record's; None if too long.
+
+        Raises:
+            RecordError: every conversation is too long.
+        """
+        ids, start = self.processor.encode(item.query, prior, item.answer, item.history)
+        if len(ids) <= MAX_TOKENS:
+            return ids, start
+        if item not in self._left_out:
+            self._left_out.add(item)
+            count = len(self._left_out)
+            log.warning("%d of %d dialogues so far are left out: over %d tokens", count, self._among, MAX_TOKENS)
+            if count == self._among:
+                raise RecordError(f"all {count} dialogues have more than {MAX_TOKENS} tokens; build shorter ones")
+        return None
 
 
 @dataclass(frozen=True)
@@ -61,9 +102,12 @@ class TextBatch:
 
 
 def pad(conversations: list[tuple[list[int], int]], tokenizer: PreTrainedTokenizerBase) -> TextBatch:
-    """Stack (ids, start of the answer) pairs."""
+    """Stack (ids, start of the answer) pairs.
+
+    Lengths are rounded up: oneDNN keeps a primitive for every shape it meets, gigabytes for all of them.
+    """
     pad_id, begin, end = tokenizer.convert_tokens_to_ids(["<|pad|>", "<seg", "</seg>"])
-    longest = max(len(ids) for ids, _ in conversations)
+    longest = -(-max(len(ids) for ids, _ in conversations) // _STEP) * _STEP
     rows = torch.tensor([ids + [pad_id] * (longest - len(ids)) for ids, _ in conversations])
     lengths, starts = (
         torch.tensor([len(ids) for ids, _ in conversations]),
@@ -84,14 +128,16 @@ def text_batches(
     A prior is never taken from a conversation that has one: its answer may rest on it.
     """
     rng = np.random.default_rng(seed)
+    encode = Encoder(processor, len(dialogues))
     bare = [item for item in dialogues if not item.prior]
     told = [item for item in dialogues if item.prior]
     while True:
-        pool = []
-        for _ in range(_POOL * batch):
+        pool: list[tuple[list[int], int]] = []
+        while len(pool) < _POOL * batch:
             side = bare if bare and (rng.random() < prior_dropout or not told) else told
             item = side[int(rng.integers(len(side)))]
-            pool.append(processor.encode(item.query, item.prior, item.answer))
+            if ids := encode(item, item.prior):
+                pool.append(ids)
         pool.sort(key=lambda pair: len(pair[0]))
         batches = [pool[i : i + batch] for i in range(0, len(pool), batch)]
         for at in rng.permutation(len(batches)):

@@ -25,7 +25,7 @@ from spex.model.processor import SpexProcessor
 from spex.model.spex import SpexModel
 from spex.prompts import parse_answer
 from train.chips import CLASS_NAMES, CropStream, MaskBatch, Sample, collate, load_chips
-from train.dialogues import Dialogue, TextBatch, load_dialogues, pad
+from train.dialogues import Dialogue, Encoder, TextBatch, load_dialogues, pad
 from train.loop import run
 from train.losses import mask_losses, presence_loss, text_loss
 from train.masks import PROMPTS_FILE, all_classes, class_losses, load_prompts
@@ -48,6 +48,7 @@ class ConversationStream(IterableDataset[InstructBatch]):
         self, crops: CropStream, dialogues: list[Dialogue], processor: SpexProcessor, settings: Settings
     ) -> None:
         self.crops, self.processor, self.settings = crops, processor, settings
+        self.encode = Encoder(processor, len(dialogues))
         self.by_scene: dict[str, list[Dialogue]] = defaultdict(list)
         for item in dialogues:
             self.by_scene[item.scene].append(item)
@@ -64,15 +65,18 @@ class ConversationStream(IterableDataset[InstructBatch]):
         samples: list[Sample] = []
         conversations, names = [], []
         told = rng.random() >= self.settings.prior_dropout  # by batch: rows are padded to the longest
-        for _ in range(self.settings.batch):
+        while len(samples) < self.settings.batch:
             chip = self.chips[int(rng.choice(len(self.chips), p=self.rate))]
             talk = self.by_scene[chip.id]
             order = (talk[int(i)] for i in rng.permutation(len(talk)))
             item = next((one for one in order if bool(one.prior) == told), talk[0])
             sample = self.crops.draw(rng, chip, radiometry=False)
-            prior = prior_text(sample.evidence, item.query) if item.prior else ""
+            prior = prior_text(sample.evidence, item.exchanges[0].query) if item.prior else ""
+            conversation = self.encode(item, prior)
+            if conversation is None:
+                continue
             samples.append(sample)
-            conversations.append(self.processor.encode(item.query, prior, item.answer))
+            conversations.append(conversation)
             names += [span.class_name for span in parse_answer(item.answer).spans]
         text = pad(conversations, self.processor.tokenizer)
         return InstructBatch(collate(samples), text, torch.tensor([CLASS_NAMES.index(name) for name in names]))
@@ -118,7 +122,7 @@ class InstructTrainer(nn.Module):
 def train(settings: Settings, model: SpexModel, processor: SpexProcessor) -> list[dict[str, float]]:
     """Run the stage."""
     if settings.vision is None:
-        raise ConfigError("stage instruct needs vision=, a checkpoint of stage masks")
+        raise ConfigError("stage instruct needs vision=, a checkpoint of stage masks or a whole model")
     chips = load_chips(settings.data, "train")
     crops = CropStream(chips, settings.crop, settings.weights, settings.prior_dropout / 3, settings.seed)
     stream = ConversationStream(crops, load_dialogues(settings.data, "train"), processor, settings)

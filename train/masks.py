@@ -17,9 +17,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from spex.evidence.classes import classes
 from spex.model.decoder import mask_logits
 from spex.model.processor import SpexProcessor
 from spex.model.spex import SpexModel
+from spex.prompts import format_span
 from train.chips import CLASS_NAMES, CropStream, MaskBatch, collate, load_chips
 from train.loop import run
 from train.losses import mask_losses, presence_loss
@@ -64,16 +66,28 @@ def save(trainer: MaskTrainer, processor: SpexProcessor, folder: Path) -> None:
     save_file({"class_prompts": trainer.class_prompts.detach().contiguous()}, folder / PROMPTS_FILE)
 
 
+@torch.no_grad()
 def load_prompts(folder: str | Path) -> Tensor:
-    """The table (classes, K, prompt_dim) of a checkpoint of this stage."""
-    return load_file(Path(folder) / PROMPTS_FILE)["class_prompts"]
+    """The table (classes, K, prompt_dim) of a checkpoint; one without, as models ship, condenses it from bare spans."""
+    if Path(folder, PROMPTS_FILE).exists():
+        return load_file(Path(folder, PROMPTS_FILE))["class_prompts"]
+    model = SpexModel.from_pretrained(str(folder), local_files_only=True, dtype=torch.float32).eval()
+    processor = SpexProcessor(SpexProcessor.from_pretrained(str(folder), model.config).tokenizer, 0, 1)
+    prompts = []
+    for name in CLASS_NAMES:
+        title = classes()[name].title
+        ids, start = processor.encode(title, "", format_span(name, title))
+        rows = torch.tensor([ids])
+        hidden = model.language.get_decoder()(input_ids=rows, use_cache=False).last_hidden_state
+        prompts.append(model.prompts(hidden, model.spans(rows, torch.tensor([start]))))
+    return torch.cat(prompts)
 
 
 def train(settings: Settings, model: SpexModel, processor: SpexProcessor) -> list[dict[str, float]]:
     """Run the stage."""
     torch.manual_seed(settings.seed)
     trainer = MaskTrainer(model)
-    if settings.start and Path(settings.start, PROMPTS_FILE).exists():
+    if settings.start:
         trainer.class_prompts.data.copy_(load_prompts(settings.start))
     settings.parts.update({"language": 0.0, "condensation": 0.0, "project": 0.0, "place": 0.0})
     chips = load_chips(settings.data, "train")

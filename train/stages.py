@@ -6,12 +6,13 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from spex.errors import ConfigError
 from spex.model.config import make_config
-from spex.model.processor import SpexProcessor
+from spex.model.processor import SpexProcessor, extend_tokenizer
 from spex.model.spex import SpexModel
+from spex.prompts import SPECIAL_TOKENS
 from train.settings import Settings
 
 
@@ -36,7 +37,28 @@ def model_and_processor(settings: Settings) -> tuple[SpexModel, SpexProcessor]:
             model.load_state_dict(seen | {n: v for n, v in model.state_dict().items() if n.startswith("language.")})
         except RuntimeError as error:
             raise ConfigError(f"vision={settings.vision} does not fit this model: {error}") from error
-    return model, SpexProcessor.from_pretrained(folder, model.config)
+    processor = SpexProcessor.from_pretrained(folder, model.config)
+    add_tokens(model, processor.tokenizer)
+    return model, processor
+
+
+def add_tokens(model: SpexModel, tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """Give a model and its tokenizer the span and slot tokens they lack; returns these.
+
+    A new token begins as the mean of the pieces it was read as, so that the model goes on understanding it.
+    """
+    known = tokenizer.get_vocab()
+    pieces = {
+        token: tokenizer(token, add_special_tokens=False)["input_ids"] for token in SPECIAL_TOKENS if token not in known
+    }
+    if pieces:
+        extend_tokenizer(tokenizer)
+        embedding = model.language.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+        with torch.no_grad():
+            for token, ids in pieces.items():
+                embedding.weight[tokenizer.convert_tokens_to_ids(token)] = embedding.weight[ids].mean(0)
+        model.config.text_config.vocab_size = len(tokenizer)
+    return list(pieces)
 
 
 def run_settings(settings: Settings) -> list[dict[str, float]]:

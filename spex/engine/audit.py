@@ -13,11 +13,13 @@ import rasterio
 from numpy.typing import NDArray
 from pyogrio.raw import read as read_vectors
 
-from spex.engine.facts import area_text, share_text
+from spex.engine.doubts import DoubtSweep
+from spex.engine.facts import DOUBT_PLANES, area_text, doubt_text, share_text
 from spex.engine.mosaic import HALF, LEVELS, NODATA, strips
 from spex.engine.reading import read_around
 from spex.evidence.indices import index, role_planes
 from spex.evidence.regions import label_regions
+from spex.evidence.scene import measure
 from spex.raster.scene import Scene
 
 _CLOSE = 1e-5  # relative; sums differ in order
@@ -49,7 +51,12 @@ def audit(folder: Path, scene: Scene) -> None:
         for name, values in mask["evidence"].items():
             for side in ("inside", "outside"):
                 _compare(f"{place} {name} {side}", values[side], found["evidence"][name][side])
-            numbers |= {f"{value:.2f}".lstrip("-") for value in values.values() if value is not None}
+            known = [value for value in values.values() if value is not None]
+            if values["inside"] is not None and values["outside"] is not None:
+                known.append(values["inside"] - values["outside"])
+            numbers |= {f"{value:.2f}".lstrip("-") for value in known}
+        for name, values in found["doubts"].items():
+            _same(f"{place} {name}", mask[name], values)
         numbers |= _numbers(found)
     reasons = " ".join(one["reason"] for one in result["absent"])
     numbers |= set(re.findall(r"\d[\d,]*(?:\.\d+)?", reasons)) | {"0"}
@@ -65,6 +72,18 @@ def _compare(what: str, stated: float | None, found: float | None) -> None:
         raise AuditError(f"{what}: stated {stated:.9g}, found {found:.9g}")
 
 
+def _same(what: str, stated: Any, found: Any) -> None:
+    """As ``_compare``, for words and for several quantities under one name."""
+    if isinstance(stated, dict) and isinstance(found, dict):
+        for name in stated.keys() | found.keys():
+            _same(f"{what} {name}", stated.get(name), found.get(name))
+    elif isinstance(stated, str | dict) or isinstance(found, str | dict):
+        if stated != found:
+            raise AuditError(f"{what}: stated {stated}, found {found}")
+    else:
+        _compare(what, stated, found)
+
+
 def _numbers(found: dict[str, Any]) -> set[str]:
     """The numbers that may stand in an answer about one mask, as they are written."""
     sizes = found["sizes"]
@@ -72,6 +91,7 @@ def _numbers(found: dict[str, Any]) -> set[str]:
         area_text(None if found["area_m2"] is None else size, size) for size in (sizes.max(), sizes.min(), sizes.mean())
     ]
     texts += [area_text(found["area_m2"], found["pixels"]), share_text(found["fraction"])]
+    texts += found["clauses"]
     texts += [f"{found['regions']:,}", f"{found['mean_probability']:.2f}"]
     return {number for text in texts for number in re.findall(r"\d[\d,]*(?:\.\d+)?", text)}
 
@@ -82,8 +102,12 @@ def _measure(folder: Path, scene: Scene, result: dict[str, Any]) -> dict[str, An
     count = len(masks)
     pixels, area, levels = np.zeros(count + 1), np.zeros(count + 1), np.zeros(count + 1)
     sums: dict[str, NDArray[np.float64]] = {name: np.zeros((2, count + 1)) for name in names}  # by value: sum, count
+    doubtful = [number for number, mask in enumerate(masks, 1) if "left_out" in mask]
+    evidence = measure(scene.overview(1024)) if doubtful else None
+    doubts = {number: DoubtSweep(masks[number - 1]["class"], evidence) for number in doubtful if evidence}
     with rasterio.open(folder / "mask.tif") as mask_file, rasterio.open(folder / "probability.tif") as probability_file:
-        for window in strips(scene.height, scene.width, len(scene.bands) + len(names) + count + 4):
+        held = len(scene.bands) + len(names) + count + 4 + DOUBT_PLANES * bool(doubts)
+        for window in strips(scene.height, scene.width, held):
             values = mask_file.read(1, window=window)
             stored = probability_file.read(window=window)
             if ((stored[0] == NODATA) != (values == NODATA)).any():
@@ -99,8 +123,14 @@ def _measure(folder: Path, scene: Scene, result: dict[str, Any]) -> dict[str, An
                 if (mine < HALF).any():
                     raise AuditError(f"mask {number} holds pixels with a probability below 0.5")
                 levels[number] += mine.sum(dtype=np.float64)
-            if names and inside.any():
+            if (names or doubts) and inside.any():
                 planes = role_planes(read_around(scene, window, inside))
+                recipes = evidence.recipe_maps(planes) if evidence else None
+                for number, sweep in doubts.items():
+                    mine = values == number
+                    others = inside & (values > 0) & ~mine
+                    if recipes:
+                        sweep.add(mine, others, stored[number - 1] >= HALF, inside, rows, recipes)
                 for name in names:
                     plane = index(name, planes)[inside]
                     finite = np.isfinite(plane)
@@ -110,6 +140,7 @@ def _measure(folder: Path, scene: Scene, result: dict[str, Any]) -> dict[str, An
     found = []
     for place, mask in enumerate(masks):
         value = place + 1
+        doubt = doubts[value].finish() if value in doubts else None
         found.append({
             "pixels": int(pixels[value]),
             "area_m2": None if areas is None else float(area[value]),
@@ -118,6 +149,8 @@ def _measure(folder: Path, scene: Scene, result: dict[str, Any]) -> dict[str, An
             "mean_probability": float(levels[value] / LEVELS / pixels[value]),
             "sizes": sizes[place],
             "evidence": {name: _sides(sums[name], value) for name in mask["evidence"]},
+            "doubts": doubt.to_dict() if doubt else {},
+            "clauses": [doubt_text(doubt, name, in_metres=areas is not None) for name in ("confusion", "left_out")],
         })  # fmt: skip
     return {"valid_fraction": float(pixels.sum() / (scene.height * scene.width)), "masks": found}
 
@@ -135,8 +168,14 @@ def _region_sizes(folder: Path, masks: list[dict[str, Any]], in_metres: bool) ->
     meta, _, _, columns = read_vectors(folder / "regions.gpkg", read_geometry=False)
     table = dict(zip(meta["fields"], columns, strict=True))
     every = np.asarray(table["area_m2" if in_metres else "pixels"], np.float64)
-    keys = list(zip(table["class"], table["phrase"], strict=True))
-    sizes = [every[[key == (mask["class"], mask["phrase"]) for key in keys]] if keys else every for mask in masks]
+    # In the order of the masks: class and phrase do not tell two masks of one class apart.
+    ends = np.cumsum([0] + [mask["regions"] for mask in masks])
+    _compare("regions of all masks", float(ends[-1]), float(len(every)))
+    sizes = [every[start:end] for start, end in zip(ends, ends[1:], strict=False)]
+    for mask, start, end in zip(masks, ends, ends[1:], strict=False):
+        for name in ("class", "phrase"):
+            if any(value != mask[name] for value in table[name][start:end]):
+                raise AuditError(f"mask {mask['value']}: a region of regions.gpkg has another {name}")
     with rasterio.open(folder / "mask.tif") as source:
         if source.width * source.height <= _WHOLE:
             values = source.read(1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,13 +12,16 @@ import rasterio
 from numpy.typing import NDArray
 
 from spex.engine.constraints import Frame
+from spex.engine.doubts import Doubts, DoubtSweep
 from spex.engine.labelling import RegionSweep, RegionTable
-from spex.engine.mosaic import LEVELS, NODATA, strips
+from spex.engine.mosaic import HALF, LEVELS, NODATA, strips
 from spex.engine.reading import read_around
+from spex.evidence.classes import classes
 from spex.evidence.indices import available, index, role_planes
 from spex.evidence.scene import SceneEvidence
 from spex.prompts import Answer, Span
 
+DOUBT_PLANES = 24  # maps that the recipes of a class and of those like it take
 _GRID = 6  # cells a side: thirds and halves of the extent both follow from it
 
 
@@ -34,7 +36,10 @@ class IndexFacts:
 
 @dataclass(frozen=True)
 class MaskFacts:
-    """One mask as measured on the written file. Areas are square metres, ``None`` without map units."""
+    """One mask as measured on the written file. Areas are square metres, ``None`` without map units.
+
+    ``doubts`` are measured where the answer has a slot for them.
+    """
 
     value: int
     span: Span
@@ -45,6 +50,7 @@ class MaskFacts:
     location: str
     evidence: dict[str, IndexFacts]
     regions: RegionTable
+    doubts: Doubts | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The mask's entry in ``extraction.json``."""
@@ -59,6 +65,7 @@ class MaskFacts:
             "regions": self.regions.count,
             "mean_probability": self.mean_probability,
             "evidence": {name: vars(facts) for name, facts in self.evidence.items()},
+            **(self.doubts.to_dict() if self.doubts else {}),
         }
 
     def sizes(self) -> NDArray[np.float64]:
@@ -69,11 +76,16 @@ class MaskFacts:
 def indices_of(span: Span, number: int, answer: Answer, evidence: SceneEvidence) -> list[str]:
     """Indices that belong to a span: its class's own, those of its conditions and of its answer; possible ones only."""
     own = evidence.classes[span.class_name].index
-    follows = answer.spans[number + 1].start if number + 1 < len(answer.spans) else len(answer.text)
-    slots = re.findall(r"<fact:(?:index|outside|threshold):([A-Za-z0-9]+)>", answer.text[span.start : follows])
+    slots = re.findall(r"<fact:\w+:([A-Za-z0-9]+)>", _territory(answer, number))
     names = dict.fromkeys(([own] if own else []) + [condition.name for condition in span.constraints.index] + slots)
     possible = set(available(evidence.roles))
     return [name for name in names if name in possible]
+
+
+def _territory(answer: Answer, number: int) -> str:
+    """The text whose slots belong to a span: from its start to the next one's."""
+    follows = answer.spans[number + 1].start if number + 1 < len(answer.spans) else len(answer.text)
+    return answer.text[answer.spans[number].start : follows]
 
 
 def measure_masks(
@@ -88,11 +100,17 @@ def measure_masks(
     named = [indices_of(span, number, answer, evidence) for number, span in enumerate(spans)]
     everything = list(dict.fromkeys(name for names in named for name in names))
     sweeps = [RegionSweep() for _ in spans]
+    doubting = {
+        number: DoubtSweep(span.class_name, evidence)
+        for number, span in enumerate(spans)
+        if re.search("<fact:(?:confusion|left_out)>", _territory(answer, number))
+    }
     cells = np.zeros((len(spans), _GRID * _GRID))
     index_sums = np.zeros((2, len(everything)))  # sum and count over all valid pixels
     valid_area = valid_pixels = 0.0
     with rasterio.open(mask) as mask_file, rasterio.open(probability) as probability_file:
-        for window in strips(scene.height, scene.width, len(scene.bands) + len(everything) + 8):
+        held = len(scene.bands) + len(everything) + 8 + DOUBT_PLANES * bool(doubting)
+        for window in strips(scene.height, scene.width, held):
             values = mask_file.read(1, window=window)
             valid = values != NODATA
             rows = slice(int(window.row_off), int(window.row_off + window.height))
@@ -100,8 +118,10 @@ def measure_masks(
             valid_pixels += float(valid.sum())
             valid_area += float((valid.sum(axis=1) * area[:, 0]).sum())
             maps: dict[str, NDArray[Any]] = {"area_m2": area}
-            if everything and valid.any():
+            recipes = None
+            if (everything or doubting) and valid.any():
                 planes = role_planes(read_around(scene, window, valid))
+                recipes = evidence.recipe_maps(planes)
                 for place, name in enumerate(everything):
                     maps[name] = index(name, planes)
                     finite = valid & np.isfinite(maps[name])
@@ -116,6 +136,9 @@ def measure_masks(
                 own = {"area_m2": area, "probability": levels, **{name: maps[name] for name in names if name in maps}}
                 sweeps[number].add(inside, own)
                 cells[number] += np.bincount(np.broadcast_to(cell, inside.shape)[inside], minlength=_GRID * _GRID)
+                if number in doubting and recipes:
+                    others = valid & (values > 0) & ~inside
+                    doubting[number].add(inside, others, levels * LEVELS >= HALF, valid, area, recipes)
     everywhere = dict(zip(everything, index_sums.T, strict=True))
     facts = []
     for number, span in enumerate(spans):
@@ -133,6 +156,7 @@ def measure_masks(
                 location=_location(cells[number]),
                 evidence={name: _index_facts(name, table, everywhere[name], span, evidence) for name in named[number]},
                 regions=table,
+                doubts=doubting[number].finish() if number in doubting else None,
             )
         )
     return facts, valid_pixels / (scene.height * scene.width)
@@ -197,8 +221,12 @@ def fact_text(facts: MaskFacts, name: str, index_name: str | None) -> str:
     """One fact slot as text; ``not available`` where it cannot be measured."""
     if index_name is not None:
         known = facts.evidence.get(index_name)
+        if name == "contrast":
+            return _contrast_text(known)
         value = known and {"index": known.inside, "outside": known.outside, "threshold": known.threshold}[name]
         return "not available" if value is None else f"{value:.2f}"
+    if name in ("confusion", "left_out"):
+        return doubt_text(facts.doubts, name, in_metres=facts.area_m2 is not None)
     sizes = facts.sizes()
     if name in ("largest", "smallest", "mean_area"):
         if not len(sizes):
@@ -216,13 +244,32 @@ def fact_text(facts: MaskFacts, name: str, index_name: str | None) -> str:
     return simple[name]
 
 
-def all_texts(facts: Sequence[MaskFacts]) -> set[str]:
-    """Every numeric fact as text: the numbers an answer may hold."""
-    names = ("area", "share", "count", "largest", "smallest", "mean_area", "probability")
-    plain = {fact_text(one, name, None) for one in facts for name in names}
-    return plain | {
-        fact_text(one, kind, name)
-        for one in facts
-        for name in one.evidence
-        for kind in ("index", "outside", "threshold")
-    }
+def _contrast_text(known: IndexFacts | None) -> str:
+    if known is None or known.inside is None or known.outside is None:
+        return "not available"
+    difference = known.inside - known.outside
+    if abs(difference) < 0.005:
+        return "the same inside and outside"
+    return f"{abs(difference):.2f} {'higher' if difference > 0 else 'lower'} inside than outside"
+
+
+def doubt_text(doubts: Doubts | None, name: str, *, in_metres: bool) -> str:
+    """The slots ``confusion`` and ``left_out`` as clauses."""
+    if doubts is None:
+        return "not available"
+    if name == "confusion":
+        if doubts.similar is None:
+            return "no similar class can be told from these bands"
+        similar, share = doubts.similar
+        return (
+            f"{share_text(share)} of the mask also looks like {classes()[similar].title}"
+            if similar
+            else "no similar class fits the mask"
+        )
+    if doubts.left_out is None:
+        return "what was left out cannot be told from these bands"
+    if not doubts.left_out:
+        return f"nothing beyond {doubts.beyond} was left out"
+    area = area_text(doubts.left_out if in_metres else None, doubts.left_out_pixels)
+    reason, share = doubts.against
+    return f"{area} beyond {doubts.beyond} were left out, {'most' if share > 0.5 else 'part'} of it {reason}"

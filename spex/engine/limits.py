@@ -14,7 +14,7 @@ from spex.prompts import IndexCondition
 Match = re.Match[str]
 
 _UNITS = {
-    "ha": r"ha|hectares?",
+    "ha": r"ha|hect(?:are)?s?",
     "km2": r"km2|km²|km\^2|sq(?:uare)?\.? ?(?:km|kilomet(?:er|re)s?)",
     "m2": r"m2|m²|m\^2|sqm|sq(?:uare)?\.? ?(?:m\b|met(?:er|re)s?)",
     "px": r"px|pixels?",
@@ -31,13 +31,17 @@ _NUMBERS = {
     "eight": 8,
     "nine": 9,
     "ten": 10,
+    "eleven": 11,
+    "twelve": 12,
+    "a dozen": 12,
 }
 _COUNT = rf"\d+|{'|'.join(_NUMBERS)}"
 _SIZE = rf"(?:\d+(?:[.,]\d+)*|{'|'.join(_NUMBERS)})"
 _AREA = rf"(?P<value>{_SIZE}) ?(?P<unit>{_UNIT})(?!\w)"
 _ABOVE = (
     "(?:covering )?(?:larger|bigger|greater|higher|more) than|(?:of )?at least|(?:no|not) (?:smaller|less|lower) than"
-    "|above|over|exceeding|min(?:imum)?(?: size| of)?|>=?|≥"
+    "|above|over|beyond|exceed(?:s|ing)?|in excess of|upwards of|starting at|wider than"
+    "|min(?:imum)?(?: size| of)?|>=?|≥"
 )
 _BELOW = (
     "(?:no|not) (?:larger|bigger|greater|higher|more) than|(?<!no )(?<!not )(?:smaller|less|lower) than|at most|below"
@@ -46,7 +50,8 @@ _BELOW = (
 _INDEX = "|".join(sorted(OFFERED_INDICES, key=len, reverse=True))
 _EXCEPT = (
     "except(?: for)?|but (?:not|no)|and (?:not|no)|(?:that|which) (?:is|are) not|not including|without|excluding"
-    "|other than|apart from|minus"
+    "|other than|apart from|minus|w/o|excl|leav(?:e|ing) out|ignoring|skip(?:ping)?|drop(?:ping)?|remov(?:e|ing)"
+    "|not counting"
 )
 
 _NORTH, _SOUTH, _WEST, _EAST = "north(?:ern)?", "south(?:ern)?", "west(?:ern)?", "east(?:ern)?"
@@ -145,7 +150,7 @@ _EVERYDAY = rf"{_UP}|{_DOWN}|{_LEFT}|{_RIGHT}|cent(?:er|re|ral)|middle"
 # In this order: index values before sizes ("above 0.6"), "no larger than" before "larger than", corners before sides.
 _RULES = (
     _rule(
-        rf"(?:\b(?:with|where|whose|having) )?(?:an? |the )?\b(?P<name>{_INDEX})\b(?: value| index)?"
+        rf"(?:\b(?:with|where|whose|having) )?(?:an? |the )?\b(?P<name>{_INDEX})\b(?: values?| index)?"
         rf"(?: is| of| lies)? ?(?P<side>{_ABOVE}|{_BELOW}) ?(?P<value>-?\d+(?:\.\d+)?)",
         _index,
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from spex.engine.rules import read_query
 from spex.evidence.maps import class_score
 from spex.evidence.scene import SceneEvidence
-from spex.prompts import Answer, Plan
+from spex.prompts import Answer, Exchange, Plan
 from spex.raster.scene import Pixels
 
 
@@ -25,8 +26,8 @@ class Predictor(Protocol):
     def sha256(self) -> str | None:
         """Digest of the weights; ``None`` where there are none."""
 
-    def plan(self, query: str, overview: Pixels, evidence: SceneEvidence) -> Plan:
-        """Read the query once for the whole scene."""
+    def plan(self, query: str, overview: Pixels, evidence: SceneEvidence, history: Sequence[Exchange] = ()) -> Plan:
+        """Read the query once for the whole scene, as the next turn after ``history``."""
 
     def features(self, pixels: Pixels, evidence: SceneEvidence) -> Any:
         """What decoding needs of a tile whatever the query; kept by a session. Arrays, or tuples and dicts of them."""
@@ -46,9 +47,9 @@ class PriorPredictor:
     name = "prior"
     sha256 = None
 
-    def plan(self, query: str, overview: Pixels, evidence: SceneEvidence) -> Plan:
+    def plan(self, query: str, overview: Pixels, evidence: SceneEvidence, history: Sequence[Exchange] = ()) -> Plan:
         """Read the query by fixed rules."""
-        return Plan(read_query(query, evidence))
+        return Plan(read_query(query, evidence, history))
 
     def features(self, pixels: Pixels, evidence: SceneEvidence) -> NDArray[np.float32]:
         """Nothing is kept: index maps cost less than reading them back."""

@@ -41,6 +41,18 @@ def rgb_image(pixels: Pixels) -> tuple[NDArray[np.uint8], str]:
     return image, words
 
 
+def overlay(image: NDArray[np.uint8], values: NDArray[np.uint8], colours: Sequence[str]) -> NDArray[np.uint8]:
+    """Lay masks 1..n of ``values`` (h, w) over an image (h, w, 3) in their colours, each with an outline."""
+    over = image.astype(np.float32)
+    for number, colour in enumerate(colours, start=1):
+        inside = values == number
+        tint = np.array(_rgb(colour), np.float32)
+        over[inside] = 0.55 * over[inside] + 0.45 * tint
+        # A light outline would vanish on bright ground (clouds are white).
+        over[inside & _edge(inside)] = tint if tint.mean() < 215 else _INK
+    return np.rint(over).astype(np.uint8)
+
+
 def draw(pixels: Pixels, values: NDArray[np.uint8], legend: Sequence[tuple[str, str]], query: str, path: Path) -> None:
     """Write the quicklook.
 
@@ -56,13 +68,7 @@ def draw(pixels: Pixels, values: NDArray[np.uint8], legend: Sequence[tuple[str, 
     smooth = Image.Resampling.NEAREST if scale > 1 else Image.Resampling.LANCZOS
     plain = Image.fromarray(image).resize(size, smooth)
     enlarged = np.asarray(Image.fromarray(values).resize(size, Image.Resampling.NEAREST))
-    over = np.asarray(plain).astype(np.float32)
-    for number, (colour, _) in enumerate(legend, start=1):
-        inside = enlarged == number
-        tint = np.array(_rgb(colour), np.float32)
-        over[inside] = 0.55 * over[inside] + 0.45 * tint
-        # A light outline would vanish on bright ground (clouds are white).
-        over[inside & _edge(inside)] = tint if tint.mean() < 215 else _INK
+    over = overlay(np.asarray(plain), enlarged, [colour for colour, _ in legend])
     wide = size[0] > 1.3 * size[1]
     small, large = ImageFont.load_default(17), ImageFont.load_default(21)
     columns, rows = (1, 2) if wide else (2, 1)
@@ -73,7 +79,7 @@ def draw(pixels: Pixels, values: NDArray[np.uint8], legend: Sequence[tuple[str, 
     canvas = Image.new("RGB", (canvas_width, below + 28 * (len(legend) or 1) + 30 + _MARGIN), _BACK)
     pen = ImageDraw.Draw(canvas)
     pen.text((_MARGIN, _MARGIN), title, fill=_INK, font=large)
-    for place, panel in enumerate((plain, Image.fromarray(np.rint(over).astype(np.uint8)))):
+    for place, panel in enumerate((plain, Image.fromarray(over))):
         column, row = (0, place) if wide else (place, 0)
         canvas.paste(panel, (_MARGIN + column * (size[0] + _MARGIN), top + row * (size[1] + _MARGIN)))
     for place, (colour, text) in enumerate(legend):

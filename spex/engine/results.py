@@ -18,6 +18,7 @@ from spex.engine.facts import MaskFacts, area_text, share_text
 from spex.engine.mosaic import FailedTile, gdal
 from spex.errors import OutputError
 from spex.evidence.classes import classes
+from spex.prompts import Exchange
 from spex.raster.scene import Pixels, Scene
 
 SCHEMA = 1
@@ -30,6 +31,7 @@ class Extraction:
 
     query: str
     answer: str
+    plan_text: str  # the answer before its slots were filled
     scene: Scene
     overview: Pixels
     facts: tuple[MaskFacts, ...]
@@ -42,6 +44,11 @@ class Extraction:
     seconds: dict[str, float]
     warnings: tuple[str, ...]
     work: tempfile.TemporaryDirectory[str] | None = field(default=None, repr=False)
+
+    @property
+    def exchange(self) -> Exchange:
+        """This turn, as the history of a query that follows it up."""
+        return Exchange(self.query, self.plan_text)
 
     @property
     def mask_path(self) -> Path | None:

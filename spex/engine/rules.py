@@ -8,15 +8,15 @@ to the class before it; "both" and "all" share the last one with every class.
 from __future__ import annotations
 
 import re
-from dataclasses import replace
-from typing import Any
+from collections.abc import Sequence
 
+from spex.engine.followups import WHY, Wanted, followed_up, narrowed
 from spex.engine.limits import Limit, find_limits
 from spex.engine.wording import constraints_text
 from spex.evidence.classes import classes, mentioned
 from spex.evidence.indices import OFFERED_INDICES
 from spex.evidence.scene import SceneEvidence
-from spex.prompts import Answer, Constraints, format_span, parse_answer
+from spex.prompts import Answer, Constraints, Exchange, format_span, parse_answer
 
 EXAMPLES = (
     '"open water larger than 1 ha", "forest in the northern half", "the three largest lakes", '
@@ -44,8 +44,8 @@ _COUNTING = re.compile(r"\bhow many\b|\bcount\b|\bnumber of\b", re.IGNORECASE)
 Asked = tuple[int, str, str]  # clause, class, phrase
 
 
-def read_query(query: str, evidence: SceneEvidence) -> Answer:
-    """The answer that a query asks for, or a refusal that says why not."""
+def read_query(query: str, evidence: SceneEvidence, history: Sequence[Exchange] = ()) -> Answer:
+    """The answer that a query asks for, or a refusal that says why not; ``history``: the exchanges before it."""
     for reason, words in _BEYOND.items():
         hit = re.search(rf"\b(?:{words})\b", query, re.IGNORECASE)
         if hit:
@@ -60,14 +60,19 @@ def read_query(query: str, evidence: SceneEvidence) -> Answer:
         for name in mentioned(rest[start:end]):
             if name not in [known for _, known, _ in asked]:
                 asked.append((number, name, _phrase(rest[start:end], name)))
-    asked = asked or _from_indices(limits, evidence) or _description(rest, evidence)
-    if not asked:
+    shared = bool(re.search(r"\b(?:both|all)\b", query, re.IGNORECASE))
+    wanted = _assign(limits, clauses, asked, shared=shared)
+    earlier = parse_answer(history[-1].answer).spans if history else ()
+    if earlier:
+        wanted = followed_up(query, wanted, limits, earlier)
+    if not wanted:
+        wanted = _assign(
+            limits, clauses, _from_indices(limits, evidence) or _description(rest, evidence), shared=shared
+        )
+    if not wanted:
         return _refuse(f"no land cover was recognised in the query; ask for example {EXAMPLES}")
-    wanted = _assign(limits, clauses, asked, shared=bool(re.search(r"\b(?:both|all)\b", query, re.IGNORECASE)))
-    sentences = (
-        _sentence(name, phrase, constraints, evidence, counting=bool(_COUNTING.search(query)))
-        for (_, name, phrase), constraints in zip(asked, wanted, strict=True)
-    )
+    explaining, counting = bool(WHY.search(query)), bool(_COUNTING.search(query))
+    sentences = (_sentence(*one, evidence, counting=counting, explaining=explaining) for one in wanted)
     return parse_answer(" ".join(sentences))
 
 
@@ -101,9 +106,7 @@ def _description(text: str, evidence: SceneEvidence) -> list[Asked]:
     return [(0, name, classes()[name].title.lower()) for name in shown]
 
 
-def _assign(
-    limits: list[Limit], clauses: list[tuple[int, int]], asked: list[Asked], *, shared: bool
-) -> list[Constraints]:
+def _assign(limits: list[Limit], clauses: list[tuple[int, int]], asked: list[Asked], *, shared: bool) -> list[Wanted]:
     """Give each constraint to the classes it speaks of."""
     wanted = [Constraints() for _ in asked]
     everyone = list(range(len(asked)))
@@ -116,15 +119,13 @@ def _assign(
         elif shared and clause == asked[-1][0]:
             here = everyone
         for i in here:
-            fields: dict[str, Any] = {
-                key: (*getattr(wanted[i], key), *value) if key in ("index", "exclude") else value
-                for key, value in limit.change.items()
-            }
-            wanted[i] = replace(wanted[i], **fields)
-    return wanted
+            wanted[i] = narrowed(wanted[i], limit.change)
+    return [(name, phrase, constraints) for (_, name, phrase), constraints in zip(asked, wanted, strict=True)]
 
 
-def _sentence(name: str, phrase: str, constraints: Constraints, evidence: SceneEvidence, *, counting: bool) -> str:
+def _sentence(
+    name: str, phrase: str, constraints: Constraints, evidence: SceneEvidence, *, counting: bool, explaining: bool
+) -> str:
     index_name = evidence.classes[name].index
     asked = constraints_text(constraints)
     head = format_span(name, phrase, constraints) + (f" ({asked})" if asked else "")
@@ -134,9 +135,15 @@ def _sentence(name: str, phrase: str, constraints: Constraints, evidence: SceneE
         )
     else:
         text = f"{head}: <fact:area>, <fact:share> of the scene. Regions: <fact:count>, the largest <fact:largest>."
-    if index_name in OFFERED_INDICES:
+    offered = index_name in OFFERED_INDICES
+    if offered and explaining:
+        text += (
+            f" {index_name} is <fact:contrast:{index_name}> (<fact:index:{index_name}> against"
+            f" <fact:outside:{index_name}>); its threshold is <fact:threshold:{index_name}>."
+        )
+    elif offered:
         text += (
             f" Mean {index_name}: <fact:index:{index_name}> inside, <fact:outside:{index_name}> outside,"
             f" threshold <fact:threshold:{index_name}>."
         )
-    return text
+    return f"{text} <fact:left_out>; <fact:confusion>." if explaining else text

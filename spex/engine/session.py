@@ -25,7 +25,7 @@ from spex.engine.predict import Predictor, excluded
 from spex.engine.results import Extraction, writing
 from spex.errors import ConfigError
 from spex.evidence.scene import measure
-from spex.prompts import Answer, Plan, clean_query, fill
+from spex.prompts import Answer, Exchange, Plan, clean_query, fill
 from spex.raster.scene import Scene
 from spex.raster.tiles import Tile
 
@@ -70,10 +70,11 @@ class Session:
         """Drop the features that were kept."""
         self._cache.close()
 
-    def ask(self, query: str, *, progress: Progress | None = None) -> Extraction:
+    def ask(self, query: str, *, history: Sequence[Exchange] = (), progress: Progress | None = None) -> Extraction:
         """Answer a query on the whole scene.
 
         Args:
+            history: turns that the query may follow up, ``Extraction.exchange`` of each; none is remembered here.
             progress: called with tiles done and tiles in all.
 
         Raises:
@@ -81,13 +82,12 @@ class Session:
         """
         text = clean_query(query)
         clock = _Clock({"evidence": self._opening})
-        plan = self.predictor.plan(text, self.overview, self.evidence)
+        plan = self.predictor.plan(text, self.overview, self.evidence, history)
         clock.lap("plan")
         refused = self._refusal(plan.answer)
         if refused:
-            return self._extraction(
-                text, refused, clock, refused=refused, valid_fraction=float(self.overview.valid.mean())
-            )
+            seen = float(self.overview.valid.mean())
+            return self._extraction(text, refused, clock, plan=plan, refused=refused, valid_fraction=seen)
         check(plan.answer, self.scene, self.evidence)
         with gdal(), writing(f"the folder of temporary files {tempfile.gettempdir()}"):
             return self._extract(text, plan, clock, progress)
@@ -127,7 +127,7 @@ class Session:
         _keep(scene, found, mask, probability, count)
         clock.lap("results")
         return self._extraction(
-            query, text, clock, work=work, valid_fraction=valid_fraction,
+            query, text, clock, plan=plan, work=work, valid_fraction=valid_fraction,
             facts=tuple(replace(one, value=number) for number, one in enumerate(found, start=1)),
             absent=tuple((answer.spans[i].class_name, reason) for i, reason in absent.items()),
             tiles=mosaic.tiles, failed=mosaic.failed, warnings=(*warnings, *self._cautions(answer, facts)),
@@ -175,12 +175,13 @@ class Session:
                 cautions.append(f"{name} could not be taken away: {self.evidence.classes[name].reason}")
         return list(dict.fromkeys(cautions))
 
-    def _extraction(self, query: str, answer: str, clock: _Clock, **found: Any) -> Extraction:
+    def _extraction(self, query: str, answer: str, clock: _Clock, *, plan: Plan, **found: Any) -> Extraction:
         nothing: dict[str, Any] = {"facts": (), "absent": (), "refused": None, "tiles": 0, "failed": (), "warnings": ()}
         given = {**nothing, **found}
         return Extraction(
             query=query,
             answer=answer,
+            plan_text=plan.answer.text,
             scene=self.scene,
             overview=self.overview,
             model=(self.predictor.name, self.predictor.sha256),

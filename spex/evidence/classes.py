@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any, Literal
 
@@ -17,6 +18,8 @@ from spex.sensors import ROLES
 
 _CONDITION = re.compile(r"(z:)?([A-Za-z0-9]+) (above|below) (?:(scene)([+-]\d+(?:\.\d+)?)?|(-?\d+(?:\.\d+)?))")
 _ARTICLES = frozenset({"a", "an", "the"})
+_WORD = re.compile(r"[^\W_]+")
+_SOLID = re.compile(r"[\u3400-\u9fff]")  # scripts written without spaces: Han
 
 
 def is_calibrated(level: str) -> bool:
@@ -69,9 +72,12 @@ class LandClass:
     parent: str | None
     children: tuple[str, ...]
     synonyms: tuple[str, ...]
+    words: Mapping[str, tuple[str, ...]]
+    """Names in other languages, by language code."""
     colour: str
     codes: Mapping[str, tuple[int, ...]]
     needs: str
+    confused_with: tuple[str, ...]
     without: tuple[str, ...]
     beside: str | None
     recipes: tuple[Recipe, ...]
@@ -122,9 +128,11 @@ def classes() -> dict[str, LandClass]:
             parent=entry.get("parent"),
             children=tuple(child for child, other in entries.items() if other.get("parent") == name),
             synonyms=tuple(" ".join(synonym.split()) for synonym in entry["synonyms"]),
+            words={language: tuple(words) for language, words in entry.get("words", {}).items()},
             colour=entry["colour"],
             codes={legend: tuple(codes) for legend, codes in entry["codes"].items()},
             needs=entry["needs"],
+            confused_with=tuple(entry["confused_with"]),
             without=tuple(entry.get("without", ())),
             beside=entry.get("beside"),
             recipes=tuple(
@@ -141,53 +149,85 @@ def index_range(name: str, calibrated: bool) -> IndexRange:
     return IndexRange(*_document()["indices"][name]["calibrated" if calibrated else "display"])
 
 
-def _words(text: str) -> list[tuple[str, int]]:
-    """Lower-case singular words without articles, each with its place in the text."""
-    words = []
-    for match in re.finditer(r"[a-z0-9]+", text.lower().replace("'s ", "   ")):
-        word = match[0]
-        if word in _ARTICLES:
-            continue
-        if len(word) > 3 and word.endswith("ies"):
-            word = word[:-3] + "y"
-        elif len(word) > 4 and word.endswith(("ches", "shes", "sses", "xes")):
-            word = word[:-2]
-        elif len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")):
-            word = word[:-1]
-        words.append((word, match.start()))
-    return words
+def _fold(word: str) -> str:
+    """Lower case without accents; ß is written ss."""
+    return "".join(c for c in unicodedata.normalize("NFKD", word.casefold()) if not unicodedata.combining(c))
+
+
+def _singular(word: str) -> str:
+    if len(word) > 3 and word.endswith("ies"):
+        return word[:-3] + "y"
+    if len(word) > 4 and word.endswith(("ches", "shes", "sses", "xes")):
+        return word[:-2]
+    if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")):
+        return word[:-1]
+    return word
+
+
+def _words(text: str) -> list[tuple[str, int, int]]:
+    """Folded singular words without English articles, each with its start and end in the text."""
+    found = ((_fold(match[0]), *match.span()) for match in _WORD.finditer(text.replace("'s ", "   ")))
+    return [(_singular(word), start, end) for word, start, end in found if word not in _ARTICLES]
 
 
 @cache
-def _lexicon() -> tuple[dict[tuple[str, ...], str], int]:
-    lexicon: dict[tuple[str, ...], str] = {}
+def _lexicon() -> tuple[dict[str, list[tuple[tuple[str, ...], str]]], re.Pattern[str], dict[str, str]]:
+    """Phrases by their first word; for those written without spaces a pattern, longest first, and their classes."""
+    spaced: dict[tuple[str, ...], str] = {}
+    solid: dict[str, str] = {}
     for name, land_class in classes().items():
         for phrase in (name, land_class.title, *land_class.synonyms):
-            lexicon.setdefault(tuple(word for word, _ in _words(phrase)), name)
-    return lexicon, max(map(len, lexicon))
+            spaced.setdefault(tuple(word for word, _, _ in _words(phrase)), name)
+    for name, land_class in classes().items():
+        for phrase in (phrase for phrases in land_class.words.values() for phrase in phrases):
+            if _SOLID.search(phrase):
+                solid.setdefault(phrase, name)
+            else:
+                spaced.setdefault(tuple(word for word, _, _ in _words(phrase)), name)
+    by_first: dict[str, list[tuple[tuple[str, ...], str]]] = {}
+    for phrase_words, name in spaced.items():
+        by_first.setdefault(phrase_words[0], []).append((phrase_words, name))
+    pattern = "|".join(map(re.escape, sorted(solid, key=len, reverse=True))) or "(?!)"
+    return by_first, re.compile(pattern), solid
 
 
-def _matches(text: str) -> list[tuple[int, int, str]]:
-    """(first word, word count, class) of every synonym in the text; longer ones win, none overlap."""
-    lexicon, longest = _lexicon()
-    words = [word for word, _ in _words(text)]
-    taken = [False] * len(words)
+@lru_cache(maxsize=4096)
+def _matches(text: str) -> list[tuple[int, int, int, str]]:
+    """(start, end, number of words, class) of every phrase in the text; longer ones win, none overlap."""
+    by_first, pattern, solid = _lexicon()
+    words = _words(text)
+    tokens = tuple(word for word, _, _ in words)
+    candidates = [
+        (len(phrase), at, name)
+        for at, word in enumerate(tokens)
+        for phrase, name in by_first.get(word, ())
+        if tokens[at : at + len(phrase)] == phrase
+    ]
+    taken: set[int] = set()
     found = []
-    for length in range(min(longest, len(words)), 0, -1):
-        for start in range(len(words) - length + 1):
-            name = lexicon.get(tuple(words[start : start + length]))
-            if name is not None and not any(taken[start : start + length]):
-                taken[start : start + length] = [True] * length
-                found.append((start, length, name))
+    for length, at, name in sorted(candidates, key=lambda c: (-c[0], c[1])):
+        if taken.isdisjoint(range(at, at + length)):
+            taken.update(range(at, at + length))
+            found.append((words[at][1], words[at + length - 1][2], length, name))
+    if _SOLID.search(text):
+        found += [(*match.span(), 1, solid[match[0]]) for match in pattern.finditer(text)]
     return found
 
 
 def resolve(phrase: str) -> str | None:
     """The class that a phrase names: its longest synonym, the last of equals ("forest lake" is a lake), or None."""
     found = _matches(phrase)
-    return max(found, key=lambda match: (match[1], match[0]))[2] if found else None
+    return max(found, key=lambda match: (match[2], match[0]))[3] if found else None
+
+
+def named(query: str) -> list[tuple[str, str]]:
+    """(class, words) of every phrase of the query that names one, in order of appearance.
+
+    Case, accents and regular English plurals do not matter; Chinese words are found anywhere in the text.
+    """
+    return [(name, query[start:end]) for start, end, _, name in sorted(_matches(query))]
 
 
 def mentioned(query: str) -> list[str]:
-    """Classes whose words occur in the query, in order of appearance, each once."""
-    return list(dict.fromkeys(name for _, _, name in sorted(_matches(query))))
+    """Classes that the query names, in order of appearance, each once."""
+    return list(dict.fromkeys(name for name, _ in named(query)))

@@ -1,10 +1,15 @@
-"""Spectral indices of a scene's band roles, every one of them computed by spyndex."""
+"""Spectral indices of a scene's band roles, every one of them by spyndex's own formula.
+
+``spyndex.computeIndex`` sweeps whole planes once per operation and reads its table anew at every call. Here the same
+operations run block by block, so that what is in between stays in the processor's cache.
+"""
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Collection, Iterable, Mapping
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import spyndex
@@ -15,6 +20,7 @@ from spex.sensors import Band, role_weights
 if TYPE_CHECKING:
     from spex.raster.scene import Pixels
 
+Array = np.ndarray[Any, Any]
 Planes = Mapping[str, "np.ndarray[Any, np.dtype[np.float32]]"]
 """Reflectance per band role, each ``(h, w)`` float32."""
 
@@ -23,6 +29,17 @@ EVIDENCE_INDICES = ("NDVI", "NDWI", "MNDWI", "NDBI", "NBR", "BI")
 
 OFFERED_INDICES = (*EVIDENCE_INDICES, "NDSI", "NDMI", "NDREI", "NBR2", "EVI", "SAVI", "GNDVI", "NDTI", "NDYI", "GLI")
 """The indices that ``available`` lists; ``index`` computes any other spyndex index of the same bands as well."""
+
+
+_BLOCK = 1 << 16  # pixels; the planes of a few operations on them fit into a core's second cache
+_RESULT = "0"
+_OPERATIONS: Mapping[type[ast.operator], np.ufunc] = {
+    ast.Add: np.add,
+    ast.Sub: np.subtract,
+    ast.Mult: np.multiply,
+    ast.Div: np.divide,
+    ast.Pow: np.power,
+}
 
 
 @lru_cache(maxsize=64)
@@ -73,15 +90,63 @@ def compute(names: Iterable[str], planes: Planes) -> dict[str, np.ndarray[Any, n
             raise MissingBandError(f"index {name} needs band role {missing}; the scene has {', '.join(planes)}")
     if not names:
         return {}
-    params: dict[str, Any] = {role: np.maximum(planes[role], 0) for role in frozenset().union(*needed.values())}
-    for name in names:
-        params |= {c: spyndex.constants[c].default for c in spyndex.indices[name].bands if c in spyndex.constants}
-    with np.errstate(divide="ignore", invalid="ignore"):
-        # One call: spyndex reads its table anew at every call.
-        results = spyndex.computeIndex(names, params, returnOrigin=False)
-    maps = [results] if len(names) == 1 else results
-    defined = (np.where(np.isfinite(x), x, np.nan).astype(np.float32, copy=False) for x in maps)
-    return dict(zip(names, defined, strict=True))
+    constants = {c for name in names for c in spyndex.indices[name].bands if c in spyndex.constants}
+    values: dict[Any, Any] = {c: spyndex.constants[c].default for c in constants}
+    wanted = {role: planes[role] for role in frozenset().union(*needed.values())}
+    shape = next(iter(wanted.values())).shape
+    found = {name: np.empty(shape, np.float32) for name in names}
+    programs = {name: _program(name) for name in names}
+    rows = max(1, _BLOCK // max(1, int(np.prod(shape[1:]))))
+    own = [*wanted, *{step.target for steps in programs.values() for step in steps} - {_RESULT}]
+    scratch = {key: np.empty((rows, *shape[1:]), np.float32) for key in own}
+    with np.errstate(all="ignore"):
+        for first in range(0, shape[0], rows):
+            block = slice(first, first + rows)
+            here = {key: plane[: shape[0] - first] for key, plane in scratch.items()}
+            values |= here
+            for role, plane in wanted.items():
+                part = plane[block]
+                values[role] = part if part.size and part.min() >= 0 else np.maximum(part, 0, out=here[role])
+            for name, steps in programs.items():
+                values[_RESULT] = result = found[name][block]
+                for operation, left, right, target in steps:
+                    operation(values.get(left, left), values.get(right, right), out=values[target])
+                if not np.isfinite(result).all():
+                    result[~np.isfinite(result)] = np.nan
+    return found
+
+
+class _Step(NamedTuple):
+    """One operation on planes and constants by name, or on numbers."""
+
+    operation: np.ufunc
+    left: str | float
+    right: str | float
+    target: str
+
+
+@cache
+def _program(name: str) -> tuple[_Step, ...]:
+    """An index's formula as steps whose results go to named planes; new arrays would cost more than the arithmetic."""
+    steps: list[_Step] = []
+
+    def visit(node: ast.expr, level: int) -> str | float:
+        match node:
+            case ast.BinOp(left, kind, right):
+                operands = visit(left, level), visit(right, level + 1)
+                steps.append(_Step(_OPERATIONS[type(kind)], *operands, str(level)))
+            case ast.UnaryOp(ast.USub(), operand):
+                steps.append(_Step(np.multiply, visit(operand, level), -1.0, str(level)))
+            case ast.Name(called):
+                return called
+            case ast.Constant(float(number) | int(number)):
+                return number
+            case _:
+                raise AssertionError(f"spyndex's formula of {name} holds {ast.dump(node)}")
+        return str(level)
+
+    last = visit(ast.parse(spyndex.indices[name].formula, mode="eval").body, 0)
+    return tuple(steps) or (_Step(np.multiply, last, 1.0, _RESULT),)  # some indices are a band's values as they are
 
 
 def index(name: str, planes: Planes) -> np.ndarray[Any, np.dtype[np.float32]]:

@@ -76,7 +76,8 @@ class RecipeMaps:
             return standardised
         return self.planes[name]
 
-    def _distance(self, condition: Condition) -> Array:
+    def margin_of(self, condition: Condition) -> Array:
+        """Signed distance ``(h, w)`` from the threshold of one condition, in units of its quantity's softness."""
         soft = _SOFT_INDEX if condition.is_index else _SOFT_Z if condition.standardised else _SOFT_ROLE
         scale = np.float32((1 if condition.above else -1) / soft)
         distance: Array = (self.quantity(condition) - np.float32(self.threshold(condition))) * scale
@@ -92,9 +93,9 @@ class RecipeMaps:
             land_class = classes()[name]
             recipe = self.recipe(name)
             assert recipe is not None, name
-            margin = self._distance(recipe.conditions[0])
+            margin = self.margin_of(recipe.conditions[0])
             for condition in recipe.conditions[1:]:
-                np.minimum(margin, self._distance(condition), out=margin)
+                np.minimum(margin, self.margin_of(condition), out=margin)
             if land_class.parent is not None:
                 np.minimum(margin, self.margin(land_class.parent), out=margin)
             for other in land_class.without:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
@@ -13,6 +13,7 @@ import shapely
 Array = np.ndarray[Any, Any]
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
+_BLOCK = 1 << 17  # pixels worked on at once, few enough to stay in the processor's cache
 _PLACES = (("northwest", "north", "northeast"), ("west", "center", "east"), ("southwest", "south", "southeast"))
 
 
@@ -50,39 +51,78 @@ def main_location(mask: Mask) -> str:
     return _PLACES[int(row)][int(col)]
 
 
-def label_regions(mask: Mask) -> tuple[np.ndarray[Any, np.dtype[np.int32]], int]:
-    """Number the 8-connected regions of a mask ``(h, w)``: labels 1..n (0 outside) and n."""
-    from scipy import ndimage
-
-    labels = np.empty(mask.shape, np.int32)
-    count = ndimage.label(mask, structure=np.ones((3, 3), np.int8), output=labels)
-    return labels, int(count)
-
-
 @dataclass(frozen=True)
-class _Runs:
-    """Horizontal runs of a label image: row, first column, column after the last, label."""
+class Runs:
+    """A mask as horizontal runs in raster order: row, first column, column after the last, and the region's label.
 
+    Labels 1..``count`` number the 8-connected regions by their first pixels; ``shape`` is the mask's.
+    """
+
+    shape: tuple[int, int]
+    count: int
     row: Array
     start: Array
     stop: Array
     label: Array
 
-    def of(self, chosen: Array) -> _Runs:
-        return _Runs(self.row[chosen], self.start[chosen], self.stop[chosen], self.label[chosen])
+    def sizes(self) -> Array:
+        """Pixels of every region, ``(count + 1,)``; the first is no region."""
+        return np.bincount(self.label, self.stop - self.start, self.count + 1).astype(np.int64)
+
+    def of(self, chosen: Array) -> Runs:
+        """Some of the runs."""
+        return replace(
+            self, row=self.row[chosen], start=self.start[chosen], stop=self.stop[chosen], label=self.label[chosen]
+        )
+
+    def labels(self) -> np.ndarray[Any, np.dtype[np.int32]]:
+        """The label of every pixel, ``(h, w)``, 0 outside."""
+        start, stop = (self.row * self.shape[1] + column for column in (self.start, self.stop))
+        borders = np.stack([start, stop], axis=1).ravel()
+        lengths = np.diff(borders, prepend=0, append=self.shape[0] * self.shape[1])
+        values = np.zeros(len(lengths), np.int32)
+        values[1::2] = self.label
+        return np.repeat(values, lengths).reshape(self.shape)
 
 
-def _runs(labels: Array) -> _Runs:
-    # Regions that touch are one region, so within a row a run ends only where the mask does.
-    inside = np.zeros((labels.shape[0], labels.shape[1] + 2), np.int8)
-    np.greater(labels, 0, out=inside[:, 1:-1], casting="unsafe")
-    edges = np.diff(inside, axis=1)
-    row, start = np.nonzero(edges == 1)
-    stop = np.nonzero(edges == -1)[1]
-    return _Runs(row, start, stop, labels[row, start])
+def label_runs(mask: Mask) -> Runs:
+    """The runs of a mask ``(h, w)``, labelled by 8-connected region.
+
+    Runs are few where pixels are many: what is done per pixel is one comparison with its neighbour.
+    """
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import connected_components
+
+    height, width = mask.shape
+    line = width + 1  # a column of nothing on the right keeps the runs of two rows apart
+    rows = max(1, _BLOCK // line)
+    framed = np.zeros((rows, width + 2), bool)
+    found = []
+    for first in range(0, height, rows):
+        part = framed[: min(rows, height - first)]
+        part[:, 1:-1] = mask[first : first + rows]
+        found.append(np.flatnonzero(part[:, 1:] != part[:, :-1]) + first * line)
+    edges = np.concatenate(found) if found else np.empty(0, np.int64)
+    start, stop = edges[::2], edges[1::2]
+    # The runs of the row above that touch a run, if only by a corner, follow one another.
+    above = np.searchsorted(stop, start - line, "left")
+    touching = np.maximum(np.searchsorted(start, stop - line, "right") - above, 0)
+    ends = np.concatenate([[0], np.cumsum(touching)])
+    neighbours = np.arange(ends[-1]) + np.repeat(above - ends[:-1], touching)
+    parts = np.ones(len(neighbours)), neighbours.astype(np.int32), ends.astype(np.int32)  # as scipy wants them
+    graph = csr_array(parts, shape=(len(start), len(start)))
+    count, label = connected_components(graph, directed=False)
+    row = start // line
+    return Runs((height, width), int(count), row, start - row * line, stop - row * line, label.astype(np.int64) + 1)
 
 
-def _boxes(runs: _Runs, order: Array, shape: tuple[int, int]) -> Array:
+def label_regions(mask: Mask) -> tuple[np.ndarray[Any, np.dtype[np.int32]], int]:
+    """Number the 8-connected regions of a mask ``(h, w)``: labels 1..n (0 outside) and n."""
+    runs = label_runs(mask)
+    return runs.labels(), runs.count
+
+
+def _boxes(runs: Runs, order: Array, shape: tuple[int, int]) -> Array:
     """Corners ``(n, 4, 2)`` of the smallest rectangles around the regions of the labels ``order``, in that order."""
     position = np.full(int(order.max()) + 1, -1)
     position[order] = np.arange(len(order))
@@ -102,7 +142,7 @@ def regions(
     area_m2: Array | float | None = None,
     planes: Mapping[str, Array] | None = None,
     limit: int | None = None,
-    labelled: tuple[Array, int] | None = None,
+    runs: Runs | None = None,
 ) -> list[Region]:
     """The 8-connected regions of a mask, largest first.
 
@@ -111,20 +151,19 @@ def regions(
         area_m2: area of a pixel, one number or one per row ``(h,)``; None gives regions without an area.
         planes: index maps ``(h, w)`` by name whose means inside each region are wanted; NaN is left out of a mean.
         limit: attributes are worked out for this many of the largest regions only; None for all.
-        labelled: what ``label_regions(mask)`` gave, if it is at hand.
+        runs: what ``label_runs(mask)`` gave, if it is at hand.
     """
-    labels, count = labelled if labelled is not None else label_regions(mask)
+    runs = label_runs(mask) if runs is None else runs
+    count = runs.count
     if not count:
         return []
-    runs = _runs(labels)
-    length = runs.stop - runs.start
-    pixels = np.bincount(runs.label, length, count + 1).astype(np.int64)
+    pixels = runs.sizes()
     order = np.argsort(-pixels[1:], kind="stable")[:limit] + 1
     if len(order) < count:
         keep = np.zeros(count + 1, bool)
         keep[order] = True
         runs = runs.of(keep[runs.label])
-        length = runs.stop - runs.start
+    length = runs.stop - runs.start
     sum_x = np.bincount(runs.label, length * (runs.start + runs.stop) / 2, count + 1)[order]
     sum_y = np.bincount(runs.label, length * (runs.row + 0.5), count + 1)[order]
     size = pixels[order]
@@ -134,7 +173,7 @@ def regions(
     if area_m2 is not None:
         per_row = np.broadcast_to(np.asarray(area_m2, np.float64), (height,))
         areas = np.bincount(runs.label, length * per_row[runs.row], count + 1)[order].tolist()
-    means = {name: _run_means(plane, runs, count)[order].tolist() for name, plane in (planes or {}).items()}
+    means = {name: _run_means(plane, runs)[order].tolist() for name, plane in (planes or {}).items()}
     boxes = _boxes(runs, order, (height, width)).tolist()
     return [
         Region(
@@ -150,17 +189,24 @@ def regions(
     ]
 
 
-def _run_means(plane: Array, runs: _Runs, count: int) -> Array:
+def _run_means(plane: Array, runs: Runs) -> Array:
     """Mean of a plane over each label ``(count + 1,)``, NaN pixels left out."""
-    width = plane.shape[1]
-    bounds = np.stack([runs.row * width + runs.start, runs.row * width + runs.stop], axis=1).ravel()
-    defined = np.isfinite(plane)
-
-    def total(values: Array) -> Array:
-        flat = np.append(values.ravel(), 0)  # a run may end at the last pixel
-        sums: Array = np.bincount(runs.label, np.add.reduceat(flat, bounds)[::2], count + 1)
-        return sums
-
+    height, width = runs.shape
+    sums, defined = np.zeros(len(runs.row)), (runs.stop - runs.start).astype(np.float64)
+    rows = max(1, _BLOCK // width)
+    borders = np.searchsorted(runs.row, np.arange(0, height + rows, rows))
+    for first, (begin, end) in zip(range(0, height, rows), pairwise(borders), strict=True):
+        if begin == end:
+            continue
+        here = slice(begin, end)
+        offset = (runs.row[here] - first) * width
+        bounds = np.stack([offset + runs.start[here], offset + runs.stop[here]], axis=1).ravel()
+        values = np.append(plane[first : first + rows].ravel().astype(np.float64), 0)  # a run may end at the last pixel
+        known = np.isfinite(values)
+        if not known.all():
+            values[~known] = 0
+            defined[here] = np.add.reduceat(known, bounds, dtype=np.int64)[::2]
+        sums[here] = np.add.reduceat(values, bounds)[::2]
     with np.errstate(invalid="ignore"):
-        means: Array = total(np.where(defined, plane, 0).astype(np.float64)) / total(defined.astype(np.int64))
+        means: Array = np.bincount(runs.label, sums, runs.count + 1) / np.bincount(runs.label, defined, runs.count + 1)
     return means

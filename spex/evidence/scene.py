@@ -13,7 +13,7 @@ import numpy as np
 from spex.evidence.classes import Condition, LandClass, classes, index_range, is_calibrated
 from spex.evidence.indices import EVIDENCE_INDICES, compute, index_roles, role_planes
 from spex.evidence.recipes import RecipeMaps, wanted_indices
-from spex.evidence.regions import Region, label_regions, main_location, regions
+from spex.evidence.regions import Region, label_runs, main_location, regions
 from spex.evidence.thresholds import scene_threshold
 
 if TYPE_CHECKING:
@@ -205,8 +205,8 @@ class _Findings:
                 return replace(empty, reason=f"no {classes()[needed].title} in the scene")
         mask = (self.maps.margin(name) > 0) & self.valid
         quantity = self.maps.quantity(first)
-        labels, count = label_regions(mask)
-        sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
+        runs = label_runs(mask)
+        sizes = runs.sizes()[1:]
         share = float(sizes.sum()) / max(self.valid_count, 1)
         coherent = float(sizes[sizes >= _MIN_PIXELS].sum()) / max(self.valid_count, 1)
         inside, spread_in = _moments(quantity[mask])
@@ -214,7 +214,9 @@ class _Findings:
         empty = replace(empty, fraction=share, inside=inside, outside=outside)
         rule = f"{_quantity(first)} {'above' if first.above else 'below'} {threshold:.2f}"
         if not share:
-            return replace(empty, reason=f"{rule} nowhere, mean {outside:.2f}")
+            alone = np.count_nonzero((self.maps.margin_of(first) > 0) & self.valid) / max(self.valid_count, 1)
+            where = f"in {alone:.1%} of the pixels, but nowhere with the other conditions" if alone else "nowhere"
+            return replace(empty, reason=f"{rule} {where}, mean {outside:.2f}")
         doubtful = recipe.weak or not is_calibrated(self.maps.level)
         if coherent < (_MIN_SHARE_DOUBTFUL if doubtful else _MIN_SHARE):
             return replace(empty, reason=f"{rule} in {share:.2%} of the pixels only, {coherent:.2%} in regions")
@@ -228,10 +230,8 @@ class _Findings:
             status="present",
             reason=f"{rule} in {share:.1%} of the pixels",
             separability=abs(inside - outside) / (spread + 1e-6) if math.isfinite(outside) else 0.0,
-            region_count=count,
-            regions=tuple(
-                regions(mask, limit=KEPT_REGIONS, labelled=(labels, count), planes={_quantity(first): quantity})
-            ),
+            region_count=runs.count,
+            regions=tuple(regions(mask, limit=KEPT_REGIONS, runs=runs, planes={_quantity(first): quantity})),
             location=main_location(mask),
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import OrderedDict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from spex.model.grammar import SpanGrammar
 from spex.model.processor import SpexProcessor
 from spex.model.spectral import band_batch
 from spex.model.spex import SceneContext, SpexModel
-from spex.prompts import Plan, format_span, parse_answer
+from spex.prompts import Exchange, Plan, format_span, parse_answer
 from spex.raster.scene import Pixels
 
 SHIPPED = Path(__file__).parents[1] / "checkpoints" / "base"
@@ -73,34 +74,46 @@ class ModelPredictor:
         return self._contexts[key][1]
 
     @torch.inference_mode()
-    def plan(self, query: str, overview: Pixels, evidence: SceneEvidence) -> Plan:
+    def plan(self, query: str, overview: Pixels, evidence: SceneEvidence, history: Sequence[Exchange] = ()) -> Plan:
         """Read the query: generate the answer, condense its spans to decoder weights (the plan's state).
 
-        One row of ``pixel_dim + 2`` weights per span, then one per excluded class.
+        One row of ``pixel_dim + 2`` weights per span, then one per excluded class. ``history``: the exchanges before.
         """
         context = self.context(overview, evidence)
-        prior = prior_text(evidence, query) if self.prior else ""
-        return self.read(query, prior, context, tuple(evidence.indices))
+        prior = prior_text(evidence, (*history, Exchange(query, ""))[0].query) if self.prior else ""
+        return self.read(query, prior, context, tuple(evidence.indices), history)
 
     @torch.inference_mode()
-    def read(self, query: str, prior: str, context: SceneContext, indices: tuple[str, ...] = OFFERED_INDICES) -> Plan:
+    def read(
+        self,
+        query: str,
+        prior: str,
+        context: SceneContext,
+        indices: tuple[str, ...] = OFFERED_INDICES,
+        history: Sequence[Exchange] = (),
+    ) -> Plan:
         """As ``plan``, with a prior text of the caller's (the oracle arm of an evaluation) and the scene's indices."""
         told = prior if self.model.config.prior_in_answer else ""
-        answer = parse_answer(self.generate(query, told, context, indices))
-        weights = self.weights(query, prior, answer.text, context)
+        answer = parse_answer(self.generate(query, told, context, indices, history))
+        weights = self.weights(query, prior, answer.text, context, history)
         taken = dict.fromkeys(name for span in answer.spans for name in span.constraints.exclude)
         if taken:
             hidden = " ".join(format_span(name, classes()[name].title) for name in taken)
-            weights = torch.cat([weights, self.weights(query, prior, hidden, context)])
+            weights = torch.cat([weights, self.weights(query, prior, hidden, context, history)])
         return Plan(answer, weights)
 
     @torch.inference_mode()
     def generate(
-        self, query: str, prior: str, context: SceneContext, indices: tuple[str, ...] = OFFERED_INDICES
+        self,
+        query: str,
+        prior: str,
+        context: SceneContext,
+        indices: tuple[str, ...] = OFFERED_INDICES,
+        history: Sequence[Exchange] = (),
     ) -> str:
         """The answer's text, greedily and within the grammar; cut back to whole sentences where it would not end."""
         tokenizer = self.processor.tokenizer
-        ids, _ = self.processor.encode(query, prior)
+        ids, _ = self.processor.encode(query, prior, history=history)
         with self._autocast():
             embeds = self.model.embed(torch.tensor([ids], device=self.device), context.visual)
             new = self.model.language.generate(
@@ -110,16 +123,18 @@ class ModelPredictor:
                 do_sample=False,
                 pad_token_id=tokenizer.pad_token_id,
                 eos_token_id=tokenizer.eos_token_id,
-                logits_processor=LogitsProcessorList([SpanGrammar(tokenizer, query, indices)]),
+                logits_processor=LogitsProcessorList([SpanGrammar(tokenizer, query, indices, history)]),
             )[0].tolist()
         ended = bool(new) and new[-1] == tokenizer.eos_token_id
         text = str(tokenizer.decode(new[:-1] if ended else new, clean_up_tokenization_spaces=False))
         return text.strip() if ended else text[: text.rfind(". ") + 1]
 
     @torch.inference_mode()
-    def weights(self, query: str, prior: str, answer: str, context: SceneContext) -> Tensor:
+    def weights(
+        self, query: str, prior: str, answer: str, context: SceneContext, history: Sequence[Exchange] = ()
+    ) -> Tensor:
         """Decoder weights (S, pixel_dim + 2) of the spans of an answer."""
-        ids, start = self.processor.encode(query, prior, answer)
+        ids, start = self.processor.encode(query, prior, answer, history)
         rows = torch.tensor([ids], device=self.device)
         with self._autocast():
             out = self.model(rows, torch.ones_like(rows), torch.tensor([start]), context, logits=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from spex.prompts import CHAT_TEMPLATE, IMAGE_TOKEN, SPECIAL_TOKENS, user_message
+from spex.prompts import CHAT_TEMPLATE, IMAGE_TOKEN, SPECIAL_TOKENS, Exchange, user_message
 from spex.raster.scene import Pixels
 
 
@@ -31,9 +32,19 @@ class SpexProcessor:
         """Write the tokenizer files."""
         self.tokenizer.save_pretrained(folder)
 
-    def encode(self, query: str, prior: str, answer: str | None = None) -> tuple[list[int], int]:
-        """Token ids of a conversation and where the answer begins (the length, when there is none yet)."""
-        turns = [{"role": "user", "content": user_message(query, prior, self.visual_tokens)}]
+    def encode(
+        self, query: str, prior: str, answer: str | None = None, history: Sequence[Exchange] = ()
+    ) -> tuple[list[int], int]:
+        """Token ids of a conversation and where the last answer begins (the length, when there is none yet).
+
+        Visual tokens and prior text stand in the first turn of the person, whatever was asked first.
+        """
+        turns = []
+        for number, one in enumerate((*history, Exchange(query, ""))):
+            given = (prior, self.visual_tokens) if number == 0 else ("", 0)
+            turns.append({"role": "user", "content": user_message(one.query, *given)})
+            turns.append({"role": "assistant", "content": one.answer})
+        turns.pop()
         text = self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
         ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         start = len(ids)

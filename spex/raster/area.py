@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import numpy.typing as npt
 from affine import Affine
@@ -10,6 +12,7 @@ from rasterio.crs import CRS
 from spex.errors import SceneError
 
 
+@lru_cache(maxsize=16)  # asked for several times per query, and a projection takes a millisecond to set up
 def row_areas(crs: CRS, transform: Affine, height: int, width: int) -> npt.NDArray[np.float64]:
     """Square metres of one pixel of each row (height,), taken at the middle column.
 
@@ -30,7 +33,7 @@ def row_areas(crs: CRS, transform: Affine, height: int, width: int) -> npt.NDArr
         and "Cylindrical" not in method
     ):
         factor = system.axis_info[0].unit_conversion_factor if system.axis_info else 1.0
-        return np.full(height, abs(transform.determinant) * factor**2)
+        return _fixed(np.full(height, abs(transform.determinant) * factor**2))
     rows = np.arange(height) + 0.5
     offsets = [
         (-0.5, 0.0),
@@ -55,4 +58,9 @@ def row_areas(crs: CRS, transform: Affine, height: int, width: int) -> npt.NDArr
     assert ellipsoid is not None
     # Area element of the ellipsoid: meridian radius x transverse radius x cos(latitude).
     radii = ellipsoid.a**2 * (1 - ellipsoid.es) / (1 - ellipsoid.es * np.sin(latitude) ** 2) ** 2
-    return np.asarray(np.abs(eastward[0] * downward[1] - eastward[1] * downward[0]) * radii * np.cos(latitude))
+    return _fixed(np.abs(eastward[0] * downward[1] - eastward[1] * downward[0]) * radii * np.cos(latitude))
+
+
+def _fixed(areas: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    areas.flags.writeable = False
+    return areas

@@ -23,7 +23,7 @@ from spex.sensors import LEVELS, Band, Sensor, get_sensor, recognise
 BandsArgument: TypeAlias = "str | os.PathLike[str] | Mapping[str, Any]"
 
 _STORED_INTEGERS = ("int16", "uint16", "int32", "uint32")
-_JSON_KEYS = {"bands", "scale", "offset", "gsd_m", "level", "bad_bands"}
+_JSON_KEYS = {"bands", "sensor", "scale", "offset", "gsd_m", "level", "bad_bands"}
 _BAND_KEYS = {"name", "wavelength_nm", "fwhm_nm", "gsd_m"}
 
 
@@ -127,6 +127,7 @@ def _from_json(content: Any, count: int, origin: str) -> Stated:
     level = content.get("level")
     if level is not None and level not in LEVELS:
         raise BandError(f"{origin}: level {level!r} is unknown; it is one of {', '.join(LEVELS)}")
+    sensor = None if content.get("sensor") is None else get_sensor(str(content["sensor"]))
     names = [band.name for band in bands] or [str(i) for i in range(1, count + 1)]
     bad = {
         str(b): (b - 1 if isinstance(b, int) else names.index(b) if b in names else -1)
@@ -139,9 +140,11 @@ def _from_json(content: Any, count: int, origin: str) -> Stated:
     gsd_m = number(content.get("gsd_m"), "gsd_m", origin)
     if (scale is not None and scale <= 0) or (gsd_m is not None and gsd_m <= 0):
         raise BandError(f"{origin}: scale {scale} and gsd_m {gsd_m} must be above 0 where they are given")
+    layout = None if sensor is None else sensor.layout(count)
     return Stated(
         origin,
-        bands=_fitting(tuple(bands), count, origin) if bands else None,
+        bands=_fitting(tuple(bands), count, origin) if bands else layout,
+        sensor=sensor,
         scale=None if scale is None else (scale,) * count,
         offset=None if offset is None else (offset,) * count,
         level=level,

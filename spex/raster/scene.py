@@ -209,6 +209,16 @@ class Scene:
         factor = math.sqrt(window.height * window.width / (shape[0] * shape[1]))
         return Pixels(values, valid, self.bands, self.level, self.gsd_m and self.gsd_m * factor, self._family())
 
+    def stored(self, window: Window) -> tuple[npt.NDArray[Any], BoolArray]:
+        """The numbers of a window inside the scene as the file has them (C, h, w), and where they are valid (h, w).
+
+        Calibrated they are ``number * scale + offset``, as ``read`` returns them.
+
+        Raises:
+            SceneError: this part of the file is damaged.
+        """
+        return self._source.read(window, (int(window.height), int(window.width)))
+
     def overview(self, max_size: int = 1024) -> Pixels:
         """The whole scene, its longer side at most ``max_size`` pixels, aspect kept; averages where that is affordable.
 

@@ -68,7 +68,8 @@ BINS = 512
 
 
 def records_of(folder: Path, source: str, split: str) -> Iterator[SpieRecord]:
-    yield from (r for r in read_records(folder / f"survey_{source}.parquet") if r.split == split)
+    for shard in sorted(folder.glob(f"survey_{source}_[0-9]*_{split}.parquet")):
+        yield from read_records(shard)
 
 
 def asked(record: SpieRecord, pixels: Pixels, data: Path) -> tuple[Target, ...]:
@@ -186,8 +187,8 @@ def stop_after_first_span() -> None:
     from spex.model import predictor
 
     class FirstSpan(predictor.SpanGrammar):
-        def allowed(self, text: str, done: bool) -> bool:
-            return not text.partition("</seg>")[2] and super().allowed(text, done)
+        def allowed(self, text: str, done: bool, pending: bytes = b"") -> bool:
+            return not text.partition("</seg>")[2] and super().allowed(text, done, pending)
 
     predictor.SpanGrammar = FirstSpan  # type: ignore[misc]
 

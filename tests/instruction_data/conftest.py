@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import json
+import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import rasterio
+from rasterio.errors import NotGeoreferencedWarning
+from rasterio.transform import from_origin
 
-from instruction_data.simulate import Library
+from instruction_data.simulate.spectra import Spectra
+from spex.evidence.prior import prior_text
+from spex.evidence.scene import measure
+from spex.prompts import parse_answer, user_message
+from spex.records import BandRef, Rle, SceneRef, SpanTarget, SpieRecord, Turn, load_pixels, write_records
 
 HLS_BANDS = (
     ("coastal", 443),
@@ -96,5 +105,112 @@ def spectra(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def library(spectra: Path) -> Library:
-    return Library(spectra)
+def library(spectra: Path) -> Spectra:
+    return Spectra(spectra)
+
+
+Raster = Callable[..., Path]
+
+
+@pytest.fixture
+def raster(tmp_path: Path) -> Raster:
+    """Writes a raster below the test's folder, by default on a grid of 10 m in UTM 33 from 500000, 5000000."""
+
+    def write(name: str, values: np.ndarray, *, west: float = 500000, north: float = 5000000, **options: Any) -> Path:
+        path, stack = tmp_path / name, values if values.ndim == 3 else values[None]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        grid = {"crs": "EPSG:32633", "transform": from_origin(west, north, 10, 10)} | options
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            with rasterio.open(
+                path, "w", driver="GTiff", count=len(stack), height=stack.shape[1], width=stack.shape[2],
+                dtype=stack.dtype, **grid,
+            ) as dataset:  # fmt: skip
+                dataset.write(stack)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def scene_file(raster: Raster) -> Raster:
+    """Writes a scene of four bands with its sidecar: the left half water, the right half wood."""
+
+    def write(name: str = "scene.tif", side: int = 64, **options: Any) -> Path:
+        values = np.empty((4, side, side), np.uint16)
+        values[:, :, : side // 2] = np.array([600, 500, 300, 100], np.uint16)[:, None, None]
+        values[:, :, side // 2 :] = np.array([300, 500, 300, 4000], np.uint16)[:, None, None]
+        path = raster(name, values, **options)
+        bands = [
+            {"name": n, "wavelength_nm": c, "fwhm_nm": 60} for n, c in zip("BGRN", (490, 560, 665, 842), strict=True)
+        ]
+        path.with_suffix(".bands.json").write_text(json.dumps({"bands": bands, "scale": 1e-4, "level": "surface"}))
+        return path
+
+    return write
+
+
+LAKES = "lakes larger than 0.1 ha"
+SAID = {  # exchanges, template, language, wording, whether the prior is given
+    "q000": (
+        [(LAKES, "<seg class=water min_area=0.1ha>lakes</seg>: <fact:area>, <fact:share> of the scene, in <fact:count> "
+          "regions. NDWI is <fact:index:NDWI> inside and <fact:outside:NDWI> outside. <fact:left_out>.")],
+        "ask: {np}", "en", "seen", True,
+    ),
+    "q001": (
+        [("Trees, please", "<seg class=tree_cover>Trees</seg>: <fact:share> of the scene."),
+         ("now only in the east", "<seg class=tree_cover where=east>Trees</seg>: <fact:area>.")],
+        "ask: {np} | place: now only {place}", "en", "held out", False,
+    ),
+    "q002": (
+        [("¿Cuántos coches hay?", "<refuse>Objects cannot be counted.</refuse>")], "refuse: {item}", "es", "seen", True,
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture
+def built(tmp_path: Path, scene_file: Raster) -> Path:
+    """A built folder as the builder lays it out: a chip of each split, its survey and three dialogues.
+
+    The labels: water but for three columns that are unknown, tree cover, nothing burned; they do not speak of roads.
+    """
+    out = tmp_path / "out"
+    for number, (split, side) in enumerate((("train", 64), ("val", 48))):
+        chip = scene_file(f"out/chips/chip{number}.tif", side, west=500000 + 50000 * number)
+        about = json.loads(chip.with_suffix(".bands.json").read_text())
+        water = np.arange(side) < np.full((side, 1), side // 2)
+        unknown = water & (np.arange(side) >= side // 2 - 3)
+        masks = {"water": water & ~unknown, "tree_cover": ~water, "burned": np.zeros_like(water)}
+        survey = SpieRecord(
+            id=f"chip{number}", kind="survey", split=split, place=f"place{number}", source="own",
+            scene=SceneRef(path=str(chip)), sensor="made", bands=[BandRef(**band) for band in about["bands"]],
+            level="surface", gsd_m=10, scale=1e-4, provenance={"spans": "made by hand"},
+            spans=[
+                SpanTarget(
+                    class_name=name, phrase=name, mask=Rle.encode(mask),
+                    ignore=Rle.encode(unknown) if name == "water" else None,
+                )
+                for name, mask in masks.items()
+            ],
+        )  # fmt: skip
+        evidence = measure(load_pixels(survey))
+        survey = survey.model_copy(
+            update={"prior": prior_text(evidence), "scene": SceneRef(path=f"chips/chip{number}.tif")}
+        )
+        talk = []
+        for name, (said, template, language, wording, told) in SAID.items():
+            prior = prior_text(evidence, said[0][0]) if told else ""
+            turns = []
+            for query, answer in said:
+                turns.append(Turn(role="user", content=user_message(query, "" if turns else prior)))
+                turns.append(Turn(role="assistant", content=answer))
+            spans = [
+                SpanTarget(class_name=s.class_name, phrase=s.phrase, attributes=s.constraints.to_dict())
+                for s in parse_answer(said[-1][1]).spans
+            ]
+            provenance = {"turns": f"template {template}", "language": language, "wording": wording}
+            new = {"id": f"{survey.id}_{name}", "kind": "dialogue", "turns": turns, "spans": spans, "prior": prior}
+            talk.append(survey.model_copy(update=new | {"provenance": provenance}))
+        write_records(out / f"survey_own_{number:03d}_{split}.parquet", [survey])
+        write_records(out / f"dialogue_own_{number:03d}_{split}.parquet", talk)
+    return out

@@ -74,6 +74,17 @@ def test_what_cannot_be_answered_is_one_line(page: Page, query: str, method: Any
     page.leave(person("a"))
 
 
+def test_a_cleared_chat_follows_nothing_up(page: Page) -> None:
+    page.take_sample(person("a"))
+    for query in ("vegetation", "only in the north"):
+        *_, last = page.ask(query, "index rules", person("a"))
+    assert "(in the north)" in last[0][-1]["content"]
+    page.clear(person("a"))
+    *_, last = page.ask("why?", "index rules", person("a"))
+    assert last[0][-1]["content"].startswith("This cannot be answered: ")
+    page.leave(person("a"))
+
+
 def test_a_question_without_a_scene_says_so(page: Page) -> None:
     *_, last = page.ask("open water", "index rules", person("a"))
     assert last[0][-1]["content"] == "open a scene first: upload one or take the sample"

@@ -65,6 +65,30 @@ def test_the_second_question_keeps_what_was_measured(chat: Chat) -> None:
     assert chat.save(extraction).name == "spex-sentinel2_sample-1.zip"
 
 
+def test_questions_follow_up_the_last_answers_until_the_conversation_starts_anew(chat: Chat) -> None:
+    chat.take_sample()
+    chat.open()
+    whole = ask(chat, "water")[1].to_dict()["masks"][0]
+    north = ask(chat, "now only in the north")[1].to_dict()["masks"][0]
+    assert (north["class"], north["constraints"]) == ("water", {"where": "north"})
+    assert north["pixels"] < whole["pixels"]
+    answer = ask(chat, "why?")[1]
+    (mask,) = answer.to_dict()["masks"]
+    assert mask["constraints"] == {"where": "north"} and mask["pixels"] == north["pixels"]
+    assert "inside than outside" in answer.answer and "left out" in answer.answer
+    chat.save(answer)  # audits every number
+
+    assert ask(chat, "count the cars")[1].refused
+    both = ask(chat, "also the vegetation")[1].to_dict()["masks"]
+    assert [mask["class"] for mask in both] == ["water", "vegetation"], "a refusal is not what is followed up"
+
+    chat.start_anew()
+    assert ask(chat, "why?")[1].refused
+    ask(chat, "vegetation")
+    chat.open()
+    assert ask(chat, "only in the north")[1].refused, "another scene, another conversation"
+
+
 def test_features_are_computed_once(tmp_path: Path) -> None:
     class Counting(PriorPredictor):
         calls = 0

@@ -34,7 +34,7 @@ class Painter:
         self.answer = parse_answer(text)
         self.calls = {"plan": 0, "features": 0, "decode": 0}
 
-    def plan(self, query, overview, evidence):
+    def plan(self, query, overview, evidence, history=()):
         self.calls["plan"] += 1
         return Plan(self.answer)
 

@@ -235,3 +235,12 @@ def test_work_files_go_with_the_extraction(painter, painted):
     assert folder.exists()
     del result
     assert not folder.exists()
+
+
+def test_two_masks_of_one_class_and_phrase_are_told_apart(painter, painted, tmp_path):
+    plane = np.full((100, 120), 0.05, np.float32)
+    plane[10:30, 10:30] = plane[60:70, 80:90] = 0.9
+    text = "<seg class=water>lakes</seg> and <seg class=water where=north>lakes</seg>."
+    folder = extract(painted(water=plane), "lakes", painter(text)).save(tmp_path / "out")
+    masks = json.loads((folder / "extraction.json").read_text(encoding="utf-8"))["masks"]
+    assert [mask["pixels"] for mask in masks] == [100, 400]

@@ -4,7 +4,7 @@ import pytest
 
 from spex.engine.rules import read_query
 from spex.evidence.scene import SceneEvidence, measure
-from spex.prompts import parse_answer
+from spex.prompts import Exchange, parse_answer
 from spex.raster.scene import Pixels
 from spex.sensors import get_sensor
 from spex.testing import synthetic
@@ -37,6 +37,9 @@ def evidence() -> SceneEvidence:
         ("lakes from 1 to 5 ha, then roads", [("water", {"min_area": "1ha", "max_area": "5ha"}), ("road", {})]),
         ("trees that are not shrubs", [("tree_cover", {"not": "shrubland"})]),
         ("top 3 lakes", [("water", {"top": 3})]),
+        ("the twelve largest fields leaving out meadows", [("cropland", {"top": 12, "not": "grassland"})]),
+        ("roads w/o buildings", [("road", {"not": "building"})]),
+        ("water that exceeds 12 hect", [("water", {"min_area": "12ha"})]),
         ("ponds between 500 m2 and 2 ha", [("water", {"min_area": "500m2", "max_area": "2ha"})]),
         ("water no smaller than 0.5 hectares", [("water", {"min_area": "0.5ha"})]),
         ("water no larger than 5,000 square metres", [("water", {"max_area": "5000m2"})]),
@@ -96,3 +99,38 @@ def test_an_open_question_lists_what_the_scene_shows(evidence):
 def test_counting_questions_are_answered_with_the_count_first(evidence):
     text = read_query("how many lakes are there?", evidence).text
     assert text.index("<fact:count>") < text.index("<fact:area>")
+
+
+WATER, TREES = "<seg class=water>lakes</seg>", "<seg class=tree_cover where=north>forest</seg>"
+
+
+@pytest.mark.parametrize(
+    ("before", "query", "spans"),
+    [
+        (WATER, "now only in the north", [("water", {"where": "north"})]),
+        (WATER, "only those larger than 2 ha", [("water", {"min_area": "2ha"})]),
+        (WATER, "and the largest of them?", [("water", {"top": 1})]),
+        (WATER, "also the forest", [("water", {}), ("tree_cover", {})]),
+        (WATER, "why?", [("water", {})]),
+        (WATER, "sorry, I meant roads", [("road", {})]),
+        (WATER, "how many are there?", [("water", {})]),
+        (WATER, "with MNDWI above 0.2", [("water", {"index": "MNDWI:above:0.2"})]),
+        (TREES, "without the shrubs", [("tree_cover", {"where": "north", "not": "shrubland"})]),
+        (TREES, "the fields instead", [("cropland", {"where": "north"})]),
+        (TREES, "now in the south", [("tree_cover", {"where": "south"})]),
+        (f"{WATER}. {TREES}.", "without the forest", [("water", {})]),
+        (f"{WATER}. {TREES}.", "drop the lakes", [("tree_cover", {"where": "north"})]),
+        (f"{WATER}. {TREES}.", "why is this forest?", [("tree_cover", {"where": "north"})]),
+        (WATER, "burned land in the east", [("burned", {"where": "east"})]),
+        (WATER, "lakes over 1 ha and meadows", [("water", {"min_area": "1ha"}), ("grassland", {})]),
+    ],
+)
+def test_follow_ups_change_the_answer_before_them(evidence, before, query, spans):
+    answer = read_query(query, evidence, [Exchange("find it", before)])
+    assert [(span.class_name, span.constraints.to_dict()) for span in answer.spans] == spans
+
+
+def test_a_follow_up_without_anything_before_it_or_that_leaves_nothing_is_refused(evidence):
+    assert read_query("now only in the north", evidence).refusal
+    assert read_query("why?", evidence).refusal
+    assert read_query("without the ponds", evidence, [Exchange("lakes", WATER)]).refusal

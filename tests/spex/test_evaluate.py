@@ -67,7 +67,7 @@ class Scripted(ModelPredictor):
         super().__init__(model, SpexProcessor(tokenizer, 4, 32), "scripted", None)
         self.words, self.read_priors = words, list[str]()
 
-    def generate(self, query, prior, context, indices=()):
+    def generate(self, query, prior, context, indices=(), history=()):
         self.read_priors.append(prior)
         return self.words
 

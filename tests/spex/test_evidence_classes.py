@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
+import yaml
 
 from spex.evidence.classes import classes, index_range, mentioned, resolve
 from spex.evidence.indices import EVIDENCE_INDICES
@@ -89,6 +91,37 @@ def test_phrases_resolve_by_their_longest_word(phrase: str, name: str | None) ->
 )
 def test_classes_mentioned_in_order_of_appearance(query: str, names: list[str]) -> None:
     assert mentioned(query) == names
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ("Muéstrame los ÁRBOLES y el río", ["tree_cover", "water"]),
+        ("arboles sin acentos", ["tree_cover"]),
+        ("montre les forêts et l'eau au nord", ["tree_cover", "water"]),
+        ("Zeige alle Seen größer als 2 ha und die Straßen", ["water", "road"]),
+        ("as plantações, exceto a água", ["cropland", "water"]),
+        ("提取北部面积大于2公顷的湖泊和森林", ["water", "tree_cover"]),
+        ("水稻", ["cropland"]),
+        ("can you see what we have seen before the pre-fire culture? rue the champ!", []),
+    ],
+)
+def test_classes_are_known_in_other_languages(query: str, names: list[str]) -> None:
+    assert [name for name in mentioned(query) if name != "burned"] == names
+
+
+def test_words_of_other_languages_name_one_class_and_no_english_query_changes_by_them() -> None:
+    owners: dict[str, set[str]] = {}
+    for name, land_class in classes().items():
+        for word in (*land_class.synonyms, *(w for words in land_class.words.values() for w in words)):
+            assert resolve(word) == name, word
+            owners.setdefault(word.lower(), set()).add(name)
+    assert all(len(names) == 1 for names in owners.values())
+    queries = yaml.safe_load((Path(__file__).parents[1] / "benchmarks" / "queries.yaml").read_text(encoding="utf-8"))
+    foreign = [(word.lower(), name) for name, c in classes().items() for words in c.words.values() for word in words]
+    for one in queries:
+        found = {name for word, name in foreign if re.search(rf"(?<!\w){re.escape(word)}(?!\w)", one["ask"].lower())}
+        assert found <= {span["class"] for span in one["spans"]}, one
 
 
 def test_default_thresholds_lie_within_their_bounds() -> None:

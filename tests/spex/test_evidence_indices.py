@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import spyndex
 
 from spex.errors import MissingBandError
-from spex.evidence.indices import available, compute, index, role_planes
+from spex.evidence.indices import OFFERED_INDICES, available, compute, index, index_roles, role_planes
 from spex.raster.scene import Pixels
 from spex.sensors import get_sensor
 from spex.testing import even_bands, synthetic
@@ -71,3 +72,22 @@ def test_what_is_available_follows_the_roles() -> None:
 def test_missing_band_or_index_is_named(name: str, told: str) -> None:
     with pytest.raises(MissingBandError, match=told):
         index(name, {"G": np.zeros((1, 1), np.float32), "N": np.zeros((1, 1), np.float32)})
+
+
+@pytest.mark.parametrize("name", [*OFFERED_INDICES, "MBI", "WI2015", "TGI", "IAVI", "MSAVI", "CIG"])
+def test_every_value_is_what_spyndex_computes(name: str) -> None:
+    rng = np.random.default_rng(5)
+    planes = {
+        role: rng.normal(0.1, 0.1, (150, 700)).astype(np.float32) for role in ("B", "G", "R", "RE1", "N", "S1", "S2")
+    }
+    planes["RE2"] = planes["RE3"] = planes["A"] = planes["N"]
+    for plane in planes.values():
+        plane[140:] = 0
+    params = {role: np.maximum(planes[role], 0) for role in index_roles(name)}
+    params |= {c: spyndex.constants[c].default for c in spyndex.indices[name].bands if c in spyndex.constants}
+    with np.errstate(all="ignore"):
+        expected = np.asarray(spyndex.computeIndex([name], params))
+    found = index(name, planes)
+    assert found.dtype == np.float32 and np.array_equal(
+        found, np.where(np.isfinite(expected), expected, np.nan), equal_nan=True
+    )

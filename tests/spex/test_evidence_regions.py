@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy import ndimage
 from skimage.measure import label, regionprops
 
 from spex.evidence.regions import label_regions, location_word, main_location, regions
@@ -104,3 +105,12 @@ def test_main_location() -> None:
 def test_many_regions_stay_affordable() -> None:
     mask = np.random.default_rng(0).random((3000, 3000)) < 0.05
     assert len(regions(mask, limit=10)) == 10
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 50), (50, 1), (90, 2000), (300, 700)])
+@pytest.mark.parametrize("share", [0.1, 0.4, 0.6, 0.95])
+def test_labels_equal_those_of_ndimage(shape: tuple[int, int], share: float) -> None:
+    mask = np.random.default_rng(6).random(shape) < share
+    labels, count = label_regions(mask)
+    expected, expected_count = ndimage.label(mask, np.ones((3, 3)))
+    assert count == expected_count and np.array_equal(labels, expected) and labels.dtype == np.int32

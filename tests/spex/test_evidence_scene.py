@@ -91,6 +91,12 @@ def test_a_scene_of_one_kind_is_not_cut_in_half(kind: str, here: set[str], gone:
     assert all(evidence.classes[n].reason for n in gone)
 
 
+def test_absence_is_not_claimed_of_a_threshold_that_pixels_pass() -> None:
+    grassland = measure(make(np.zeros((96, 96), int), ["forest"])).classes["grassland"]
+    assert grassland.status == "absent" and grassland.outside > grassland.threshold
+    assert "nowhere with the other conditions" in grassland.reason
+
+
 def test_burned_land_needs_short_wave_infrared() -> None:
     kinds = lake()
     pixels = make(kinds, ["forest", "burned"])

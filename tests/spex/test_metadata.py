@@ -223,6 +223,20 @@ def test_sidecar_is_asked_after_tags(write: Write, tmp_path: Path) -> None:
     assert Scene.open(write(), bands=INLINE).bands[0].name == "B02"
 
 
+def test_a_sidecar_may_name_the_sensor(write: Write, tmp_path: Path) -> None:
+    sidecar = tmp_path / "scene.bands.json"
+    sidecar.write_text(json.dumps({"sensor": "Sentinel-2A"}))
+    scene = Scene.open(write(count=12))
+    assert scene.sensor and scene.sensor.key == "sentinel-2a" and not any("alone" in note for note in scene.warnings)
+    own = [{"name": f"s{i}", "wavelength_nm": centre} for i, centre in enumerate(EXPECTED)]
+    sidecar.write_text(json.dumps({"sensor": "aviris-ng", "bands": own}))
+    scene = Scene.open(write())
+    assert scene.sensor and scene.sensor.key == "aviris-ng" and scene.bands[0].name == "s0"
+    sidecar.write_text(json.dumps({"sensor": "avriris"}))
+    with pytest.raises(BandError, match="no sensor is called 'avriris'"):
+        Scene.open(write())
+
+
 def test_nothing_said_is_an_error_that_says_how(write: Write) -> None:
     with pytest.raises(
         BandError, match=r'4 bands of uint16 \(descriptions: none\).*--sensor NAME, --bands "B02=490/65'

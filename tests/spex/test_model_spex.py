@@ -7,17 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from transformers import AutoTokenizer
 
 from spex.errors import ModelError
 from spex.evidence.maps import CHANNELS, evidence_maps
 from spex.evidence.scene import measure
 from spex.model.config import make_config
 from spex.model.grammar import SpanGrammar, numbers_of
-from spex.model.predictor import ModelPredictor, load
+from spex.model.predictor import SHIPPED, ModelPredictor, load
 from spex.model.processor import SpexProcessor
 from spex.model.spectral import band_batch
 from spex.model.spex import SpexModel
-from spex.prompts import parse_answer
+from spex.prompts import Exchange, parse_answer
 from spex.raster.scene import Pixels
 from spex.sensors import Band
 from train.tokenizer import train_tokenizer
@@ -142,6 +143,74 @@ def test_grammar_keeps_to_the_classes_that_the_query_names(predictor: ModelPredi
     assert grammar.allowed("<refuse>I only map land cover.</refuse>", done=True)
     free = SpanGrammar(predictor.processor.tokenizer, "anything of interest?")
     assert free.allowed("<seg class=water>water</seg>.", done=True)
+
+
+def test_a_conversation_is_read_whole_and_its_image_once(predictor: ModelPredictor) -> None:
+    scene, history = pixels(), [Exchange(QUERY, ANSWER)]
+    ids, start = predictor.processor.encode("only in the north", "water: MNDWI", "<refuse>no</refuse>", history)
+    text = predictor.processor.tokenizer.decode(ids)
+    assert text.index("<image>") < text.index("Evidence:") < text.index(ANSWER) < text.index("Query: only in the north")
+    assert text.count("<image>") == predictor.processor.visual_tokens and text.count("Evidence:") == 1
+    assert predictor.processor.tokenizer.decode(ids[start:]).startswith("<refuse>no")
+    reading = predictor.plan("only in the north", scene, measure(scene), history)
+    assert parse_answer(reading.answer.text) == reading.answer
+    assert reading.state.shape[0] == len(reading.answer.spans), "spans of earlier answers are not decoded again"
+
+
+def test_grammar_of_a_follow_up_takes_classes_and_numbers_of_the_whole_conversation(predictor: ModelPredictor) -> None:
+    tokenizer = predictor.processor.tokenizer
+    grammar = SpanGrammar(tokenizer, "now also forest, in the north", history=[Exchange(QUERY, ANSWER)])
+    assert grammar.allowed("<seg class=water min_area=1ha where=north>open water</seg>.", done=True)
+    assert grammar.allowed("<seg class=tree_cover>forest</seg>.", done=True), "what was asked before may be dropped"
+    assert not grammar.allowed("<seg class=tree_cover>forest</seg>. <seg class=tree_cover", done=False)
+    assert not grammar.allowed("<seg class=tree_cover>forest</seg> <seg class=water>water</seg> <seg", done=False)
+    assert grammar.allowed("<seg class=water not=tree_cover>water</seg> <seg class=", done=False), (
+        "never a dead end in a tag"
+    )
+    assert not grammar.allowed("<seg class=road", done=False)
+    assert not grammar.allowed("<seg class=water min_area=7", done=False)
+    free = SpanGrammar(tokenizer, "anything?", history=[Exchange("hello", "<refuse>no</refuse>")])
+    assert free.allowed("<seg class=road>roads and paved ground</seg>.", done=True)
+
+
+@pytest.mark.parametrize("slot", ["contrast:NDVI", "confusion", "left_out"])
+def test_slots_that_a_tokenizer_has_no_tokens_for_are_text(slot: str) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(SHIPPED, local_files_only=True)
+    text = f"<seg class=water>water</seg>: <fact:{slot}>."
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    assert tokenizer.decode(ids, clean_up_tokenization_spaces=False) == text
+    grammar = SpanGrammar(tokenizer, "water")
+    assert all(grammar.allowed(tokenizer.decode(ids[:n]), done=False) for n in range(1, len(ids)))
+
+
+def test_a_span_holds_the_person_s_own_words_or_the_title_of_its_class(predictor: ModelPredictor) -> None:
+    tokenizer = predictor.processor.tokenizer
+    grammar = SpanGrammar(tokenizer, "Zones brûlées and the Lakes", history=[Exchange("any ponds", ANSWER)])
+    for phrase in ("lakes", "Lakes", "water", "ponds"):
+        assert grammar.allowed(f"<seg class=water>{phrase}</seg>.", done=True), phrase
+    for phrase in ("rivers", "akes", "lakesh"):
+        assert not grammar.allowed(f"<seg class=water>{phrase}", done=False), phrase
+    assert not grammar.allowed("<seg class=water>Lake</seg>", done=False), "words are whole"
+    assert not grammar.allowed("<seg class=water>Lake</se", done=False), "however the end is spelt"
+    assert not grammar.allowed("<seg class=water>and</seg>", done=False), "which name the class"
+    assert SpanGrammar(tokenizer, "标出湖泊和森林").allowed("<seg class=tree_cover>森林</seg>", done=True)
+
+
+def test_characters_of_several_bytes_are_finished(predictor: ModelPredictor) -> None:
+    tokenizer = predictor.processor.tokenizer
+    grammar = SpanGrammar(tokenizer, "zones brûlées, 湖泊")
+    for answer in ("<seg class=burned>zones brûlées</seg>.", "<seg class=water>湖泊</seg>:<fact:area>,占<fact:share>."):
+        ids = tokenizer(answer, add_special_tokens=False)["input_ids"]
+        for count, wanted in enumerate(ids):
+            scores = torch.full((1, len(tokenizer)), -1.0)
+            scores[0, wanted] = 1.0
+            assert int(grammar(torch.tensor([ids[:count]], dtype=torch.long), scores).argmax()) == wanted, answer
+    assert not grammar.allowed("<seg class=burned>zones br\ufffdl", done=False)
+    assert grammar.allowed("<seg class=burned>zones br\ufffd", done=False, pending="û".encode()[:1])
+    assert not grammar.allowed("<seg class=burned>zones br\ufffd", done=False, pending="湖".encode()[:2])
+    assert not grammar.allowed("<seg class=burned>zones b\ufffd", done=False, pending="û".encode()[:1])
+    assert not grammar.allowed("zones br\ufffd", done=False), "no character begins with that byte"
+    assert not grammar.allowed("zones br\ufffd", done=True)
 
 
 def test_grammar_names_only_indices_of_the_scene(predictor: ModelPredictor) -> None:

@@ -103,9 +103,9 @@ def test_mask_band_and_alpha_band(tmp_path: Path) -> None:
     with rasterio.open(masked) as source:
         profile = source.profile | {"count": 5}
         with rasterio.open(alpha, "w", **profile) as dataset:
+            dataset.colorinterp = [*source.colorinterp, rasterio.enums.ColorInterp.alpha]
             dataset.write(source.read(), [1, 2, 3, 4])
             dataset.write(hole, 5)
-            dataset.colorinterp = [*source.colorinterp, rasterio.enums.ColorInterp.alpha]
     scene = Scene.open(alpha, sensor="naip")
     assert [b.name for b in scene.bands] == ["R", "G", "B", "NIR"]  # alpha is no band
     np.testing.assert_array_equal(scene.read().valid, hole > 0)

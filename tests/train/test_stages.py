@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +13,14 @@ from transformers import AutoTokenizer
 from spex.errors import ConfigError, RecordError
 from spex.evidence.prior import prior_text
 from spex.evidence.scene import measure
-from spex.model.predictor import load
+from spex.model.predictor import SHIPPED, load
+from spex.model.processor import SpexProcessor
 from spex.prompts import format_span, parse_answer, user_message
 from spex.records import BandRef, Rle, SceneRef, SpanTarget, SpieRecord, Turn, load_pixels, write_records
 from spex.sensors import Band
 from spex.testing import write_scene
 from train.chips import CLASS_NAMES, CropStream, collate, drop_bands, jitter, load_chips
-from train.dialogues import load_dialogues, pad
+from train.dialogues import Encoder, load_dialogues, pad
 from train.losses import mask_losses, presence_loss, text_loss
 from train.settings import Settings
 from train.stages import run_settings
@@ -60,6 +62,17 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
                     ]
                     key = f"{number}-{phrase}-{told}"
                     dialogues.append(SpieRecord(id=key, kind="dialogue", turns=turns, prior=prior, **base))
+    said = [("where are lakes?", ""), ("only in the north", " where=north")]
+    turns = [
+        turn
+        for query, limit in said
+        for turn in (
+            Turn(role="user", content=user_message(query, "")),
+            Turn(role="assistant", content=f"<seg class=water{limit}>lakes</seg>: <fact:area>."),
+        )
+    ]
+    follow = surveys[0].model_copy(update={"id": "follow", "kind": "dialogue", "turns": turns, "spans": []})
+    dialogues.append(follow)
     write_records(folder / "survey_made.parquet", surveys)
     write_records(folder / "dialogue_made.parquet", dialogues)
     texts = [turn.content for record in dialogues for turn in record.turns]
@@ -91,6 +104,34 @@ def test_stages_learn_and_hand_over(data: Path, tmp_path: Path) -> None:
     answer = predictor.plan("where are lakes?", chip, measure(chip)).answer
     assert [span.class_name for span in answer.spans] == ["water"]
     assert (tmp_path / "joint/training.yaml").is_file()
+
+
+def test_training_goes_on_from_the_shipped_model_with_the_tokens_it_lacks(data: Path, tmp_path: Path) -> None:
+    few = {"steps": 5, "batch": 2, "learning_rate": 1e-4, "start": str(SHIPPED)}
+    stage("language", data, tmp_path / "language", **few)
+    grown = tmp_path / "language/checkpoint"
+    stage("instruct", data, tmp_path / "joint", vision=str(SHIPPED), **(few | {"start": str(grown)}))
+    before, after = load(SHIPPED), load(tmp_path / "joint/checkpoint")
+    words = after.processor.tokenizer
+    added = len(words) - len(before.processor.tokenizer)
+    assert after.model.language.get_input_embeddings().weight.shape[0] == len(words)
+    assert len(words("<fact:left_out>", add_special_tokens=False)["input_ids"]) == 1 or not added
+    chip = load_chips(data, "val")[0].pixels
+    assert [span.class_name for span in after.plan("open water", chip, measure(chip)).answer.spans] == ["water"]
+
+
+def test_only_the_last_answer_of_a_conversation_is_learned(data: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (talk,) = (one for one in load_dialogues(data, "train") if one.history)
+    assert [one.query for one in talk.exchanges] == ["where are lakes?", "only in the north"]
+    tokenizer = AutoTokenizer.from_pretrained(str(data / "tokenizer"))
+    processor = SpexProcessor(tokenizer, 4, 32)
+    encode = Encoder(processor, 2)
+    ids, start = encode(talk, talk.prior) or ([], 0)
+    assert tokenizer.decode(ids[start:]).startswith("<seg class=water where=north>")
+    long = replace(talk, query="lakes " * 2000)
+    assert encode(long, "") is None and "1 of 2 dialogues so far are left out" in caplog.text
+    with pytest.raises(RecordError, match="all 2 dialogues"):
+        encode(replace(long, scene="other"), "")
 
 
 def test_vision_of_another_size_is_refused(data: Path, tmp_path: Path) -> None:
@@ -162,8 +203,10 @@ def test_text_loss_is_on_the_answer_only_and_mostly_on_its_spans(data: Path) -> 
     tokenizer = AutoTokenizer.from_pretrained(str(data / "tokenizer"))
     begin, end = tokenizer.convert_tokens_to_ids(["<seg", "</seg>"])
     batch = pad([([50, 60, begin, 80, end, 81], 2), ([50, 60, 70], 2)], tokenizer)
-    assert batch.weight.tolist() == [[0, 0, 4, 4, 1, 1], [0, 0, 1, 0, 0, 0]]
-    logits = torch.zeros(2, 6, 600)
+    assert batch.input_ids.shape == batch.attention_mask.shape == (2, 16)
+    assert batch.attention_mask.sum(1).tolist() == [6, 3]
+    assert batch.weight[:, :6].tolist() == [[0, 0, 4, 4, 1, 1], [0, 0, 1, 0, 0, 0]] and not batch.weight[:, 6:].any()
+    logits = torch.zeros(2, 16, 600)
     for row, at in ((0, 2), (0, 3), (0, 4), (0, 5), (1, 2)):
         logits[row, at - 1, batch.input_ids[row, at]] = 50.0
     assert text_loss(logits, batch.input_ids, batch.weight) < 1e-4

@@ -1,0 +1,26 @@
+"""Layouts that the builder knows: the repository's data folders and data sets as they are published."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from instruction_data.chips import Source
+from instruction_data.layouts import highres, repository, sentinel, worldcover
+from spex.errors import RecordError
+
+SOURCES: Mapping[str, Source] = {
+    source.name: source for module in (repository, highres, sentinel, worldcover) for source in module.SOURCES
+}
+
+
+def detect(folder: Path) -> Source | None:
+    """The layout that a folder is in, by its telling files; None where no layout fits.
+
+    Raises:
+        RecordError: several layouts fit.
+    """
+    found = [source for source in SOURCES.values() if source.holds(folder)]
+    if len(found) > 1:
+        raise RecordError(f"{folder} looks like {' and '.join(s.name for s in found)}; choose one with --layout")
+    return found[0] if found else None
