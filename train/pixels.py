@@ -17,18 +17,29 @@ from spex.model.spectral import BandBatch, band_batch
 from spex.raster.scene import Pixels
 from spex.records import load_pixels, read_records
 from spex.sensors import get_sensor
+from train.views import MOST_BANDS, views
 
 CELL = 32  # pixels a side of what is hidden at once: the coarsest stride
-_MOST_BANDS = 24
+_CUBES = 4.0
+"""How much more often hyperspectral images are drawn: each can be seen as by any sensor."""
 
 
 @dataclass(frozen=True)
 class Image:
-    """One image; values are kept as float16. ``place`` is shared by images of the same ground (of several sensors)."""
+    """One image; values are kept as float16."""
 
     source: str
-    place: str
     pixels: Pixels
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A crop as it is given and asked for, which bands asked for are new, and the visible cells (h / 32, w / 32)."""
+
+    given: Pixels
+    wanted: Pixels
+    new: NDArray[np.bool_]
+    visible: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -56,7 +67,7 @@ def load_images(folder: str | Path) -> list[Image]:
             if record.split == "train":
                 pixels = load_pixels(record)
                 kept = replace(pixels, values=pixels.values.astype(np.float16), family=family_of(record.sensor))
-                images.append(Image(record.source, record.place, kept))
+                images.append(Image(record.source, kept))
     if not images:
         raise RecordError(f"no survey records of training places in {folder}; build them with: spex spie build")
     return images
@@ -83,6 +94,7 @@ class PixelStream(IterableDataset[PretrainBatch]):
     ) -> None:
         self.images, self.size, self.batch, self.hidden, self.seed = images, size, batch, hidden, seed
         rate = np.array([next((w for name, w in weights.items() if i.source.startswith(name)), 1.0) for i in images])
+        rate = rate * [_CUBES if len(i.pixels.bands) > MOST_BANDS else 1.0 for i in images]
         self.rate = rate / rate.sum()
 
     def __iter__(self) -> Iterator[PretrainBatch]:
@@ -91,40 +103,32 @@ class PixelStream(IterableDataset[PretrainBatch]):
             chosen = rng.choice(len(self.images), self.batch, p=self.rate)
             yield self.collate([self.draw(rng, self.images[int(i)].pixels) for i in chosen])
 
-    def draw(self, rng: np.random.Generator, pixels: Pixels) -> tuple[Pixels, list[int], list[int], NDArray[np.bool_]]:
-        """A crop, the bands seen, the bands asked for, and the cells that stay visible (h / 32, w / 32)."""
-        crop = _jitter(rng, _crop(rng, pixels, self.size))
-        seen, wanted = _views(rng, len(crop.bands))
+    def draw(self, rng: np.random.Generator, pixels: Pixels) -> Drawn:
+        """A crop as it is given and asked for, and the cells that stay visible."""
+        given, wanted, new = views(rng, _jitter(rng, _crop(rng, pixels, self.size)))
         cells = (self.size // CELL) ** 2
         visible = np.ones(cells, bool)
         visible[rng.permutation(cells)[: round(self.hidden * cells)]] = False
-        return crop, seen, wanted, visible.reshape(self.size // CELL, -1)
+        return Drawn(given, wanted, new, visible.reshape(self.size // CELL, -1))
 
-    def collate(self, drawn: list[tuple[Pixels, list[int], list[int], NDArray[np.bool_]]]) -> PretrainBatch:
-        """Stack crops; what is counted is valid and hidden, by its cell or because its band was not seen."""
-        given = [_bands_of(crop, seen) for crop, seen, _, _ in drawn]
-        asked = [_bands_of(crop, wanted) for crop, _, wanted, _ in drawn]
-        shown = [np.kron(visible, np.ones((CELL, CELL), bool)) for *_, visible in drawn]
-        most = max(len(one.bands) for one in asked)
+    def collate(self, drawn: list[Drawn]) -> PretrainBatch:
+        """Stack crops; what is counted is valid and hidden, by its cell or because its band was not given."""
+        shown = [np.kron(one.visible, np.ones((CELL, CELL), bool)) for one in drawn]
+        most = max(len(one.wanted.bands) for one in drawn)
         target = np.zeros((len(drawn), most, self.size, self.size), np.float32)
         counted = np.zeros(target.shape, bool)
-        for i, (one, (_, seen, wanted, _)) in enumerate(zip(asked, drawn, strict=True)):
-            new = ~np.isin(wanted, seen)
-            target[i, : len(wanted)] = one.values
-            counted[i, : len(wanted)] = (~shown[i][None] | new[:, None, None]) & one.valid[None]
+        for i, one in enumerate(drawn):
+            target[i, : len(one.new)] = one.wanted.values
+            counted[i, : len(one.new)] = (~shown[i][None] | one.new[:, None, None]) & one.wanted.valid[None]
         return PretrainBatch(
-            values=[torch.from_numpy(one.values) for one in given],
-            valid=[torch.from_numpy(one.valid) for one in given],
-            bands=band_batch(given, shown),
-            visible=torch.from_numpy(np.stack([visible for *_, visible in drawn])),
-            wanted=band_batch(asked),
+            values=[torch.from_numpy(one.given.values) for one in drawn],
+            valid=[torch.from_numpy(one.given.valid) for one in drawn],
+            bands=band_batch([one.given for one in drawn], shown),
+            visible=torch.from_numpy(np.stack([one.visible for one in drawn])),
+            wanted=band_batch([one.wanted for one in drawn]),
             target=torch.from_numpy(target),
             counted=torch.from_numpy(counted),
         )
-
-
-def _bands_of(pixels: Pixels, chosen: list[int]) -> Pixels:
-    return replace(pixels, values=pixels.values[chosen], bands=tuple(pixels.bands[i] for i in chosen))
 
 
 def _crop(rng: np.random.Generator, pixels: Pixels, size: int) -> Pixels:
@@ -145,25 +149,3 @@ def _jitter(rng: np.random.Generator, pixels: Pixels) -> Pixels:
     """One gain for all bands, and a small one for each: illumination and calibration differ from scene to scene."""
     gain = np.exp(rng.normal(0, 0.1) + rng.normal(0, 0.03, len(pixels.bands))).astype(np.float32)
     return replace(pixels, values=pixels.values * gain[:, None, None])
-
-
-def _views(rng: np.random.Generator, count: int) -> tuple[list[int], list[int]]:
-    """Bands seen and bands asked for.
-
-    Many bands are cut to two overlapping windows of the spectrum, or to random subsets; of few, some are hidden.
-    """
-    if count > _MOST_BANDS:
-        if rng.random() < 0.5:
-            length = int(count * rng.uniform(0.4, 0.7))
-            starts = sorted(int(s) for s in rng.integers(0, count - length + 1, 2))
-            pools = [np.arange(start, start + length) for start in starts]
-            rng.shuffle(pools)
-        else:
-            pools = [np.arange(count)] * 2
-        first, second = (np.sort(rng.permutation(pool)[: rng.integers(4, _MOST_BANDS + 1)]) for pool in pools)
-        wanted = np.union1d(rng.permutation(first)[: _MOST_BANDS // 2], second)
-        return first.tolist(), wanted.tolist()
-    seen = np.arange(count)
-    if count > 1 and rng.random() < 0.6:
-        seen = np.sort(rng.permutation(count)[: rng.integers(max(1, count // 2), count)])
-    return seen.tolist(), list(range(count))

@@ -31,7 +31,7 @@ def train(settings: Settings) -> list[dict[str, float]]:
         from safetensors.torch import load_file
 
         model.load_state_dict(load_file(Path(settings.start, "decoder.safetensors")), strict=False)
-    stream = PixelStream(load_images(settings.data), settings.crop, settings.batch, 0.55, settings.weights, settings.seed)
+    stream = PixelStream(load_images(settings.data), settings.crop, settings.batch, settings.hidden, settings.weights, settings.seed)
     loader: Any = DataLoader(stream, batch_size=None, num_workers=1, prefetch_factor=4)
 
     def losses(part: nn.Module, batch: PretrainBatch) -> dict[str, Tensor]:

@@ -21,7 +21,7 @@ class Settings:
     """What one run of a stage needs."""
 
     stage: str
-    """masks (encoder and decoder from labels), language (the language model from dialogues) or instruct (all,
+    """pretrain (the encoder, from pixels alone), masks (encoder and decoder from labels), language (the language model from dialogues) or instruct (all,
     jointly)."""
     data: str
     """Folder of SPIE records, as ``spex spie build`` writes it."""
@@ -49,6 +49,8 @@ class Settings:
     """AdamW weight decay."""
     crop: int = 128
     """Side of the training crops, pixels."""
+    hidden: float = 0.6
+    """Share of the image hidden from the encoder in stage pretrain."""
     weights: dict[str, float] = field(default_factory=dict)
     """How often a source is drawn, by the beginning of its name; 1 where not given."""
     prior_dropout: float = 0.5
@@ -93,7 +95,7 @@ def load_settings(path: str | Path, overrides: list[str] | None = None) -> Setti
     """
     settings = read_settings(Settings, path, overrides)
     if settings.stage not in ("masks", "language", "instruct", "pretrain"):
-        raise ConfigError(f"stage {settings.stage!r} in {path}; one of masks, language, instruct")
+        raise ConfigError(f"stage {settings.stage!r} in {path}; one of pretrain, masks, language, instruct")
     numbers = {"minutes": settings.minutes, "learning_rate": settings.learning_rate}
     for name, value in numbers.items():
         if not isinstance(value, int | float) or value <= 0:

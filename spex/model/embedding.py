@@ -11,6 +11,7 @@ every metadatum may be missing.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -88,7 +89,7 @@ class SpecAwareEmbedding(nn.Module):
             code = code + self.content(_scaled(bands.content))
         fused = self.fusion(code, found.weight, bands.present)
         share = found.weight[..., None]
-        gain = (1 + self.gain(fused)) * share / (self.rank * self.patch) * bands.present[..., None]
+        gain = (1 + self.gain(fused)) * share / math.sqrt(self.rank) * bands.present[..., None]
         kernel = (found.project * gain[:, :, None]) @ found.basis
         b, c = gain.shape[:2]
         bias, condition = (self.bias(fused) * share).sum(1), (fused * share).sum(1)

@@ -26,7 +26,7 @@ class HyperHead(nn.Module):
     def __init__(self, dim: int, hyper_dim: int, rank: int, patch: int) -> None:
         super().__init__()
         self.dim, self.rank, self.patch = dim, rank, patch
-        self.quadrature, self.code = Quadrature(), BandCode(hyper_dim, 0.0)
+        self.quadrature, self.code = Quadrature(), BandCode(hyper_dim, 0.0, shortest=60.0)  # narrow lines matter here
         self.basis, self.project = nn.Linear(hyper_dim, rank * dim), nn.Linear(hyper_dim, patch * patch * rank)
         self.bias = nn.Linear(hyper_dim, patch * patch)
 
