@@ -31,6 +31,8 @@ class Settings:
     """Checkpoint to start from; None initialises a model of ``size``."""
     vision: str | None = None
     """Checkpoint whose parts other than the language model replace those of ``start``."""
+    encoder: str | None = None
+    """Checkpoint of stage pretrain whose encoder replaces that of ``start`` or of a new model."""
     tokenizer: str | None = None
     """Folder of the tokenizer of a new model."""
     size: str = "base"
