@@ -21,8 +21,8 @@ class Settings:
     """What one run of a stage needs."""
 
     stage: str
-    """pretrain (the encoder, from pixels alone), masks (encoder and decoder from labels), language (the language model from dialogues) or instruct (all,
-    jointly)."""
+    """pretrain (the encoder, from pixels alone), masks (encoder and decoder from labels), language (the language model
+    from dialogues) or instruct (all, jointly)."""
     data: str
     """Folder of SPIE records, as ``spex spie build`` writes it."""
     out: str
