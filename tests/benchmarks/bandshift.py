@@ -41,6 +41,7 @@ from spex.model.encoder import SpecAwareEncoder
 from spex.model.spectral import BandBatch, band_batch
 from spex.raster.scene import Pixels
 from spex.sensors import Band, get_sensor
+from train.views import bands_of, mixed
 
 CLASSES = {
     "water": ("water",), "trees": ("tree_cover",), "low plants": ("shrubland", "grassland", "cropland", "wetland"),
@@ -220,23 +221,10 @@ class Segmenter(nn.Module):
 
 
 def varied(pixels: Pixels, rng: Generator) -> Pixels:
-    """The image through other bands that its own can make: some left out, some mixed with a neighbour.
-
-    A weighted mean of two bands is a band; its response is the mean of theirs, so centre and width are known.
-    """
-    bands, count = pixels.bands, len(pixels.bands)
-    made: list[tuple[NDArray[np.float32], Band]] = []
-    for i in np.sort(rng.permutation(count)[: rng.integers(count // 2, count + 1)]):
-        values, band, other = pixels.values[i], bands[i], bands[min(i + 1, count - 1)]
-        if rng.random() < 0.6 and 0 < other.wavelength_nm - band.wavelength_nm < 250:
-            share = rng.random()
-            values = (1 - share) * values + share * pixels.values[i + 1]
-            centre = (1 - share) * band.wavelength_nm + share * other.wavelength_nm
-            apart = 5.545 * share * (1 - share) * (other.wavelength_nm - band.wavelength_nm) ** 2
-            width = math.sqrt((1 - share) * band.fwhm_nm**2 + share * other.fwhm_nm**2 + apart)
-            band = Band("mixed", centre, width)
-        made.append((values, band))
-    return replace(pixels, values=np.stack([v for v, _ in made]).astype(np.float32), bands=tuple(b for _, b in made))
+    """The image through other bands that its own can make, as in pre-training: some left out, some mixed."""
+    count = len(pixels.bands)
+    kept = np.sort(rng.permutation(count)[: rng.integers(count // 2, count + 1)])
+    return mixed(rng, bands_of(pixels, kept))
 
 
 def fit(model: Segmenter, grounds: list[Ground], sensor: str, minutes: float, seed: int, vary: bool) -> int:
