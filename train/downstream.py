@@ -94,16 +94,22 @@ def load_downstream(path: str | Path, overrides: list[str] | None = None) -> Dow
         ConfigError: an unknown name or value, or an encoder that is not there.
     """
     settings = read_settings(DownstreamSettings, path, overrides)
-    unknown = sorted(set(settings.arms) - set(ARMS))
-    if unknown:
+    arms, shots = list(settings.arms), list(settings.shots)
+    for name, values in settings.tasks.items():
+        try:
+            about = TaskSettings(**values)
+        except TypeError as error:
+            raise ConfigError(f"task {name} in {path}: {error}") from error
+        arms, shots = arms + about.arms, shots + about.shots
+    if unknown := sorted(set(arms) - set(ARMS)):
         raise ConfigError(f"no arm {unknown[0]!r} in {path}; known: {', '.join(ARMS)}")
-    if wrong := [s for s in settings.shots if s != "all" and not (isinstance(s, int) and s > 0)]:
+    if wrong := [s for s in shots if s != "all" and not (isinstance(s, int) and s > 0)]:
         raise ConfigError(f"shots {wrong[0]!r} in {path}; give numbers above 0, or all")
     if settings.crop < _SMALLEST:
         raise ConfigError(f"crop={settings.crop} in {path}; give {_SMALLEST} or more")
     if missing := sorted(set(RATES) - set(settings.rates)):
         raise ConfigError(f"rates in {path} lack {missing[0]!r}; give {', '.join(RATES)}")
-    if any(arm.endswith("/pretrained") for arm in settings.arms) and (
+    if any(arm.endswith("/pretrained") for arm in arms) and (
         settings.encoder is None or not Path(settings.encoder, "config.json").is_file()
     ):
         raise ConfigError(
@@ -123,11 +129,9 @@ def run_downstream(settings: DownstreamSettings) -> dict[str, Any]:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     out = Path(settings.out)
     results = _begin(out / "results.json", settings)
-    for name, about in settings.tasks.items():
-        try:
-            task = load_task(settings.data, name, TaskSettings(**about))
-        except TypeError as error:
-            raise ConfigError(f"task {name}: {error}") from error
+    for name, values in settings.tasks.items():
+        about = TaskSettings(**values)
+        task = load_task(settings.data, name, about)
         results["tasks"][name] = {
             "kind": task.kind, "classes": list(task.classes), "bands": list(task.bands),
             **{f"{part}_{what}": len({of(e) for e in found})
@@ -135,7 +139,7 @@ def run_downstream(settings: DownstreamSettings) -> dict[str, Any]:
                for what, of in (("examples", lambda e: e.id), ("places", lambda e: e.place))},
         }  # fmt: skip
         features: dict[str, dict[str, Tensor]] = {}
-        for run in _runs(task, settings):
+        for run in _runs(task, about.arms or settings.arms, about.shots or settings.shots, settings.seeds):
             if any(run.key.items() <= found.items() for found in results["runs"]):
                 continue
             results["runs"].append(measure(run, settings, features, device))
@@ -145,13 +149,14 @@ def run_downstream(settings: DownstreamSettings) -> dict[str, Any]:
     return results
 
 
-def _runs(task: Task, settings: DownstreamSettings) -> Iterator[Run]:
+def _runs(task: Task, arms: list[str], shots: list[int | str], seeds: list[int]) -> Iterator[Run]:
     """All runs of a task; those of one frozen encoder follow each other."""
-    for arm in settings.arms:
-        mode, init = arm.split("/")
-        for seed in settings.seeds:
-            for shots in settings.shots:
-                yield Run(task, mode, init, None if shots == "all" else int(shots), seed)
+    for init in dict.fromkeys(arm.split("/")[1] for arm in arms):
+        for seed in seeds:
+            for arm in arms:
+                mode, start = arm.split("/")
+                for number in shots if start == init else []:
+                    yield Run(task, mode, init, None if number == "all" else int(number), seed)
 
 
 def measure(
@@ -207,7 +212,7 @@ def fit(network: nn.Module, examples: Sequence[Example], settings: DownstreamSet
     vectors = isinstance(network, LinearProbe) and examples[0].target.ndim == 0
     size = settings.batch * (_VECTORS if vectors else 1)
     device = next(network.parameters()).device
-    optimizer = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=0.02)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=0.02, fused=True)
     warm = max(1, settings.steps // 20)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda s: min(1.0, (s + 1) / warm) * (0.51 + 0.49 * math.cos(math.pi * s / settings.steps))
@@ -275,13 +280,29 @@ def _begin(path: Path, settings: DownstreamSettings) -> dict[str, Any]:
     stated = json.loads(json.dumps(asdict(settings)))
     weights = Path(settings.encoder, "model.safetensors") if settings.encoder else None
     stated["encoder_sha256"] = hashlib.sha256(weights.read_bytes()).hexdigest() if weights else None
+    with torch.device("meta"):
+        stated["encoder_parameters"] = sum(p.numel() for p in _encoder(settings, "scratch").parameters())
     if not path.is_file():
         return {"schema": 1, "settings": stated, "tasks": {}, "runs": []}
     results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    for name, value in stated.items():
-        if name not in ("arms", "shots", "seeds", "threads", "out") and results["settings"].get(name) != value:
-            raise ConfigError(f"{path} holds results of another {name}; give another out, or remove it")
+    free = {"arms", "shots", "seeds", "threads", "out", "tasks"}
+    if not any(run["init"] == "pretrained" for run in results["runs"]):
+        free |= {"encoder", "encoder_sha256"}
+    before = results["settings"]
+    changed = [name for name, value in stated.items() if name not in free and before.get(name) != value]
+    changed += [
+        f"task {name}"
+        for name in settings.tasks
+        if name in results["tasks"] and _data(before, name) != _data(stated, name)
+    ]
+    if changed:
+        raise ConfigError(f"{path} holds results of another {changed[0]}; give another out, or remove it")
     return results | {"settings": stated}
+
+
+def _data(settings: dict[str, Any], task: str) -> dict[str, Any]:
+    """What a task learns from, whatever is compared on it."""
+    return {name: value for name, value in settings["tasks"].get(task, {}).items() if name not in ("arms", "shots")}
 
 
 def _write(path: Path, results: dict[str, Any]) -> None:

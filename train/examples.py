@@ -44,6 +44,10 @@ class TaskSettings:
     """Side of a scene to classify, pixels."""
     held_out: str = ""
     """For a source without validation places: ids that begin so are held out of training and measured on instead."""
+    arms: list[str] = field(default_factory=list)
+    """Which arms to compare on this task; those of the file if empty."""
+    shots: list[int | str] = field(default_factory=list)
+    """Training examples per class in this task; those of the file if empty."""
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.classes) - set(CLASS_NAMES))
