@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,13 +9,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import IterableDataset
 
 from spex.errors import BandError, RecordError
 from spex.model.spectral import BandBatch, band_batch
 from spex.raster.scene import Pixels
 from spex.records import load_pixels, read_records
 from spex.sensors import get_sensor
+from train.loop import rng_at
 from train.views import MOST_BANDS, views
 
 CELL = 32  # pixels a side of what is hidden at once: the coarsest stride
@@ -81,8 +80,8 @@ def family_of(sensor: str) -> str:
         return ""
 
 
-class PixelStream(IterableDataset[PretrainBatch]):
-    """Endless batches of mixed sensors.
+class PixelStream:
+    """Batches of mixed sensors.
 
     Args:
         images: to draw from. size: side of a crop, a multiple of 32. batch: crops per batch. hidden: share of cells
@@ -97,13 +96,13 @@ class PixelStream(IterableDataset[PretrainBatch]):
         rate = rate * [_CUBES if len(i.pixels.bands) > MOST_BANDS else 1.0 for i in images]
         self.rate = rate / rate.sum()
 
-    def __iter__(self) -> Iterator[PretrainBatch]:
-        rng = np.random.default_rng(self.seed)
-        while True:
-            chosen = rng.choice(len(self.images), self.batch, p=self.rate)
-            yield self.collate([self.draw(rng, self.images[int(i)].pixels) for i in chosen])
+    def draw(self, step: int, process: int) -> PretrainBatch:
+        """The batch of a step."""
+        rng = rng_at(self.seed, step, process)
+        chosen = rng.choice(len(self.images), self.batch, p=self.rate)
+        return self.collate([self.crop(rng, self.images[int(i)].pixels) for i in chosen])
 
-    def draw(self, rng: np.random.Generator, pixels: Pixels) -> Drawn:
+    def crop(self, rng: np.random.Generator, pixels: Pixels) -> Drawn:
         """A crop as it is given and asked for, and the cells that stay visible."""
         given, wanted, new = views(rng, _jitter(rng, _crop(rng, pixels, self.size)))
         cells = (self.size // CELL) ** 2

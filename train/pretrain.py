@@ -3,46 +3,66 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
+from spex.errors import ModelError
 from spex.model.config import SIZES, SpecAwareConfig
 from spex.model.embedding import standardise
 from spex.model.encoder import SpecAwareEncoder
 from spex.model.reconstruct import MaskedAutoencoder, reconstruction_loss
 from train.loop import run
+from train.pictures import draw, shown_images
 from train.pixels import PixelStream, PretrainBatch, load_images
 from train.settings import Settings
 
+_DECODER = "decoder.safetensors"
+
+
+def save(model: MaskedAutoencoder, folder: Path) -> None:
+    """Write the encoder, and beside it what only pre-training needs."""
+    model.encoder.save_pretrained(folder)
+    rest = {k: v.contiguous() for k, v in model.state_dict().items() if not k.startswith("encoder.")}
+    save_file(rest, folder / _DECODER)
+
+
+def load(folder: str | Path) -> MaskedAutoencoder:
+    """A checkpoint of this stage, in full precision.
+
+    Raises:
+        ModelError: it lacks the decoder, or that does not fit.
+    """
+    if not Path(folder, _DECODER).is_file():
+        raise ModelError(f"no {_DECODER} in {folder}; give a checkpoint of stage pretrain")
+    model = MaskedAutoencoder(SpecAwareEncoder.from_pretrained(folder, local_files_only=True, dtype=torch.float32))
+    encoder = {f"encoder.{name}": value for name, value in model.encoder.state_dict().items()}
+    try:
+        model.load_state_dict(encoder | load_file(Path(folder, _DECODER)))
+    except RuntimeError as error:
+        raise ModelError(f"{folder}/{_DECODER} does not fit this version: {error}") from error
+    return model
+
+
+def losses(model: nn.Module, batch: PretrainBatch) -> dict[str, Tensor]:
+    """Loss terms of a batch."""
+    found = model(batch.values, batch.valid, batch.bands, batch.visible, batch.wanted)
+    return reconstruction_loss(found, standardise(batch.target), batch.counted, batch.wanted.present)
 
 
 def train(settings: Settings) -> list[dict[str, float]]:
-    """Run the stage; the checkpoint holds the encoder, and beside it what continuing the stage needs."""
+    """Run the stage; after each checkpoint, draw reconstructions of a few images into ``pictures``."""
     torch.manual_seed(settings.seed)
     if settings.start:
-        encoder = SpecAwareEncoder.from_pretrained(settings.start, local_files_only=True, dtype=torch.float32)
+        model = load(settings.start)
     else:
-        encoder = SpecAwareEncoder(SpecAwareConfig(**SIZES[settings.size]["vision_config"]))
-    model = MaskedAutoencoder(encoder)
-    if settings.start:
-        from safetensors.torch import load_file
+        model = MaskedAutoencoder(SpecAwareEncoder(SpecAwareConfig(**SIZES[settings.size]["vision_config"])))
+    images = load_images(settings.data)
+    stream = PixelStream(images, settings.crop, settings.batch, settings.hidden, settings.weights, settings.seed)
+    shown = shown_images(settings.data, settings.crop)
 
-        model.load_state_dict(load_file(Path(settings.start, "decoder.safetensors")), strict=False)
-    stream = PixelStream(load_images(settings.data), settings.crop, settings.batch, settings.hidden, settings.weights, settings.seed)
-    loader: Any = DataLoader(stream, batch_size=None, num_workers=1, prefetch_factor=4)
+    def picture(checkpoint: Path, path: Path) -> None:
+        draw(load(checkpoint), shown, settings.hidden, path)
 
-    def losses(part: nn.Module, batch: PretrainBatch) -> dict[str, Tensor]:
-        found = part(batch.values, batch.valid, batch.bands, batch.visible, batch.wanted)
-        return reconstruction_loss(found, standardise(batch.target), batch.counted, batch.wanted.present)
-
-    def save(folder: Path) -> None:
-        from safetensors.torch import save_file
-
-        model.encoder.save_pretrained(folder)
-        rest = {k: v.contiguous() for k, v in model.state_dict().items() if not k.startswith("encoder.")}
-        save_file(rest, folder / "decoder.safetensors")
-
-    return run(settings, model, iter(loader), losses, save)
+    return run(settings, model, stream.draw, losses, lambda folder: save(model, folder), picture=picture)

@@ -26,7 +26,7 @@ class Settings:
     data: str
     """Folder of SPIE records, as ``spex spie build`` writes it."""
     out: str
-    """Folder of the resulting checkpoint."""
+    """Folder of the resulting checkpoint; a run that was stopped goes on from there."""
     start: str | None = None
     """Checkpoint to start from; None initialises a model of ``size``."""
     vision: str | None = None
@@ -62,6 +62,10 @@ class Settings:
     """Weights of the loss terms."""
     threads: int = 2
     """CPU threads of torch."""
+    precision: str = "bf16"
+    """bf16 (weights stay in full precision) or fp32."""
+    save_minutes: float = 10.0
+    """Least time between checkpoints."""
     seed: int = 0
     """Seed of everything random."""
 
@@ -98,6 +102,8 @@ def load_settings(path: str | Path, overrides: list[str] | None = None) -> Setti
     settings = read_settings(Settings, path, overrides)
     if settings.stage not in ("masks", "language", "instruct", "pretrain"):
         raise ConfigError(f"stage {settings.stage!r} in {path}; one of pretrain, masks, language, instruct")
+    if settings.precision not in ("bf16", "fp32"):
+        raise ConfigError(f"precision {settings.precision!r} in {path}; one of bf16, fp32")
     numbers = {"minutes": settings.minutes, "learning_rate": settings.learning_rate}
     for name, value in numbers.items():
         if not isinstance(value, int | float) or value <= 0:

@@ -77,6 +77,10 @@ def add_tokens(model: SpexModel, tokenizer: PreTrainedTokenizerBase) -> list[str
 
 def run_settings(settings: Settings) -> list[dict[str, float]]:
     """Run the stage that the settings name; return its log."""
+    if settings.stage == "pretrain":
+        from train import pretrain
+
+        return pretrain.train(settings)
     model, processor = model_and_processor(settings)
     if settings.stage == "masks":
         from train import masks

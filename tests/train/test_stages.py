@@ -154,7 +154,7 @@ def test_vision_of_another_size_is_refused(data: Path, tmp_path: Path) -> None:
 
 def test_labels_follow_every_flip_and_padding(data: Path) -> None:
     chips = load_chips(data, "train")
-    stream, rng = CropStream(chips, 96, {}, 0.0, 0), np.random.default_rng(0)
+    stream, rng = CropStream(chips, 96, {}, 0.0), np.random.default_rng(0)
     for _ in range(8):
         sample = stream.draw(rng, radiometry=False)
         water = sample.labels[CLASS_NAMES.index("water")]
@@ -176,7 +176,7 @@ def test_jitter_keeps_invalid_pixels_zero_and_bands_aligned(data: Path) -> None:
 
 
 def test_batches_mix_sensors(data: Path) -> None:
-    stream, rng = CropStream(load_chips(data, "train"), 64, {}, 0.0, 0), np.random.default_rng(0)
+    stream, rng = CropStream(load_chips(data, "train"), 64, {}, 0.0), np.random.default_rng(0)
     batch = collate([stream.draw(rng) for _ in range(6)])
     assert batch.evidence.shape[0] == 6 and batch.bands.present.sum(1).tolist() == [len(v) for v in batch.values]
 
