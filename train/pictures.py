@@ -15,7 +15,7 @@ from spex.evidence.indices import role_planes
 from spex.model.reconstruct import MaskedAutoencoder
 from spex.model.spectral import band_batch
 from spex.raster.scene import Pixels
-from spex.records import load_pixels, read_records
+from spex.records import SpieRecord, load_pixels
 from train.pixels import CELL, family_of
 from train.views import MOST_BANDS, bands_of
 
@@ -34,9 +34,8 @@ class Shown:
     pixels: Pixels
 
 
-def shown_images(folder: str | Path, size: int) -> list[Shown]:
+def shown_images(records: list[SpieRecord], size: int) -> list[Shown]:
     """Squares from the middle of a few images, each of another source; validation places as far as there are any."""
-    records = [r for shard in sorted(Path(folder).glob("survey_*.parquet")) for r in read_records(shard)]
     found: dict[str, Shown] = {}
     counts = {False: 0, True: 0}
     for record in sorted(records, key=lambda one: one.split != "val"):
@@ -52,7 +51,8 @@ def shown_images(folder: str | Path, size: int) -> list[Shown]:
 
 
 def _middle(pixels: Pixels, size: int) -> Pixels:
-    """The square in the middle; a smaller image is padded with invalid pixels."""
+    """The square in the middle, of whole cells, four at least; a smaller image is padded with invalid pixels."""
+    size = max(2 * CELL, min(size, *(n // CELL * CELL for n in pixels.valid.shape)))
     window = tuple(slice(start, start + size) for start in (max(n - size, 0) // 2 for n in pixels.valid.shape))
     valid, values = pixels.valid[window], pixels.values[(slice(None), *window)]
     pad = tuple((0, size - n) for n in valid.shape)

@@ -13,7 +13,7 @@ from torch import Tensor
 from spex.errors import BandError, RecordError
 from spex.model.spectral import BandBatch, band_batch
 from spex.raster.scene import Pixels
-from spex.records import load_pixels, read_records
+from spex.records import SpieRecord, load_pixels, read_records
 from spex.sensors import get_sensor
 from train.loop import rng_at
 from train.views import MOST_BANDS, views
@@ -54,21 +54,26 @@ class PretrainBatch:
     counted: Tensor
 
 
-def load_images(folder: str | Path) -> list[Image]:
-    """The images of the training places of SPIE records.
+def survey_records(folder: str | Path) -> list[SpieRecord]:
+    """The survey records of a folder.
 
     Raises:
-        RecordError: there are none.
+        RecordError: none is of a training place.
     """
-    images = []
-    for shard in sorted(Path(folder).glob("survey_*.parquet")):
-        for record in read_records(shard):
-            if record.split == "train":
-                pixels = load_pixels(record)
-                kept = replace(pixels, values=pixels.values.astype(np.float16), family=family_of(record.sensor))
-                images.append(Image(record.source, kept))
-    if not images:
+    records = [r for shard in sorted(Path(folder).glob("survey_*.parquet")) for r in read_records(shard)]
+    if not any(record.split == "train" for record in records):
         raise RecordError(f"no survey records of training places in {folder}; build them with: spex spie build")
+    return records
+
+
+def load_images(records: list[SpieRecord]) -> list[Image]:
+    """The images of the training places."""
+    images = []
+    for record in records:
+        if record.split == "train":
+            pixels = load_pixels(record)
+            kept = replace(pixels, values=pixels.values.astype(np.float16), family=family_of(record.sensor))
+            images.append(Image(record.source, kept))
     return images
 
 

@@ -15,7 +15,7 @@ from spex.model.encoder import SpecAwareEncoder
 from spex.model.reconstruct import MaskedAutoencoder, reconstruction_loss
 from train.loop import run
 from train.pictures import draw, shown_images
-from train.pixels import PixelStream, PretrainBatch, load_images
+from train.pixels import PixelStream, PretrainBatch, load_images, survey_records
 from train.settings import Settings
 
 _DECODER = "decoder.safetensors"
@@ -58,9 +58,10 @@ def train(settings: Settings) -> list[dict[str, float]]:
         model = load(settings.start)
     else:
         model = MaskedAutoencoder(SpecAwareEncoder(SpecAwareConfig(**SIZES[settings.size]["vision_config"])))
-    images = load_images(settings.data)
+    records = survey_records(settings.data)
+    images = load_images(records)
     stream = PixelStream(images, settings.crop, settings.batch, settings.hidden, settings.weights, settings.seed)
-    shown = shown_images(settings.data, settings.crop)
+    shown = shown_images(records, settings.crop)
 
     def picture(checkpoint: Path, path: Path) -> None:
         draw(load(checkpoint), shown, settings.hidden, path)

@@ -27,7 +27,7 @@ def views(rng: Generator, pixels: Pixels) -> tuple[Pixels, Pixels, NDArray[np.bo
     """The image as it is given, as it is asked for, and which bands asked for are new: not among those given."""
     count = len(pixels.bands)
     if count > MOST_BANDS:
-        if rng.random() < 0.6:
+        if rng.random() < 0.6 and all(band.wavelength_nm for band in pixels.bands):
             given, wanted = through(pixels, sensor(rng, pixels.bands)), through(pixels, sensor(rng, pixels.bands))
             return given, wanted, np.ones(len(wanted.bands), bool)
         first, second = _windows(rng, count)
@@ -50,7 +50,7 @@ def _windows(rng: Generator, count: int) -> tuple[NDArray[np.int_], NDArray[np.i
     """Bands of two overlapping windows of the spectrum, or two random subsets of it, at most ``MOST_BANDS`` each."""
     pools = [np.arange(count)] * 2
     if rng.random() < 0.5:
-        length = int(count * rng.uniform(0.4, 0.7))
+        length = int(count * rng.uniform(0.5, 0.7)) + 1  # more than half: any two overlap
         pools = [np.arange(start, start + length) for start in rng.integers(0, count - length + 1, 2)]
     first, second = (np.sort(rng.permutation(pool)[: rng.integers(4, MOST_BANDS + 1)]) for pool in pools)
     return first, second
