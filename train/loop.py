@@ -23,6 +23,7 @@ import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
 from accelerate.optimizer import AcceleratedOptimizer
 from accelerate.utils import broadcast, gather_object, send_to_device
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
@@ -92,7 +93,7 @@ def run(
         one row per ``_LOG_EVERY`` steps, means over these and over processes; also in ``log.jsonl``.
 
     Raises:
-        ModelError: the loss stopped being finite; the batch is kept beside the log.
+        ModelError: the loss or its gradient stopped being finite; the batch is kept beside the log.
         ConfigError: ``settings.out`` holds a finished run, or one with other settings.
     """
     torch.set_num_threads(settings.threads)
@@ -137,11 +138,11 @@ def run(
         with torch.autocast(accelerator.device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
             terms = loss_of(model, _on(batch, accelerator.device))
         loss = torch.stack([settings.loss.get(name, 1.0) * term for name, term in terms.items()]).sum()
-        if not torch.isfinite(loss):
-            aside = out / f"not_finite_step_{step}_process_{process}.safetensors"
-            raise _not_finite(loss.item(), batch, aside, settings)
+        aside = out / f"not_finite_step_{step}_process_{process}.safetensors"
+        _require_finite("loss", loss, batch, aside, settings)
         accelerator.backward(loss)
-        accelerator.clip_grad_norm_(model.parameters(), _CLIP)
+        norm = accelerator.clip_grad_norm_(model.parameters(), _CLIP)
+        _require_finite("norm of the gradient", norm, batch, aside, settings)
         optimizer.step()
         optimizer.zero_grad()
         step += 1
@@ -212,9 +213,10 @@ def _rows(path: Path, last: int) -> list[dict[str, float]]:
     return [row for row in rows if row["step"] <= last]
 
 
-def _not_finite(loss: float, batch: Any, path: Path, settings: Settings) -> ModelError:
-    """Keep the batch, as tensors by name, and say where it is."""
-    from safetensors.torch import save_file
+def _require_finite(what: str, value: Tensor | float | None, batch: Any, path: Path, settings: Settings) -> None:
+    """Else keep the batch, as tensors by name, and say where it is."""
+    if value is None or math.isfinite(value):
+        return
 
     def named(value: Any, name: str) -> dict[str, Tensor]:
         if isinstance(value, Tensor):
@@ -227,7 +229,10 @@ def _not_finite(loss: float, batch: Any, path: Path, settings: Settings) -> Mode
         return {key: one for part, inner in parts for key, one in named(inner, f"{name}.{part}".lstrip(".")).items()}
 
     save_file(named(batch, ""), path)
-    return ModelError(f"the loss is {loss}; its batch is in {path}; lower learning_rate={settings.learning_rate:g}")
+    raise ModelError(
+        f"the {what} is {float(value)}; its batch is in {path}; begin again in another out "
+        f"with a lower learning_rate than {settings.learning_rate:g}"
+    )
 
 
 def _save_aside(

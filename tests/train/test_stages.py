@@ -20,7 +20,7 @@ from spex.records import BandRef, Rle, SceneRef, SpanTarget, SpieRecord, Turn, l
 from spex.sensors import Band
 from spex.testing import write_scene
 from train.chips import CLASS_NAMES, CropStream, collate, drop_bands, jitter, load_chips
-from train.dialogues import Encoder, load_dialogues, pad
+from train.dialogues import Encoder, TextStream, load_dialogues, pad
 from train.losses import mask_losses, presence_loss, text_loss
 from train.settings import Settings
 from train.stages import run_settings
@@ -132,6 +132,15 @@ def test_only_the_last_answer_of_a_conversation_is_learned(data: Path, caplog: p
     assert encode(long, "") is None and "1 of 2 dialogues so far are left out" in caplog.text
     with pytest.raises(RecordError, match="all 2 dialogues"):
         encode(replace(long, scene="other"), "")
+
+
+def test_batches_of_conversations_depend_on_the_step_alone(data: Path) -> None:
+    processor = SpexProcessor(AutoTokenizer.from_pretrained(str(data / "tokenizer")), 0, 32)
+    streams = [TextStream(load_dialogues(data, "train"), processor, 4, 0.5, 0) for _ in range(2)]
+    straight = [streams[0].draw(step, 0) for step in range(42)]
+    for step in (41, 3):  # of two pools
+        assert torch.equal(streams[1].draw(step, 0).input_ids, straight[step].input_ids)
+    assert not torch.equal(streams[1].draw(3, 1).weight, straight[3].weight)
 
 
 def test_vision_of_another_size_is_refused(data: Path, tmp_path: Path) -> None:
