@@ -139,7 +139,7 @@ def run(
             terms = loss_of(model, _on(batch, accelerator.device))
         loss = torch.stack([settings.loss.get(name, 1.0) * term for name, term in terms.items()]).sum()
         aside = out / f"not_finite_step_{step}_process_{process}.safetensors"
-        _require_finite("loss", loss, batch, aside, settings)
+        _require_finite("loss", loss.detach(), batch, aside, settings)
         accelerator.backward(loss)
         norm = accelerator.clip_grad_norm_(model.parameters(), _CLIP)
         _require_finite("norm of the gradient", norm, batch, aside, settings)

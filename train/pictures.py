@@ -104,8 +104,8 @@ def draw(model: MaskedAutoencoder, images: list[Shown], hidden: float, path: Pat
 
 def _row(model: MaskedAutoencoder, pixels: Pixels, hidden: float) -> Iterator[tuple[str, Image.Image]]:
     found, shown, given = reconstruct(model, pixels, hidden)
-    aside = np.argwhere(pixels.valid & ~shown)
-    spot = tuple(aside[len(aside) // 2]) if len(aside) else (0, 0)
+    middles = CELL // 2 + CELL * np.argwhere(~shown[::CELL, ::CELL])
+    spot = next((tuple(spot) for spot in middles[len(middles) // 2 :] if pixels.valid[tuple(spot)]), (0, 0))
     for i, ((words, target), (_, mine)) in enumerate(zip(_composites(pixels), _composites(found), strict=True)):
         inside = target[:, pixels.valid]
         low, high = np.percentile(inside, (2, 98), axis=1)[..., None, None]
