@@ -138,11 +138,11 @@ def run_downstream(settings: DownstreamSettings) -> dict[str, Any]:
                for part, found in (("train", task.train), ("val", task.val))
                for what, of in (("examples", lambda e: e.id), ("places", lambda e: e.place))},
         }  # fmt: skip
-        features: dict[str, dict[str, Tensor]] = {}
+        frozen = Frozen()
         for run in _runs(task, about.arms or settings.arms, about.shots or settings.shots, settings.seeds):
             if any(run.key.items() <= found.items() for found in results["runs"]):
                 continue
-            results["runs"].append(measure(run, settings, features, device))
+            results["runs"].append(measure(run, settings, frozen, device))
             logger.info("%s", results["runs"][-1])
             _write(out / "results.json", results)
     plot(results, out / "curves.png")
@@ -159,13 +159,20 @@ def _runs(task: Task, arms: list[str], shots: list[int | str], seeds: list[int])
                     yield Run(task, mode, init, None if number == "all" else int(number), seed)
 
 
-def measure(
-    run: Run, settings: DownstreamSettings, features: dict[str, dict[str, Tensor]], device: torch.device
-) -> dict[str, Any]:
+@dataclass
+class Frozen:
+    """The frozen encoder met last: features by example, and the layers fitted on them by shots and seed."""
+
+    name: str = ""
+    features: dict[str, Tensor] = field(default_factory=dict)
+    layers: dict[tuple[int | None, int], dict[str, Tensor]] = field(default_factory=dict)
+
+
+def measure(run: Run, settings: DownstreamSettings, frozen: Frozen, device: torch.device) -> dict[str, Any]:
     """Train one network and score it on the validation places.
 
     Args:
-        features: of the frozen encoder met last, by its name; kept from run to run.
+        frozen: kept from run to run of a task.
     """
     began = time.monotonic()
     torch.manual_seed(run.seed)
@@ -179,11 +186,15 @@ def measure(
         network = sized_unet(task.train, classes, dense, size).to(device)
     else:
         name = run.init if run.init == "pretrained" else f"{run.init} {run.seed}"
-        if name not in features:
-            features.clear()
-            features[name] = frozen_features(encoder, task.kind, [*task.train, *task.val])
-        network = probe = LinearProbe(features[name], task.train, classes).to(device)
-        fit(probe, examples, settings, settings.rates["probe"], run.seed)
+        if frozen.name != name:
+            found = frozen_features(encoder, task.kind, [*task.train, *task.val])
+            frozen.name, frozen.features, frozen.layers = name, found, {}
+        network = probe = LinearProbe(frozen.features, task.train, classes).to(device)
+        if (layer := frozen.layers.get((run.shots, run.seed))) is None:
+            fit(probe, examples, settings, settings.rates["probe"], run.seed)
+            frozen.layers[run.shots, run.seed] = {k: v.clone() for k, v in probe.state_dict().items()}
+        else:
+            probe.load_state_dict(layer)
         if run.mode == "finetune":
             network = FineTuned(encoder, probe, dense).to(device)
     if run.mode == "finetune":

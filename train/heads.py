@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from spex.raster.scene import Pixels
 from train.examples import Example, Kind
 
 _STRIDE = 4  # of the encoder's finest map
+_AT_ONCE = 16  # images to a batch whose features are kept
 
 
 def joined(dates: Sequence[Tensor]) -> Tensor:
@@ -30,12 +32,30 @@ def pooled(maps: Tensor) -> Tensor:
     return torch.cat([maps.mean((-2, -1)), maps.amax((-2, -1))], -1)
 
 
+def feature_maps(encoder: SpecAwareEncoder, examples: Sequence[Example]) -> Tensor:
+    """Features (B, D, h / 4, w / 4) of examples of equal size, of two dates (B, 3 D, ...)."""
+    images = [_float(pixels) for date in zip(*(e.dates for e in examples), strict=True) for pixels in date]
+    height, width = images[0].valid.shape
+    pad = (0, -width % encoder.stride, 0, -height % encoder.stride)
+    values = [F.pad(torch.from_numpy(image.values), pad).to(encoder.device) for image in images]
+    valid = [F.pad(torch.from_numpy(image.valid), pad).to(encoder.device) for image in images]
+    kernels = encoder.embedding.generate(band_batch(images).to(encoder.device))
+    maps = encoder(values, valid, kernels).fused[..., : -(-height // _STRIDE), : -(-width // _STRIDE)]
+    return joined(maps.chunk(len(examples[0].dates)))
+
+
+@torch.inference_mode()
 def frozen_features(encoder: SpecAwareEncoder, kind: Kind, examples: Sequence[Example]) -> dict[str, Tensor]:
     """Features of examples by id, computed once: maps (D, h / 4, w / 4), for scenes vectors (D,); kept as float16."""
+    encoder.eval()
     found = {}
-    for example in examples:
-        dense, vectors = encoder.encode([_float(pixels) for pixels in example.dates])
-        found[example.id] = (vectors[0] if kind == "scene" else joined(dense)).half().cpu()
+    for _, alike in groupby(examples, lambda e: e.dates[0].valid.shape):
+        rest = list(alike)
+        while rest:
+            batch, rest = rest[:_AT_ONCE], rest[_AT_ONCE:]
+            maps = feature_maps(encoder, batch)
+            vectors = pooled(maps) if kind == "scene" else maps
+            found |= zip((e.id for e in batch), vectors.half().cpu(), strict=True)
     return found
 
 
@@ -110,16 +130,9 @@ class FineTuned(nn.Module):
 
     def forward(self, examples: Sequence[Example]) -> list[Tensor]:
         """Logits of examples, (K, h, w) or (K,) each; examples of a batch are of equal size."""
-        images = [_float(pixels) for date in zip(*(e.dates for e in examples), strict=True) for pixels in date]
-        device = self.encoder.device
-        height, width = images[0].valid.shape
-        pad = (0, -width % self.encoder.stride, 0, -height % self.encoder.stride)
-        values = [F.pad(torch.from_numpy(image.values), pad).to(device) for image in images]
-        valid = [F.pad(torch.from_numpy(image.valid), pad).to(device) for image in images]
-        kernels = self.encoder.embedding.generate(band_batch(images).to(device))
-        maps = self.encoder(values, valid, kernels).fused[..., : -(-height // _STRIDE), : -(-width // _STRIDE)]
-        maps = joined(maps.chunk(len(examples[0].dates)))
+        maps = feature_maps(self.encoder, examples)
         if self.detail is None:
             return list(self.probe.logits(self.probe.standardised(pooled(maps))))
+        height, width = examples[0].target.shape
         maps = self.probe.standardised(maps)
         return list((self.probe.logits(maps) + self.detail(maps))[..., :height, :width])

@@ -56,6 +56,7 @@ class UNet(nn.Module):
         values = torch.from_numpy(np.stack([_stacked(e) for e in examples])).to(device).float()
         seen = torch.from_numpy(np.stack([_seen(e) for e in examples]))[:, None].to(device)
         values = torch.where(seen, (values - self.mean[:, None, None]) / self.std[:, None, None], 0)
+        values = values.contiguous(memory_format=torch.channels_last)
         height, width = values.shape[-2:]
         step = 2**_LEVELS
         x, skipped = F.pad(values, (0, -width % step, 0, -height % step)), []

@@ -20,7 +20,17 @@ from spex.records import BandRef, Rle, SceneRef, SpanTarget, SpieRecord, write_r
 from spex.sensors import Band
 from spex.testing import write_scene
 from train.__main__ import command
-from train.downstream import ARMS, DownstreamSettings, Run, confusion, load_downstream, measure, run_downstream, scores
+from train.downstream import (
+    ARMS,
+    DownstreamSettings,
+    Frozen,
+    Run,
+    confusion,
+    load_downstream,
+    measure,
+    run_downstream,
+    scores,
+)
 from train.examples import TaskSettings, augmented, few, load_task
 from train.heads import FineTuned, LinearProbe, frozen_features
 from train.unet import sized_unet
@@ -244,7 +254,7 @@ def test_unknown_pixels_count_neither_in_training_nor_in_scores(data: Path) -> N
 def test_the_same_seed_gives_the_same_scores(data: Path, tmp_path: Path) -> None:
     task = load_task(data, "tiles", TaskSettings(**TASKS["tiles"]))
     tiny = settings(data, tmp_path, steps=4)
-    runs = [measure(Run(task, "finetune", "scratch", 2, 5), tiny, {}, torch.device("cpu")) for _ in range(2)]
+    runs = [measure(Run(task, "finetune", "scratch", 2, 5), tiny, Frozen(), torch.device("cpu")) for _ in range(2)]
     assert runs[0] | {"seconds": 0} == runs[1] | {"seconds": 0}
 
 
