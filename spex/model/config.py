@@ -25,6 +25,7 @@ class SpecAwareConfig(PreTrainedConfig):
     """
 
     model_type = "specaware"
+    base_config_key = "vision_config"  # the encoder also loads from a folder of the whole model
 
     hidden_sizes: list[int] | tuple[int, ...] = (64, 128, 256, 512)
     depths: list[int] | tuple[int, ...] = (2, 2, 6, 2)

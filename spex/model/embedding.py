@@ -20,7 +20,8 @@ from torch import Tensor, nn
 
 from spex.model.spectral import CONTENT, BandBatch, BandCode, BandMixing, Quadrature
 
-_BANDS_AT_ONCE = 32  # standardised copies of the pixels that exist at a time
+# Standardised copies of pixels that exist at a time: they stay in the cache between standardising and convolving.
+_BANDS_AT_ONCE, _VALUES_AT_ONCE = 8, 2**20
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Factors:
 
 @dataclass(frozen=True)
 class Kernels:
-    """What embeds the scenes of a batch: kernels (B, C, E, P, P) weighted over bands, biases (B, E), conditions (B, D)."""
+    """What embeds a batch of scenes: kernels (B, C, E, P, P) weighted over bands, biases (B, E), conditions (B, D)."""
 
     kernel: Tensor
     bias: Tensor
@@ -102,19 +103,23 @@ class SpecAwareEmbedding(nn.Module):
             values: reflectance (C, H, W), H and W multiples of the stride. valid: bool (H, W).
             kernel: (C, E, P, P). bias: (E,).
         """
-        height, width = (n // self.patch for n in valid.shape)
-        tokens = bias[:, None]
-        for first in range(0, len(values), _BANDS_AT_ONCE):
-            part = slice(first, first + _BANDS_AT_ONCE)
-            pixels = torch.where(valid, standardise(values[part]), values.new_zeros(()))
-            patches = F.pixel_unshuffle(pixels, self.patch).flatten(1)
-            tokens = tokens + kernel[part].transpose(0, 1).flatten(1).to(patches.dtype) @ patches
-        return self.norm(tokens.T).T.reshape(self.dim, height, width)
+        counted, weight = valid.to(values.dtype), kernel.transpose(0, 1).to(values.dtype)
+        part_size = min(len(values), _BANDS_AT_ONCE) * self.patch * valid.shape[1]
+        rows = max(1, _VALUES_AT_ONCE // part_size) * self.patch
+        strips = []
+        for top in range(0, len(valid), rows):
+            strip, tokens = slice(top, top + rows), bias[:, None, None]
+            for first in range(0, len(values), _BANDS_AT_ONCE):
+                part = slice(first, first + _BANDS_AT_ONCE)
+                pixels = standardise(values[part, strip]).nan_to_num_().mul_(counted[strip])
+                tokens = tokens + F.conv2d(pixels[None], weight[:, part], stride=self.patch)[0]
+            strips.append(tokens)
+        return self.norm(torch.cat(strips, 1).permute(1, 2, 0)).permute(2, 0, 1)
 
 
 def standardise(values: Tensor) -> Tensor:
     """Reflectance centred on 0.2, so that pixels taken as zero have no influence."""
-    return ((values - 0.2) / 0.2).clamp(-1.5, 6.5)
+    return (values - 0.2).div_(0.2).clamp_(-1.5, 6.5)
 
 
 def _scaled(content: Tensor) -> Tensor:

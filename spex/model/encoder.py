@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -12,37 +13,59 @@ from transformers import ConvNextConfig, PreTrainedModel
 from transformers.models.convnext.modeling_convnext import ConvNextEncoder
 from transformers.utils.generic import ModelOutput
 
+from spex.errors import SceneError
 from spex.model.config import SpecAwareConfig
 from spex.model.embedding import Kernels, SpecAwareEmbedding
-from spex.model.spectral import BandBatch, band_batch
-from spex.raster.scene import Pixels
+from spex.model.spectral import band_batch
+from spex.raster.scene import Pixels, Scene
+
+Image = str | os.PathLike[str] | Scene | Pixels
 
 
 @dataclass
 class Features(ModelOutput):
-    """What the encoder sees in a batch of images.
+    """What the encoder sees in a batch of images; without the first axis, and sizes rounded up, in one image.
 
     Attributes:
         maps: four maps (B, D_s, H/s, W/s), s = 4, 8, 16, 32.
         fused: all strides aggregated at stride 4, (B, fusion_dim, H/4, W/4).
         coarse: the same at stride 16, (B, fusion_dim, H/16, W/16).
+        pooled: of one image, (2 * fusion_dim,): mean and maximum of ``fused`` where any pixel is valid.
     """
 
     maps: tuple[Tensor, ...] = ()
-    fused: Tensor | None = None
-    coarse: Tensor | None = None
+    fused: Tensor = None  # type: ignore[assignment]  # a ModelOutput wants defaults
+    coarse: Tensor = None  # type: ignore[assignment]
+    pooled: Tensor = None  # type: ignore[assignment]
 
 
 class SpecAwareEncoder(PreTrainedModel):
     """A foundation encoder for multispectral and hyperspectral images of any sensor.
 
     A generated embedding is followed by ConvNeXt stages, which hold no statistic over space and no absolute position:
-    tiles of a scene agree with the whole. GSD, sensor and content reach every stage as a scale and a shift.
+    any size goes in, and tiles of a scene agree with the whole. What a position means in metres is known through the
+    GSD, which reaches every stage, with sensor and content, as a scale and a shift.
+
+    >>> encoder = SpecAwareEncoder.from_pretrained("encoder")  # a folder of stage pretrain, or of a whole SPEX model
+    >>> seen = encoder("scene.tif")  # a path, a Scene or Pixels; here 90 x 70 pixels, 13 bands
+    >>> [tuple(m.shape) for m in seen.maps]
+    [(64, 23, 18), (128, 12, 9), (256, 6, 5), (512, 3, 3)]
+    >>> tuple(seen.fused.shape), tuple(seen.pooled.shape)
+    ((128, 23, 18), (256,))
+
+    A scene too large to encode at once goes window by window, with kernels made once from its overview:
+
+    >>> scene = Scene.open("scene.tif")
+    >>> kernels = encoder.kernels(scene)
+    >>> west = encoder(scene.read(Window(0, 0, 32, 90)), kernels)
+
+    ``torch.autocast`` around a call computes in bfloat16. ``forward`` takes batches of tensors, for training.
     """
 
     config_class = SpecAwareConfig
     base_model_prefix = "encoder"
     main_input_name = "values"
+    _keys_to_ignore_on_load_unexpected = [r"^(project|place|language|condensation|refiner|decoder)\b"]  # noqa: RUF012  SPEX's others
 
     def __init__(self, config: SpecAwareConfig) -> None:
         super().__init__(config)
@@ -102,25 +125,65 @@ class SpecAwareEncoder(PreTrainedModel):
         assert coarse is not None
         return fused, coarse
 
-    @torch.inference_mode()
-    def encode(self, scenes: list[Pixels]) -> tuple[list[Tensor], Tensor]:
-        """Dense features and pooled embeddings of images of any sensors and sizes.
+    def __call__(self, image: Any, *args: Any, **kwargs: Any) -> Features:
+        """:meth:`encode` of an image, :meth:`forward` of tensors."""
+        if isinstance(image, (str, os.PathLike, Scene, Pixels)):
+            return self.encode(image, *args, **kwargs)
+        return super().__call__(image, *args, **kwargs)
 
-        Returns:
-            one (fusion_dim, ceil(h/4), ceil(w/4)) per image, and (B, 2 * fusion_dim): mean and maximum over space.
-        """
+    @torch.no_grad()
+    def kernels(self, image: Image) -> Kernels:
+        """The embedding of an image by its bands and its content, of a scene by its overview."""
+        image = _opened(image)
+        pixels = replace(image.overview(), gsd_m=image.gsd_m) if isinstance(image, Scene) else image
         self.eval()
-        dense, pooled = [], []
-        for scene in scenes:
-            height, width = scene.valid.shape
-            pad = (0, -width % self.stride, 0, -height % self.stride)
-            values = F.pad(torch.from_numpy(scene.values), pad).to(self.device)
-            valid = F.pad(torch.from_numpy(scene.valid), pad).to(self.device)
-            kernels = self.embedding.generate(band_batch([scene]).to(self.device))
-            found = self([values], [valid], kernels).fused[0, :, : -(-height // 4), : -(-width // 4)]
-            dense.append(found)
-            pooled.append(torch.cat([found.mean((1, 2)), found.amax((1, 2))]))
-        return dense, torch.stack(pooled)
+        return self.embedding.generate(band_batch([pixels]).to(self.device))
+
+    @torch.no_grad()
+    def encode(self, image: Image, kernels: Kernels | None = None) -> Features:
+        """Dense features and a pooled embedding of an image of any sensor and size, in evaluation mode.
+
+        Args:
+            image: path, scene or pixels, held in memory as a whole.
+            kernels: from :meth:`kernels`, of the scene that the image is a window of; else those of the image itself.
+
+        Raises:
+            SceneError: not readable, or no pixel is valid.
+            BandError: its bands are not known.
+        """
+        image = _opened(image)
+        kernels = kernels or self.kernels(image)
+        pixels = image.read() if isinstance(image, Scene) else image
+        if not pixels.valid.any():
+            raise SceneError("no pixel of the image is valid: there is nothing to encode; leave such windows out")
+        height, width = pixels.valid.shape
+        pad = (0, -width % self.stride, 0, -height % self.stride)
+        values = F.pad(torch.from_numpy(pixels.values), pad).to(self.device)
+        valid = F.pad(torch.from_numpy(pixels.valid), pad).to(self.device)
+        self.eval()
+        seen = self([values], [valid], kernels)
+
+        def cut(found: Tensor) -> Tensor:
+            stride = valid.shape[1] // found.shape[-1]
+            return found[0, :, : -(-height // stride), : -(-width // stride)]
+
+        fused, counted = cut(seen.fused), cut(F.max_pool2d(valid[None, None].float(), self.config.patch_size))[0] > 0
+        inside = fused[:, counted].float()
+        return Features(
+            maps=tuple(cut(found) for found in seen.maps),
+            fused=fused,
+            coarse=cut(seen.coarse),
+            pooled=torch.cat([inside.mean(1), inside.amax(1)]),
+        )
+
+    @classmethod
+    def from_pretrained(cls, name: Any, *args: Any, dtype: Any = torch.float32, **kwargs: Any) -> Any:  # type: ignore[override]
+        """Load a folder of ``save_pretrained``, the encoder's own or that of a whole SPEX model, in float32."""
+        return super().from_pretrained(name, *args, dtype=dtype, **kwargs)
+
+
+def _opened(image: Image) -> Scene | Pixels:
+    return Scene.open(image) if isinstance(image, (str, os.PathLike)) else image
 
 
 def _grown(visible: Tensor, like: Tensor) -> Tensor:
