@@ -207,7 +207,7 @@ def _means(sums: list[dict[str, list[float]]]) -> dict[str, float]:
 
 def _rows(path: Path, last: int) -> list[dict[str, float]]:
     """Rows of an earlier log up to a step."""
-    if not last:
+    if not path.exists():
         return []
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     return [row for row in rows if row["step"] <= last]
