@@ -75,7 +75,7 @@ def whole(model: nn.Module, accelerator: Accelerator) -> AbstractContextManager[
     plugin = accelerator.state.deepspeed_plugin
     if plugin is None or plugin.zero_stage < 3:
         return nullcontext()
-    from deepspeed.zero import GatheredParameters
+    from deepspeed.runtime.zero import GatheredParameters
 
     return GatheredParameters(list(model.parameters()))
 
