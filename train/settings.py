@@ -42,7 +42,7 @@ class Settings:
     steps: int = 1_000_000
     """Upper bound on optimiser steps (the schedule ends with whichever bound comes first)."""
     batch: int = 8
-    """Records per step."""
+    """Records per step and process."""
     learning_rate: float = 6e-4
     """Peak learning rate."""
     parts: dict[str, float] = field(default_factory=dict)

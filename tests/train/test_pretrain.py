@@ -112,7 +112,7 @@ def test_it_learns_and_leaves_an_encoder_and_pictures(whole: Path, data: Path) -
 def test_after_a_kill_it_goes_on_as_if_nothing_had_been(whole: Path, data: Path, tmp_path: Path) -> None:
     arguments = config(data, tmp_path, save_minutes=0)
     first = start([], arguments)
-    deadline = time.monotonic() + 100
+    deadline = time.monotonic() + 300
     while len(rows(tmp_path)) < 3 and first.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)
     first.send_signal(signal.SIGKILL)
@@ -128,6 +128,7 @@ def test_after_a_kill_it_goes_on_as_if_nothing_had_been(whole: Path, data: Path,
     ends = [load_file(out / "checkpoint/training/weights.safetensors") for out in (whole, tmp_path)]
     # Not biases of attention keys: their gradient is rounding alone.
     assert all(torch.allclose(value, ends[1][name], atol=1e-5) for name, value in ends[0].items() if value.ndim > 1)
+    (tmp_path / "checkpoint").rename(tmp_path / "checkpoint.old")  # as if stopped between two renames
     with pytest.raises(ConfigError, match="is finished"):
         run_settings(load_settings(*_split(arguments)))
     assert rows(tmp_path)[-1]["step"] == 80
