@@ -18,7 +18,7 @@ from train.pictures import draw, shown_images
 from train.pixels import PixelStream, PretrainBatch, load_images, survey_records
 from train.settings import Settings
 
-_DECODER = "decoder.safetensors"
+_ENCODER, _DECODER = "model.safetensors", "decoder.safetensors"
 
 
 def save(model: MaskedAutoencoder, folder: Path) -> None:
@@ -31,17 +31,20 @@ def save(model: MaskedAutoencoder, folder: Path) -> None:
 def load(folder: str | Path) -> MaskedAutoencoder:
     """A checkpoint of this stage, in full precision.
 
+    Not by ``from_pretrained``, which under ZeRO-3 waits for all processes; pictures are drawn by one.
+
     Raises:
-        ModelError: it lacks the decoder, or that does not fit.
+        ModelError: it lacks the encoder or the decoder, or they do not fit.
     """
-    if not Path(folder, _DECODER).is_file():
-        raise ModelError(f"no {_DECODER} in {folder}; give a checkpoint of stage pretrain")
-    model = MaskedAutoencoder(SpecAwareEncoder.from_pretrained(folder, local_files_only=True, dtype=torch.float32))
-    encoder = {f"encoder.{name}": value for name, value in model.encoder.state_dict().items()}
+    for name in (_ENCODER, _DECODER):
+        if not Path(folder, name).is_file():
+            raise ModelError(f"no {name} in {folder}; give a checkpoint of stage pretrain")
+    model = MaskedAutoencoder(SpecAwareEncoder(SpecAwareConfig.from_pretrained(folder, local_files_only=True)))
+    encoder = {f"encoder.{name}": value for name, value in load_file(Path(folder, _ENCODER)).items()}
     try:
         model.load_state_dict(encoder | load_file(Path(folder, _DECODER)))
     except RuntimeError as error:
-        raise ModelError(f"{folder}/{_DECODER} does not fit this version: {error}") from error
+        raise ModelError(f"{folder} does not fit this version: {error}") from error
     return model
 
 

@@ -138,7 +138,7 @@ def test_a_checkpoint_without_its_run_is_not_trained_over(data: Path, tmp_path: 
     (tmp_path / "checkpoint").mkdir()
     with pytest.raises(ConfigError, match="holds no state of a run"):
         run_settings(load_settings(*_split(config(data, tmp_path))))
-    with pytest.raises(ModelError, match=r"no decoder\.safetensors"):
+    with pytest.raises(ModelError, match=r"no model\.safetensors"):
         run_settings(load_settings(*_split(config(data, tmp_path / "new", start=str(tmp_path / "checkpoint")))))
 
 
