@@ -54,11 +54,9 @@ def test_size_of_micro(predictor: ModelPredictor) -> None:
 def test_hierarchy_and_aggregation(predictor: ModelPredictor) -> None:
     model, scene = predictor.model, pixels()
     values, valid = predictor.processor.pixels(scene)
-    kernel, bias = model.encoder.generate(band_batch([scene]))
-    maps = model.encoder([values], [valid], kernel, bias)
-    assert [m.shape[-1] for m in maps] == [16, 8, 4, 2]
-    fused, coarse = model.aggregation(maps)
-    assert fused.shape[-2:] == (16, 16) and coarse.shape[-2:] == (4, 4)
+    seen = model.encoder([values], [valid], model.encoder.embedding.generate(band_batch([scene])))
+    assert [m.shape[-1] for m in seen.maps] == [16, 8, 4, 2]
+    assert seen.fused.shape[-2:] == (16, 16) and seen.coarse.shape[-2:] == (4, 4)
 
 
 def test_every_part_receives_a_gradient(predictor: ModelPredictor) -> None:
