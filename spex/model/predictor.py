@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -152,7 +154,9 @@ class ModelPredictor:
         padding = (0, valid.shape[1] - width, 0, valid.shape[0] - height)
         stacked = F.pad(torch.from_numpy(maps if self.prior else np.zeros_like(maps)), padding)[None]
         with self._autocast():
-            seen = self.model.encoder([values.to(self.device)], [valid.to(self.device)], context.kernels)
+            gsd = torch.full_like(context.bands.gsd, pixels.gsd_m or math.nan)  # not that of the decimated overview
+            kernels = self.model.encoder.embedding.generate(replace(context.bands, gsd=gsd))
+            seen = self.model.encoder([values.to(self.device)], [valid.to(self.device)], kernels)
             found = self.model.features(seen.fused, stacked.to(self.device, memory_format=torch.channels_last))
         return found[0, :, :height, :width].to(torch.float16).cpu().contiguous().numpy()
 

@@ -12,16 +12,15 @@ from transformers.utils.generic import ModelOutput
 
 from spex.model.config import SpecAwareConfig, SpexConfig
 from spex.model.decoder import Condensation, PixelDecoder, PromptRefiner, mask_logits
-from spex.model.embedding import Kernels
 from spex.model.encoder import SpecAwareEncoder
 from spex.model.spectral import BandBatch
 
 
 @dataclass
 class SceneContext:
-    """What is computed once per scene: embedding kernels, the aggregated overview, visual tokens."""
+    """What is computed once per scene: its bands and content, the aggregated overview, visual tokens."""
 
-    kernels: Kernels
+    bands: BandBatch
     coarse: Tensor  # (B, fusion_dim, h, w)
     visual: Tensor  # (B, visual_grid ** 2, text_dim)
 
@@ -64,10 +63,9 @@ class SpexModel(PreTrainedModel):
 
     def context(self, values: list[Tensor], valid: list[Tensor], bands: BandBatch) -> tuple[SceneContext, Tensor]:
         """Scene context of a batch of overviews (or training chips), and their aggregated maps at stride 4."""
-        kernels = self.encoder.embedding.generate(bands)
-        seen = self.encoder(values, valid, kernels)
+        seen = self.encoder(values, valid, self.encoder.embedding.generate(bands))
         pooled = F.adaptive_avg_pool2d(seen.coarse, self.config.visual_grid).flatten(2).transpose(1, 2)
-        return SceneContext(kernels, seen.coarse, self.project(pooled) + self.place), seen.fused
+        return SceneContext(bands, seen.coarse, self.project(pooled) + self.place), seen.fused
 
     def embed(self, input_ids: Tensor, visual: Tensor) -> Tensor:
         """Token embeddings (B, T, text_dim) with the image placeholders replaced by visual tokens."""
