@@ -12,7 +12,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 ARMS = ("probe/pretrained", "probe/scratch", "finetune/pretrained", "finetune/scratch", "finetune/unet")
 """Mode (encoder frozen under a linear layer, or all weights trained) and where the weights start."""
 _SMALLEST = 32  # crop that the coarsest stride still divides
-_VECTORS = 32  # a frozen scene costs next to nothing: so many times the batch
+_CELLS = 4096  # of frozen maps (or scenes) to a step of a linear layer
 RATES = {"probe": 1e-2, "pretrained": 5e-4, "scratch": 1e-3, "unet": 1e-3}
 
 
@@ -60,7 +60,9 @@ class DownstreamSettings:
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
     """Seeds of the subsets, the weights and the batches."""
     steps: int = 400
-    """Optimiser steps of every run."""
+    """Optimiser steps of all weights, of the encoder as of the U-Net."""
+    probe_steps: int = 300
+    """Optimiser steps of a linear layer on what is frozen."""
     batch: int = 8
     """Examples per step."""
     crop: int = 128
@@ -191,12 +193,12 @@ def measure(run: Run, settings: DownstreamSettings, frozen: Frozen, device: torc
             frozen.name, frozen.features, frozen.layers = name, found, {}
         network = probe = LinearProbe(frozen.features, task.train, classes).to(device)
         if (layer := frozen.layers.get((run.shots, run.seed))) is None:
-            fit(probe, examples, settings, settings.rates["probe"], run.seed)
+            fit_probe(probe, examples, settings, run.seed)
             frozen.layers[run.shots, run.seed] = {k: v.clone() for k, v in probe.state_dict().items()}
         else:
             probe.load_state_dict(layer)
         if run.mode == "finetune":
-            network = FineTuned(encoder, probe, dense).to(device)
+            network = FineTuned(encoder, probe, task.kind).to(device)
     if run.mode == "finetune":
         fit(network, examples, settings, settings.rates[run.init], run.seed)
     trained = time.monotonic() - began
@@ -217,27 +219,45 @@ def _encoder(settings: DownstreamSettings, init: str) -> SpecAwareEncoder:
     return SpecAwareEncoder(SpecAwareConfig(**SIZES[settings.size]["vision_config"]))
 
 
+def fit_probe(probe: LinearProbe, examples: Sequence[Example], settings: DownstreamSettings, seed: int) -> None:
+    """Train a linear layer on random cells of frozen maps, or on frozen scenes."""
+    features, truth = probe.cells(examples)
+    generator = torch.Generator().manual_seed(seed)
+
+    def loss() -> Tensor:
+        chosen = torch.randint(len(truth), (_CELLS,), generator=generator).to(truth.device)
+        return F.cross_entropy(probe.layer(features[chosen]), truth[chosen])
+
+    _descend(probe, loss, settings.rates["probe"], settings.probe_steps)
+
+
 def fit(network: nn.Module, examples: Sequence[Example], settings: DownstreamSettings, rate: float, seed: int) -> None:
-    """Train with AdamW under a cosine; cross-entropy over known pixels (or scenes)."""
+    """Train all weights; cross-entropy over known pixels (or scenes) of augmented crops."""
     rng = np.random.default_rng(seed)
-    vectors = isinstance(network, LinearProbe) and examples[0].target.ndim == 0
-    size = settings.batch * (_VECTORS if vectors else 1)
     device = next(network.parameters()).device
+
+    def loss() -> Tensor:
+        chosen = rng.choice(len(examples), min(settings.batch, len(examples)), replace=False)
+        batch = [examples[int(i)] for i in chosen]
+        side = settings.crop if batch[0].target.ndim else len(batch[0].dates[0].valid)
+        batch = [augmented(e, side, rng) for e in batch]
+        with torch.autocast(device.type, torch.bfloat16):
+            logits = network(batch)
+        return _cross_entropy(logits, batch)
+
+    _descend(network, loss, rate, settings.steps)
+
+
+def _descend(network: nn.Module, loss_of: Callable[[], Tensor], rate: float, steps: int) -> None:
+    """AdamW under a cosine."""
     optimizer = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=0.02, fused=True)
-    warm = max(1, settings.steps // 20)
+    warm = max(1, steps // 20)
     schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda s: min(1.0, (s + 1) / warm) * (0.51 + 0.49 * math.cos(math.pi * s / settings.steps))
+        optimizer, lambda s: min(1.0, (s + 1) / warm) * (0.51 + 0.49 * math.cos(math.pi * s / steps))
     )
     network.train()
-    for _ in range(settings.steps):
-        chosen = rng.choice(len(examples), min(size, len(examples)), replace=False)
-        batch = [examples[int(i)] for i in chosen]
-        if network.augments:
-            side = settings.crop if batch[0].target.ndim else len(batch[0].dates[0].valid)
-            batch = [augmented(e, side, rng) for e in batch]
-        with torch.autocast(device.type, torch.bfloat16, enabled=bool(network.augments)):
-            logits = network(batch)
-        loss = _cross_entropy(logits, batch)
+    for _ in range(steps):
+        loss = loss_of()
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)

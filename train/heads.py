@@ -32,16 +32,23 @@ def pooled(maps: Tensor) -> Tensor:
     return torch.cat([maps.mean((-2, -1)), maps.amax((-2, -1))], -1)
 
 
-def feature_maps(encoder: SpecAwareEncoder, examples: Sequence[Example]) -> Tensor:
-    """Features (B, D, h / 4, w / 4) of examples of equal size, of two dates (B, 3 D, ...)."""
+def feature_maps(encoder: SpecAwareEncoder, examples: Sequence[Example]) -> tuple[Tensor, Tensor]:
+    """What a linear layer reads of examples of equal size, and the aggregated maps; of two dates joined.
+
+    Returns:
+        strides 4 and 8 (B, D_4 + D_8, h / 4, w / 4), in which what is fine is not mixed with what tells places apart,
+        and all strides aggregated (B, D, h / 4, w / 4).
+    """
     images = [_float(pixels) for date in zip(*(e.dates for e in examples), strict=True) for pixels in date]
     height, width = images[0].valid.shape
     pad = (0, -width % encoder.stride, 0, -height % encoder.stride)
     values = [F.pad(torch.from_numpy(image.values), pad).to(encoder.device) for image in images]
     valid = [F.pad(torch.from_numpy(image.valid), pad).to(encoder.device) for image in images]
     kernels = encoder.embedding.generate(band_batch(images).to(encoder.device))
-    maps = encoder(values, valid, kernels).fused[..., : -(-height // _STRIDE), : -(-width // _STRIDE)]
-    return joined(maps.chunk(len(examples[0].dates)))
+    found = encoder(values, valid, kernels)
+    fine = torch.cat([found.maps[0], F.interpolate(found.maps[1], scale_factor=2.0, mode="bilinear")], 1)
+    dates, rows, cols = len(examples[0].dates), -(-height // _STRIDE), -(-width // _STRIDE)
+    return joined(fine[..., :rows, :cols].chunk(dates)), joined(found.fused[..., :rows, :cols].chunk(dates))
 
 
 @torch.inference_mode()
@@ -53,9 +60,9 @@ def frozen_features(encoder: SpecAwareEncoder, kind: Kind, examples: Sequence[Ex
         rest = list(alike)
         while rest:
             batch, rest = rest[:_AT_ONCE], rest[_AT_ONCE:]
-            maps = feature_maps(encoder, batch)
-            vectors = pooled(maps) if kind == "scene" else maps
-            found |= zip((e.id for e in batch), vectors.half().cpu(), strict=True)
+            fine, fused = feature_maps(encoder, batch)
+            features = pooled(fused) if kind == "scene" else fine
+            found |= zip((e.id for e in batch), features.half().cpu(), strict=True)
     return found
 
 
@@ -70,8 +77,6 @@ class LinearProbe(nn.Module):
         features: of all examples, by id. examples: training examples, whose features give mean and deviation.
     """
 
-    augments = False
-
     def __init__(self, features: Mapping[str, Tensor], examples: Sequence[Example], classes: int) -> None:
         super().__init__()
         self.features = features
@@ -81,6 +86,20 @@ class LinearProbe(nn.Module):
         self.register_buffer("mean", seen.mean(1))
         self.register_buffer("std", seen.std(1, correction=0) + 1e-3)
         self.layer = nn.Linear(len(seen), classes)
+
+    def cells(self, examples: Sequence[Example]) -> tuple[Tensor, Tensor]:
+        """Standardised features (N, D) and truth (N,) where it is known; of a map, at the middle of its cells."""
+        found, truth, half = [], [], _STRIDE // 2
+        for example in examples:
+            features = self.standardised(self.features[example.id].to(self.mean.device).float()[None])[0]
+            target = torch.from_numpy(example.target)
+            if target.ndim:
+                target = target[half::_STRIDE, half::_STRIDE]
+                features = features[:, : len(target), : target.shape[1]].flatten(1).T
+            found.append(features.reshape(-1, len(self.mean)))
+            truth.append(target.flatten().to(self.mean.device))
+        known = torch.cat(truth) >= 0
+        return torch.cat(found)[known], torch.cat(truth)[known]
 
     def standardised(self, features: Tensor) -> Tensor:
         """Features (B, D, h, w) or (B, D) as the linear layer wants them."""
@@ -105,21 +124,19 @@ class FineTuned(nn.Module):
     """The encoder and its head, trained together from where a linear probe ended.
 
     So the first steps do not undo what the encoder knows (Kumar et al., arXiv 2202.10054). Where there is a map, a
-    second head that starts at zero adds what is finer than the stride.
+    second head that starts at zero adds what all strides together tell, and what is finer than the stride.
     """
 
-    augments = True
-
-    def __init__(self, encoder: SpecAwareEncoder, probe: LinearProbe, dense: bool) -> None:
+    def __init__(self, encoder: SpecAwareEncoder, probe: LinearProbe, kind: Kind) -> None:
         super().__init__()
         self.encoder, self.probe = encoder, probe
         self.detail: nn.Sequential | None = None
-        if dense:
+        if kind != "scene":
             width = int(encoder.config.fusion_dim)
             last = nn.Conv2d(width, probe.layer.out_features * _STRIDE**2, 1)
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
-            first = nn.Conv2d(probe.layer.in_features, width, 3, padding=1)
+            first = nn.Conv2d(width * (3 if kind == "change" else 1), width, 3, padding=1)
             self.detail = nn.Sequential(first, nn.GELU(), last, nn.PixelShuffle(_STRIDE))
 
     def train(self, mode: bool = True) -> FineTuned:
@@ -130,9 +147,9 @@ class FineTuned(nn.Module):
 
     def forward(self, examples: Sequence[Example]) -> list[Tensor]:
         """Logits of examples, (K, h, w) or (K,) each; examples of a batch are of equal size."""
-        maps = feature_maps(self.encoder, examples)
+        fine, fused = feature_maps(self.encoder, examples)
         if self.detail is None:
-            return list(self.probe.logits(self.probe.standardised(pooled(maps))))
+            return list(self.probe.logits(self.probe.standardised(pooled(fused))))
         height, width = examples[0].target.shape
-        maps = self.probe.standardised(maps)
-        return list((self.probe.logits(maps) + self.detail(maps))[..., :height, :width])
+        logits = self.probe.logits(self.probe.standardised(fine)) + self.detail(fused)
+        return list(logits[..., :height, :width])

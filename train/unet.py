@@ -33,8 +33,6 @@ class UNet(nn.Module):
         width: channels at full resolution. dense: False for scene classification.
     """
 
-    augments = True
-
     def __init__(self, examples: Sequence[Example], classes: int, width: int, dense: bool) -> None:
         super().__init__()
         pixels = np.concatenate([_stacked(e)[:, _seen(e)].astype(np.float32) for e in examples], 1)
