@@ -1,8 +1,7 @@
 """From an answer's hidden states to masks: condensation, refinement on the overview, full-resolution decoding.
 
 Language works once per query: condensation and refinement see the overview. What a tile pays is the pixel decoder,
-whose
-features do not depend on the query, and one dot product per span.
+whose features do not depend on the query, and one dot product per span.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from spex.model.config import SpexConfig
+from spex.model.config import SpecAwareConfig, SpexConfig
 
 
 class Condensation(nn.Module):
@@ -37,6 +36,7 @@ class PromptRefiner(nn.Module):
 
     def __init__(self, config: SpexConfig) -> None:
         super().__init__()
+        assert isinstance(config.vision_config, SpecAwareConfig)
         self.context = nn.Linear(config.vision_config.fusion_dim, config.prompt_dim)
         layer = nn.TransformerDecoderLayer(
             config.prompt_dim,
@@ -70,6 +70,7 @@ class PixelDecoder(nn.Module):
 
     def __init__(self, config: SpexConfig) -> None:
         super().__init__()
+        assert isinstance(config.vision_config, SpecAwareConfig)
         width, middle, fusion = config.pixel_dim, config.pixel_dim * 3 // 2, config.vision_config.fusion_dim
         self.stem1 = _convolution(config.evidence_channels, width)
         self.stem2 = _convolution(width, middle, stride=2)

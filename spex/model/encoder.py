@@ -75,11 +75,12 @@ class SpecAwareEncoder(PreTrainedModel):
         self.backbone = ConvNextEncoder(
             ConvNextConfig(hidden_sizes=sizes, depths=list(config.depths), layer_scale_init_value=0.1)
         )
-        self.condition = nn.ModuleList(nn.Linear(config.hyper_dim, 2 * size) for size in sizes)
-        self.lateral = nn.ModuleList(nn.Conv2d(size, config.fusion_dim, 1) for size in sizes)
-        for layer in self.condition:
+        conditions = [nn.Linear(config.hyper_dim, 2 * size) for size in sizes]
+        for layer in conditions:
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
+        self.condition = nn.ModuleList(conditions)
+        self.lateral = nn.ModuleList(nn.Conv2d(size, config.fusion_dim, 1) for size in sizes)
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
@@ -103,7 +104,8 @@ class SpecAwareEncoder(PreTrainedModel):
             ]
         )
         features, maps = tokens.contiguous(memory_format=torch.channels_last), []
-        for stage, condition in zip(self.backbone.stages, self.condition, strict=True):
+        stages: Any = self.backbone.stages
+        for stage, condition in zip(stages, self.condition, strict=True):
             for layer in stage.downsampling_layer:
                 features = layer(features)
             scale, shift = condition(kernels.condition).to(features.dtype)[..., None, None].chunk(2, 1)

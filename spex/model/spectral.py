@@ -1,4 +1,4 @@
-"""Band metadata as tensors, and the spectral code of a band: what was measured where on the wavelength axis, and how."""
+"""Band metadata as tensors, and the spectral code of a band: what was measured, how, and where in the spectrum."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spex.raster.scene import Pixels
-from spex.sensors import FAMILIES
+from spex.sensors import FAMILIES, LEVELS
 
-LEVELS = ("radiance", "toa", "surface", "uncalibrated")
 CONTENT = 5
 """Statistics of a band's visible pixels: mean, standard deviation, and the 2nd, 50th and 98th percentile."""
 _FWHM_TO_SIGMA = 1.0 / 2.3548
