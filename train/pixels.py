@@ -129,7 +129,7 @@ class PixelStream:
             valid=[torch.from_numpy(one.given.valid) for one in drawn],
             bands=band_batch([one.given for one in drawn], shown),
             visible=torch.from_numpy(np.stack([one.visible for one in drawn])),
-            wanted=band_batch([one.wanted for one in drawn]),
+            wanted=band_batch([one.wanted for one in drawn], shown),
             target=torch.from_numpy(target),
             counted=torch.from_numpy(counted),
         )

@@ -36,9 +36,11 @@ def views(rng: Generator, pixels: Pixels) -> tuple[Pixels, Pixels, NDArray[np.bo
     kept = np.arange(count)
     if count > 1 and rng.random() < 0.6:
         kept = np.sort(rng.permutation(count)[: rng.integers(max(1, count // 2), count)])
+    given, new = bands_of(pixels, kept), ~np.isin(np.arange(count), kept)
     if rng.random() < 0.5:
-        return mixed(rng, bands_of(pixels, kept)), pixels, np.ones(count, bool)
-    return bands_of(pixels, kept), pixels, ~np.isin(np.arange(count), kept)
+        plain, given = given, mixed(rng, given)
+        new[kept] = [a.wavelength_nm != b.wavelength_nm for a, b in zip(plain.bands, given.bands, strict=True)]
+    return given, pixels, new
 
 
 def bands_of(pixels: Pixels, chosen: NDArray[np.int_]) -> Pixels:
