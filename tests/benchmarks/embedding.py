@@ -37,13 +37,13 @@ def published(embedding: SpecAwareEmbedding, batch: BandBatch, values: Tensor) -
     """Tokens (E, h, w): patches (h, w, C, P * P) through V, then U, per band, then summed."""
     made, patch = embedding.factors(batch), embedding.patch
     fused = embedding.fusion(made.code + embedding.content(_scaled(batch.content)), made.weight, batch.present)
-    gain = (1 + embedding.gain(fused)[0]) / math.sqrt(embedding.rank)
+    gain = (1 + embedding.gain(fused)[0]) * made.weight[0, :, None] / math.sqrt(embedding.rank)
     pixels = standardise(values).unfold(1, patch, patch).unfold(2, patch, patch)
     patches = pixels.permute(1, 2, 0, 3, 4).flatten(3)
     low = torch.einsum("yxcp,crp->yxcr", patches, made.basis[0]) * gain
     high = torch.einsum("yxcr,cer->yxce", low, made.project[0])
     bias = (embedding.bias(fused) * made.weight[..., None]).sum(1)
-    return embedding.norm((high * made.weight[0, :, None]).sum(2) + bias).permute(2, 0, 1)
+    return embedding.norm(high.sum(2) + bias).permute(2, 0, 1)
 
 
 def measure(way: str, count: int, shape: str) -> dict[str, float]:
