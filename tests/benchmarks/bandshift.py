@@ -288,7 +288,8 @@ class Arm:
 
 ARMS = {
     "SpecAware": Arm(None), "SpecAware, varied": Arm(None, True), "linear": Arm(LinearPatches),
-    "centres": Arm(CentreGenerator), "centres, varied": Arm(CentreGenerator, True),
+    "linear, varied": Arm(LinearPatches, True), "centres": Arm(CentreGenerator),
+    "centres, varied": Arm(CentreGenerator, True),
 }  # fmt: skip
 
 
