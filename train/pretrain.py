@@ -8,14 +8,14 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from spex.errors import ModelError
+from spex.errors import ConfigError, ModelError
 from spex.model.config import SIZES, SpecAwareConfig
 from spex.model.embedding import standardise
 from spex.model.encoder import SpecAwareEncoder
 from spex.model.reconstruct import MaskedAutoencoder, reconstruction_loss
 from train.loop import run
 from train.pictures import draw, shown_images
-from train.pixels import PixelStream, PretrainBatch, load_images, survey_records
+from train.pixels import CELL, PixelStream, PretrainBatch, load_images, survey_records
 from train.settings import Settings
 
 _ENCODER, _DECODER = "model.safetensors", "decoder.safetensors"
@@ -55,7 +55,15 @@ def losses(model: nn.Module, batch: PretrainBatch) -> dict[str, Tensor]:
 
 
 def train(settings: Settings) -> list[dict[str, float]]:
-    """Run the stage; after each checkpoint, draw reconstructions of a few images into ``pictures``."""
+    """Run the stage; after each checkpoint, draw reconstructions of a few images into ``pictures``.
+
+    Raises:
+        ConfigError: crops that are not of whole cells, or a share of hidden cells that is not between 0 and 1.
+    """
+    if settings.crop < CELL or settings.crop % CELL:
+        raise ConfigError(f"crop={settings.crop}; stage pretrain takes multiples of {CELL}")
+    if not 0 < settings.hidden < 1:
+        raise ConfigError(f"hidden={settings.hidden}; give a share between 0 and 1")
     torch.manual_seed(settings.seed)
     if settings.start:
         model = load(settings.start)

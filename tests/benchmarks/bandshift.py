@@ -377,7 +377,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     tables = {where: {kind: losses(rows, where, kind) for kind in ("miou", "oa")} for where in tests}
     show(tables["simulated"]["miou"], "mean IoU on simulated land, own bands and others, relative loss")
     if given.data:
-        show(tables["real"]["oa"], f"share of pixels right in {' and '.join(REAL)}")
+        known = ", which stage pretrain has seen without labels" if given.encoder else ""
+        show(tables["real"]["oa"], f"share of pixels right in {' and '.join(REAL)}{known}")
     if given.output:
         settings = {"minutes": given.minutes, "seeds": given.seeds, "landscapes": given.landscapes}
         settings["encoder"] = str(given.encoder or "")

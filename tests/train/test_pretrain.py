@@ -142,6 +142,15 @@ def test_a_checkpoint_without_its_run_is_not_trained_over(data: Path, tmp_path: 
         run_settings(load_settings(*_split(config(data, tmp_path / "new", start=str(tmp_path / "checkpoint")))))
 
 
+@pytest.mark.parametrize("wrong", [{"crop": 100}, {"crop": 16}, {"hidden": 1.0}, {"hidden": 60}])
+def test_crops_of_part_cells_and_nothing_hidden_or_seen_are_refused(
+    data: Path, tmp_path: Path, wrong: dict[str, float]
+) -> None:
+    (name,) = wrong
+    with pytest.raises(ConfigError, match=f"{name}={wrong[name]}; "):
+        run_settings(load_settings(*_split(config(data, tmp_path, **wrong))))
+
+
 def test_a_loss_that_is_not_finite_keeps_its_batch(data: Path, tmp_path: Path) -> None:
     arguments = config(data, tmp_path, learning_rate=10**30)
     with pytest.raises(ModelError, match=r"its batch is in .*not_finite_step_\d+_process_0\.safetensors"):
