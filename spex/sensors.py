@@ -146,6 +146,14 @@ def get_sensor(name: str) -> Sensor:
     return known[key]
 
 
+def family_of(name: str) -> str:
+    """The family of a sensor by its name, empty where unknown."""
+    try:
+        return get_sensor(name).family
+    except BandError:
+        return ""
+
+
 def recognise(count: int, dtype: str) -> Sensor | None:
     """The sensor that alone delivers ``count`` bands of ``dtype``, None where several or none do.
 

@@ -18,7 +18,6 @@ from spex.errors import ConfigError, RecordError
 from spex.raster.scene import Pixels
 from spex.records import SpieRecord, load_pixels, read_records
 from train.chips import CLASS_NAMES, labels_of
-from train.pixels import family_of
 
 Kind = Literal["segmentation", "change", "scene"]
 _DATE = re.compile(r"(?P<stem>.+)_(?P<date>pre|post|t1|t2|\d{8})")
@@ -182,7 +181,7 @@ def _pixels(record: SpieRecord, bands: tuple[str, ...]) -> Pixels:
     names = [band.name for band in pixels.bands]
     chosen = [names.index(band) for band in bands]
     values, kept = pixels.values[chosen].astype(np.float16), tuple(pixels.bands[i] for i in chosen)
-    return replace(pixels, values=values, bands=kept, family=family_of(record.sensor))
+    return replace(pixels, values=values, bands=kept)
 
 
 def _window(pixels: Pixels, part: tuple[slice, slice]) -> Pixels:

@@ -16,7 +16,7 @@ from spex.model.reconstruct import MaskedAutoencoder
 from spex.model.spectral import band_batch
 from spex.raster.scene import Pixels
 from spex.records import SpieRecord, load_pixels
-from train.pixels import CELL, family_of
+from train.pixels import CELL
 from train.views import MOST_BANDS, bands_of
 
 _EACH = 2  # multispectral images, and hyperspectral ones
@@ -42,7 +42,7 @@ def shown_images(records: list[SpieRecord], size: int) -> list[Shown]:
         cube = len(record.bands) > MOST_BANDS
         if record.source in found or counts[cube] == _EACH:
             continue
-        square = _middle(replace(load_pixels(record), family=family_of(record.sensor)), size)
+        square = _middle(load_pixels(record), size)
         if square.valid.mean() > 0.9:
             place = "validation place" if record.split == "val" else "training image"
             found[record.source] = Shown(f"{record.source}, {record.sensor}, {place}: {record.id}", square)

@@ -10,11 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from spex.errors import BandError, RecordError
+from spex.errors import RecordError
 from spex.model.spectral import BandBatch, band_batch
 from spex.raster.scene import Pixels
 from spex.records import SpieRecord, load_pixels, read_records
-from spex.sensors import get_sensor
 from train.loop import rng_at
 from train.views import MOST_BANDS, views
 
@@ -72,17 +71,8 @@ def load_images(records: list[SpieRecord]) -> list[Image]:
     for record in records:
         if record.split == "train":
             pixels = load_pixels(record)
-            kept = replace(pixels, values=pixels.values.astype(np.float16), family=family_of(record.sensor))
-            images.append(Image(record.source, kept))
+            images.append(Image(record.source, replace(pixels, values=pixels.values.astype(np.float16))))
     return images
-
-
-def family_of(sensor: str) -> str:
-    """The family of a sensor by its name, empty where unknown."""
-    try:
-        return get_sensor(sensor).family
-    except BandError:
-        return ""
 
 
 class PixelStream:

@@ -68,7 +68,8 @@ class ModelPredictor:
                 values = F.interpolate(values[None], size=size, mode="area")[0]
                 valid = F.interpolate(valid[None, None].float(), size=size, mode="area")[0, 0] > 0.5
             with self._autocast():
-                bands = band_batch([overview]).to(self.device)
+                gsd = overview.gsd_m and overview.gsd_m / scale
+                bands = band_batch([replace(overview, gsd_m=gsd)]).to(self.device)
                 context, _ = self.model.context([values.to(self.device)], [valid.to(self.device)], bands)
             self._contexts[key] = (evidence, context)
             if len(self._contexts) > _SCENES_KEPT:
