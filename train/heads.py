@@ -35,6 +35,9 @@ def pooled(maps: Tensor) -> Tensor:
 def feature_maps(encoder: SpecAwareEncoder, examples: Sequence[Example]) -> tuple[Tensor, Tensor]:
     """What a linear layer reads of examples of equal size, and the aggregated maps; of two dates joined.
 
+    Two dates are embedded from metadata alone: the content of each would give it kernels of its own, and what has not
+    changed would differ.
+
     Returns:
         strides 4 and 8 (B, D_4 + D_8, h / 4, w / 4), in which what is fine is not mixed with what tells places apart,
         and all strides aggregated (B, D, h / 4, w / 4).
@@ -44,10 +47,11 @@ def feature_maps(encoder: SpecAwareEncoder, examples: Sequence[Example]) -> tupl
     pad = (0, -width % encoder.stride, 0, -height % encoder.stride)
     values = [F.pad(torch.from_numpy(image.values), pad).to(encoder.device) for image in images]
     valid = [F.pad(torch.from_numpy(image.valid), pad).to(encoder.device) for image in images]
-    kernels = encoder.embedding.generate(band_batch(images).to(encoder.device))
+    dates = len(examples[0].dates)
+    kernels = encoder.embedding.generate(band_batch(images).to(encoder.device), content=dates == 1)
     found = encoder(values, valid, kernels)
     fine = torch.cat([found.maps[0], F.interpolate(found.maps[1], scale_factor=2.0, mode="bilinear")], 1)
-    dates, rows, cols = len(examples[0].dates), -(-height // _STRIDE), -(-width // _STRIDE)
+    rows, cols = -(-height // _STRIDE), -(-width // _STRIDE)
     return joined(fine[..., :rows, :cols].chunk(dates)), joined(found.fused[..., :rows, :cols].chunk(dates))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -188,7 +189,19 @@ def test_fine_tuning_starts_from_the_probe_and_reaches_the_embedding(data: Path,
     for one, linear in zip(logits, probe(some), strict=True):
         torch.testing.assert_close(one, linear, atol=0.05, rtol=0.05)  # features are kept in half precision
     sum(one.square().mean() for one in logits).backward()
-    assert all(p.grad is not None for n, p in tuned.named_parameters() if "embedding" in n)
+    reached = [n for n, p in tuned.named_parameters() if "embedding" in n and p.grad is not None]
+    content = [n for n in dict(tuned.named_parameters()) if "embedding.content" in n and name == "fire"]
+    assert len(reached) + len(content) == sum("embedding" in n for n in dict(tuned.named_parameters()))
+
+
+def test_what_has_not_changed_has_the_same_features_on_both_dates(data: Path) -> None:
+    example = load_task(data, "fire", TaskSettings(**TASKS["fire"])).train[0]
+    values = example.dates[0].values.copy()
+    values[:, :4, :4] = 0.9
+    pair = replace(example, dates=(example.dates[0], replace(example.dates[0], values=values)))
+    features = frozen_features(micro(), "change", [pair])[pair.id]
+    difference = features[len(features) // 3 * 2 :]
+    assert (difference[:, 0, 0] > 0).any() and (difference[:, -1, -1] == 0).all()
 
 
 @pytest.mark.parametrize("name", TASKS)
