@@ -45,16 +45,18 @@ def plot(results: dict[str, Any], path: str | Path) -> None:
 
     tasks = list(results["tasks"])
     found = curves(results)
-    shots = sorted({s for _, _, s in found}, key=lambda s: float("inf") if s == "all" else int(s))
     figure = Figure(figsize=(4.6 * len(tasks), 4.2), layout="constrained")
     for axes, task in zip(figure.subplots(1, len(tasks), squeeze=False)[0], tasks, strict=True):
-        for arm, (colour, line) in LOOKS.items():
+        shots = sorted({s for t, _, s in found if t == task}, key=lambda s: float("inf") if s == "all" else int(s))
+        for place, (arm, (colour, line)) in enumerate(LOOKS.items()):
             here = [(i, found[task, arm, s]) for i, s in enumerate(shots) if (task, arm, s) in found]
             if here:
-                x, rows = [i for i, _ in here], [row for _, row in here]
-                mean, fill = [np.mean(row) for row in rows], colour if line == "-" else "white"
-                axes.plot(x, mean, line, color=colour, marker="o", markersize=5, markerfacecolor=fill, label=arm)
-                axes.fill_between(x, [min(r) for r in rows], [max(r) for r in rows], color=colour, alpha=0.12, lw=0)
+                beside = [i + 0.03 * (place - len(LOOKS) // 2) for i, _ in here]  # ranges do not hide each other
+                mean = np.array([np.mean(row) for _, row in here])
+                spread = np.abs(np.array([(min(row), max(row)) for _, row in here]).T - mean)
+                axes.errorbar(beside, mean, spread, color=colour, linestyle=line, marker="o", markersize=5, label=arm,
+                              markerfacecolor=colour if line == "-" else "white", elinewidth=1)  # fmt: skip
+        axes.set_xlim(-0.5, len(shots) - 0.5)
         about = results["tasks"][task]
         axes.set_xticks(range(len(shots)), shots)
         measured = f"measured on {about['val_examples']} examples of {about['val_places']} places"
@@ -63,6 +65,6 @@ def plot(results: dict[str, Any], path: str | Path) -> None:
         axes.set_ylabel(_MEASURES.get(about["kind"], _OTHERWISE)[1])
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
-    handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, fontsize=9)
+    arms = {label: mark for axes in figure.axes for mark, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    figure.legend(arms.values(), arms.keys(), loc="outside lower center", ncols=len(arms), frameon=False, fontsize=9)
     figure.savefig(path, dpi=130)
