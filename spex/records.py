@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from spex.errors import RecordError
-from spex.sensors import Level
+from spex.sensors import Level, family_of
 
 if TYPE_CHECKING:
     from spex.raster.scene import Pixels
@@ -276,4 +277,4 @@ def load_pixels(record: SpieRecord) -> Pixels:
     if size != pixels.valid.shape:
         found = f"{record.scene.path} is {pixels.valid.shape}"
         raise RecordError(f"record {record.id!r}: its masks are {size}, but {found}; build the data again")
-    return pixels
+    return replace(pixels, family=family_of(record.sensor))

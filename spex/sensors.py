@@ -23,6 +23,10 @@ from spex.errors import BandError
 
 Level = Literal["radiance", "toa", "surface", "uncalibrated"]
 LEVELS: tuple[Level, ...] = get_args(Level)
+FAMILIES = ("airbus", "aviris-3", "aviris-c", "aviris-ng", "desis", "emit", "enmap", "hls-l30", "hls7", "hyperion",
+            "landsat-oli", "landsat-tm", "naip", "planetscope-4", "planetscope-8", "prisma", "sentinel-2",
+            "worldview-2", "worldview-3")  # fmt: skip
+"""Families of the table's sensors; checkpoints know them by their place, so new ones go to the end."""
 
 
 @dataclass(frozen=True)
@@ -140,6 +144,14 @@ def get_sensor(name: str) -> Sensor:
         listed = ", ".join(dict.fromkeys(near)) or ", ".join(known)
         raise BandError(f"no sensor is called {name!r}; near names: {listed}; or give the bands with --bands")
     return known[key]
+
+
+def family_of(name: str) -> str:
+    """The family of a sensor by its name, empty where unknown."""
+    try:
+        return get_sensor(name).family
+    except BandError:
+        return ""
 
 
 def recognise(count: int, dtype: str) -> Sensor | None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 command = typer.Typer(
-    help="Train the model: stages masks, language, instruct.", no_args_is_help=True, add_completion=False
+    help="Train the model: stages pretrain, masks, language, instruct.", no_args_is_help=True, add_completion=False
 )
 
 
@@ -17,15 +17,30 @@ def run_stage(
     config: Annotated[Path, typer.Argument(help="YAML file of the stage, for example train/configs/masks.yaml.")],
     overrides: Annotated[list[str] | None, typer.Argument(help="name=value settings over the file's")] = None,
 ) -> None:
-    """Run one training stage and write its checkpoint."""
+    """Run one training stage and write its checkpoint; a run that was stopped goes on where it was."""
+    from accelerate import PartialState
+
     from train.settings import load_settings
     from train.stages import run_settings
 
     settings = load_settings(config, overrides)
     log = run_settings(settings)
-    typer.echo(
-        f"{settings.stage}: {log[-1] if log else 'no step finished'}; checkpoint in {Path(settings.out, 'checkpoint')}"
-    )
+    if PartialState().is_main_process:
+        last = log[-1] if log else "fewer steps than a row of the log"
+        typer.echo(f"{settings.stage}: {last}; checkpoint in {Path(settings.out, 'checkpoint')}")
+
+
+@command.command("downstream")
+def run_comparison(
+    config: Annotated[Path, typer.Argument(help="YAML file, for example train/configs/downstream.yaml.")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="name=value settings over the file's")] = None,
+) -> None:
+    """Measure an encoder on downstream tasks against one from scratch and a U-Net: results as JSON and curves."""
+    from train.downstream import load_downstream, run_downstream, summary
+
+    settings = load_downstream(config, overrides)
+    typer.echo(summary(run_downstream(settings)))
+    typer.echo(f"results.json and curves.png in {settings.out}")
 
 
 @command.command("tokenizer")

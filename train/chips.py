@@ -6,7 +6,6 @@ knows (-1).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,7 +13,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import IterableDataset
 
 from spex.errors import RecordError
 from spex.evidence.classes import classes
@@ -148,20 +146,13 @@ def drop_bands(pixels: Pixels, rng: np.random.Generator) -> Pixels:
     return replace(pixels, values=pixels.values[keep], bands=tuple(pixels.bands[i] for i in keep))
 
 
-class CropStream(IterableDataset[Sample]):
-    """Endless augmented crops, sources drawn by weight."""
+class CropStream:
+    """Augmented crops, sources drawn by weight."""
 
-    def __init__(
-        self, chips: list[Chip], size: int, weights: dict[str, float], evidence_dropout: float, seed: int
-    ) -> None:
-        self.chips, self.size, self.evidence_dropout, self.seed = chips, size, evidence_dropout, seed
+    def __init__(self, chips: list[Chip], size: int, weights: dict[str, float], evidence_dropout: float) -> None:
+        self.chips, self.size, self.evidence_dropout = chips, size, evidence_dropout
         rate = np.array([next((w for name, w in weights.items() if c.source.startswith(name)), 1.0) for c in chips])
         self.rate = rate / rate.sum()
-
-    def __iter__(self) -> Iterator[Sample]:
-        rng = np.random.default_rng(self.seed)
-        while True:
-            yield self.draw(rng)
 
     def draw(self, rng: np.random.Generator, chip: Chip | None = None, radiometry: bool = True) -> Sample:
         """One sample, of a given chip or of a random one."""

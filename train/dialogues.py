@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from transformers import PreTrainedTokenizerBase
 from spex.errors import RecordError
 from spex.model.processor import SpexProcessor
 from spex.prompts import Exchange, asked
+from train.loop import rng_at
 
 log = logging.getLogger(__name__)
 MAX_TOKENS = 1024
@@ -120,25 +120,35 @@ def pad(conversations: list[tuple[list[int], int]], tokenizer: PreTrainedTokeniz
     return TextBatch(rows, mask.long(), starts, answer * (1.0 + (_SPAN_WEIGHT - 1) * (answer & inside)))
 
 
-def text_batches(
-    dialogues: list[Dialogue], processor: SpexProcessor, batch: int, prior_dropout: float, seed: int
-) -> Iterator[TextBatch]:
-    """Endless batches without images; a share ``prior_dropout`` of conversations is of those built without prior text.
+class TextStream:
+    """Batches without images; a share ``prior_dropout`` of conversations is of those built without prior text.
 
-    A prior is never taken from a conversation that has one: its answer may rest on it.
+    A prior is never taken from a conversation that has one: its answer may rest on it. ``_POOL`` batches in a row are
+    drawn together and sorted by length.
     """
-    rng = np.random.default_rng(seed)
-    encode = Encoder(processor, len(dialogues))
-    bare = [item for item in dialogues if not item.prior]
-    told = [item for item in dialogues if item.prior]
-    while True:
+
+    def __init__(
+        self, dialogues: list[Dialogue], processor: SpexProcessor, batch: int, prior_dropout: float, seed: int
+    ) -> None:
+        self.tokenizer, self.encode = processor.tokenizer, Encoder(processor, len(dialogues))
+        self.batch, self.prior_dropout, self.seed = batch, prior_dropout, seed
+        self.bare = [item for item in dialogues if not item.prior]
+        self.told = [item for item in dialogues if item.prior]
+        self._pool: tuple[tuple[int, int], list[list[tuple[list[int], int]]]] = ((-1, -1), [])
+
+    def draw(self, step: int, process: int) -> TextBatch:
+        """The batch of a step."""
+        key = (step // _POOL, process)
+        if self._pool[0] != key:
+            self._pool = (key, self._draw_pool(rng_at(self.seed, *key)))
+        return pad(self._pool[1][step % _POOL], self.tokenizer)
+
+    def _draw_pool(self, rng: np.random.Generator) -> list[list[tuple[list[int], int]]]:
         pool: list[tuple[list[int], int]] = []
-        while len(pool) < _POOL * batch:
-            side = bare if bare and (rng.random() < prior_dropout or not told) else told
+        while len(pool) < _POOL * self.batch:
+            side = self.bare if self.bare and (rng.random() < self.prior_dropout or not self.told) else self.told
             item = side[int(rng.integers(len(side)))]
-            if ids := encode(item, item.prior):
+            if ids := self.encode(item, item.prior):
                 pool.append(ids)
         pool.sort(key=lambda pair: len(pair[0]))
-        batches = [pool[i : i + batch] for i in range(0, len(pool), batch)]
-        for at in rng.permutation(len(batches)):
-            yield pad(batches[int(at)], processor.tokenizer)
+        return [pool[int(at) * self.batch :][: self.batch] for at in rng.permutation(_POOL)]

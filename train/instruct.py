@@ -7,16 +7,13 @@ table of class prompts.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, IterableDataset
 
 from spex.errors import ConfigError
 from spex.evidence.prior import prior_text
@@ -26,7 +23,7 @@ from spex.model.spex import SpexModel
 from spex.prompts import parse_answer
 from train.chips import CLASS_NAMES, CropStream, MaskBatch, Sample, collate, load_chips
 from train.dialogues import Dialogue, Encoder, TextBatch, load_dialogues, pad
-from train.loop import run
+from train.loop import rng_at, run
 from train.losses import mask_losses, presence_loss, text_loss
 from train.masks import PROMPTS_FILE, all_classes, class_losses, load_prompts
 from train.settings import Settings
@@ -41,8 +38,8 @@ class InstructBatch:
     span_classes: Tensor
 
 
-class ConversationStream(IterableDataset[InstructBatch]):
-    """Endless batches: a crop, one of its scene's dialogues, the prior text measured on the crop itself."""
+class ConversationStream:
+    """Batches of crops, each with one of its scene's dialogues, the prior text measured on the crop itself."""
 
     def __init__(
         self, crops: CropStream, dialogues: list[Dialogue], processor: SpexProcessor, settings: Settings
@@ -55,13 +52,9 @@ class ConversationStream(IterableDataset[InstructBatch]):
         told = [i for i, chip in enumerate(crops.chips) if chip.id in self.by_scene]
         self.chips, self.rate = [crops.chips[i] for i in told], crops.rate[told] / crops.rate[told].sum()
 
-    def __iter__(self) -> Iterator[InstructBatch]:
-        rng = np.random.default_rng(self.settings.seed + 1)
-        while True:
-            yield self.batch(rng)
-
-    def batch(self, rng: np.random.Generator) -> InstructBatch:
-        """One batch."""
+    def draw(self, step: int, process: int) -> InstructBatch:
+        """The batch of a step."""
+        rng = rng_at(self.settings.seed, step, process)
         samples: list[Sample] = []
         conversations, names = [], []
         told = rng.random() >= self.settings.prior_dropout  # by batch: rows are padded to the longest
@@ -124,14 +117,13 @@ def train(settings: Settings, model: SpexModel, processor: SpexProcessor) -> lis
     if settings.vision is None:
         raise ConfigError("stage instruct needs vision=, a checkpoint of stage masks or a whole model")
     chips = load_chips(settings.data, "train")
-    crops = CropStream(chips, settings.crop, settings.weights, settings.prior_dropout / 3, settings.seed)
+    crops = CropStream(chips, settings.crop, settings.weights, settings.prior_dropout / 3)
     stream = ConversationStream(crops, load_dialogues(settings.data, "train"), processor, settings)
     trainer = InstructTrainer(model, load_prompts(settings.vision))
-    loader = DataLoader(stream, batch_size=None, num_workers=1, prefetch_factor=4)
 
     def save(folder: Path) -> None:
         model.save_pretrained(folder)
         processor.save_pretrained(str(folder))
         save_file({"class_prompts": trainer.class_prompts.detach().contiguous()}, folder / PROMPTS_FILE)
 
-    return run(settings, trainer, iter(loader), lambda part, batch: part(batch), save)
+    return run(settings, trainer, stream.draw, lambda part, batch: part(batch), save)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from spex.model.processor import SpexProcessor
 from spex.model.spex import SpexModel
-from train.dialogues import TextBatch, load_dialogues, text_batches
+from train.dialogues import TextBatch, TextStream, load_dialogues
 from train.loop import run
 from train.losses import text_loss
 from train.settings import Settings
@@ -31,10 +31,11 @@ def train(settings: Settings, model: SpexModel, processor: SpexProcessor) -> lis
     """Run the stage."""
     text_only = SpexProcessor(processor.tokenizer, 0, processor.stride)
     dialogues = load_dialogues(settings.data, "train")
-    batches = text_batches(dialogues, text_only, settings.batch, settings.prior_dropout, settings.seed)
+    stream = TextStream(dialogues, text_only, settings.batch, settings.prior_dropout, settings.seed)
 
     def save(folder: Path) -> None:
         model.save_pretrained(folder)
         processor.save_pretrained(str(folder))
 
-    return run(settings, LanguageTrainer(model), batches, lambda trainer, batch: {"text": trainer(batch)}, save)
+    trainer = LanguageTrainer(model)
+    return run(settings, trainer, stream.draw, lambda part, batch: {"text": part(batch)}, save, workers=0)

@@ -9,13 +9,11 @@ model.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from spex.evidence.classes import classes
 from spex.model.decoder import mask_logits
@@ -23,7 +21,7 @@ from spex.model.processor import SpexProcessor
 from spex.model.spex import SpexModel
 from spex.prompts import format_span
 from train.chips import CLASS_NAMES, CropStream, MaskBatch, collate, load_chips
-from train.loop import run
+from train.loop import rng_at, run
 from train.losses import mask_losses, presence_loss
 from train.settings import Settings
 
@@ -91,20 +89,23 @@ def train(settings: Settings, model: SpexModel, processor: SpexProcessor) -> lis
         trainer.class_prompts.data.copy_(load_prompts(settings.start))
     settings.parts.update({"language": 0.0, "condensation": 0.0, "project": 0.0, "place": 0.0})
     chips = load_chips(settings.data, "train")
-    stream = CropStream(chips, settings.crop, settings.weights, settings.prior_dropout / 3, settings.seed)
-    loader: Any = DataLoader(stream, batch_size=settings.batch, collate_fn=collate, num_workers=1, prefetch_factor=4)
+    stream = CropStream(chips, settings.crop, settings.weights, settings.prior_dropout / 3)
+
+    def draw(step: int, process: int) -> MaskBatch:
+        rng = rng_at(settings.seed, step, process)
+        return collate([stream.draw(rng) for _ in range(settings.batch)])
 
     def losses(part: nn.Module, batch: MaskBatch) -> dict[str, Tensor]:
         return class_losses(*part(batch), batch.labels)
 
-    return run(settings, trainer, iter(loader), losses, lambda folder: save(trainer, processor, folder))
+    return run(settings, trainer, draw, losses, lambda folder: save(trainer, processor, folder))
 
 
 def evaluate(
     trainer: MaskTrainer, folder: str, limit: int = 1_000, use_evidence: bool = True
 ) -> dict[str, tuple[float, int]]:
     """IoU per ``source/class`` on the validation places (pooled pixels at 0.5) and the number of positive pixels."""
-    stream = CropStream(load_chips(folder, "val")[:limit], 128, {}, 0.0, 0)
+    stream = CropStream(load_chips(folder, "val")[:limit], 128, {}, 0.0)
     counts: dict[str, np.ndarray] = {}
     rng = np.random.default_rng(0)
     trainer.eval()

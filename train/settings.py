@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
@@ -13,22 +13,26 @@ from spex.errors import ConfigError
 LOSS_WEIGHTS = {"text": 1.0, "bce": 2.0, "dice": 1.0, "presence": 0.2, "teacher": 1.0,
                 "class_bce": 2.0, "class_dice": 1.0, "class_presence": 0.2}  # fmt: skip
 
+Kind = TypeVar("Kind")
+
 
 @dataclass(frozen=True)
 class Settings:
     """What one run of a stage needs."""
 
     stage: str
-    """masks (encoder and decoder from labels), language (the language model from dialogues) or instruct (all,
-    jointly)."""
+    """pretrain (the encoder, from pixels alone), masks (encoder and decoder from labels), language (the language model
+    from dialogues) or instruct (all, jointly)."""
     data: str
     """Folder of SPIE records, as ``spex spie build`` writes it."""
     out: str
-    """Folder of the resulting checkpoint."""
+    """Folder of the resulting checkpoint; a run that was stopped goes on from there."""
     start: str | None = None
     """Checkpoint to start from; None initialises a model of ``size``."""
     vision: str | None = None
     """Checkpoint whose parts other than the language model replace those of ``start``."""
+    encoder: str | None = None
+    """Checkpoint of stage pretrain whose encoder replaces that of ``start`` or of a new model."""
     tokenizer: str | None = None
     """Folder of the tokenizer of a new model."""
     size: str = "base"
@@ -38,7 +42,7 @@ class Settings:
     steps: int = 1_000_000
     """Upper bound on optimiser steps (the schedule ends with whichever bound comes first)."""
     batch: int = 8
-    """Records per step."""
+    """Records per step and process."""
     learning_rate: float = 6e-4
     """Peak learning rate."""
     parts: dict[str, float] = field(default_factory=dict)
@@ -47,6 +51,8 @@ class Settings:
     """AdamW weight decay."""
     crop: int = 128
     """Side of the training crops, pixels."""
+    hidden: float = 0.6
+    """Share of the image hidden from the encoder in stage pretrain."""
     weights: dict[str, float] = field(default_factory=dict)
     """How often a source is drawn, by the beginning of its name; 1 where not given."""
     prior_dropout: float = 0.5
@@ -56,15 +62,19 @@ class Settings:
     """Weights of the loss terms."""
     threads: int = 2
     """CPU threads of torch."""
+    precision: str = "bf16"
+    """bf16 (weights stay in full precision) or fp32."""
+    save_minutes: float = 10.0
+    """Least time between checkpoints."""
     seed: int = 0
     """Seed of everything random."""
 
 
-def load_settings(path: str | Path, overrides: list[str] | None = None) -> Settings:
-    """Read a YAML file and ``name=value`` overrides.
+def read_settings(kind: type[Kind], path: str | Path, overrides: list[str] | None = None) -> Kind:
+    """Read a dataclass from a YAML file and ``name=value`` overrides.
 
     Raises:
-        ConfigError: a file that cannot be read, an unknown name, or a value of the wrong type.
+        ConfigError: a file that cannot be read, or an unknown or missing name.
     """
     try:
         values: dict[str, Any] = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
@@ -73,16 +83,27 @@ def load_settings(path: str | Path, overrides: list[str] | None = None) -> Setti
     for text in overrides or []:
         name, _, value = text.partition("=")
         values[name] = yaml.safe_load(value)
-    known = {f.name: f for f in fields(Settings)}
+    known = {f.name: f for f in fields(kind)}
     unknown = sorted(set(values) - set(known))
     if unknown:
         raise ConfigError(f"unknown setting {unknown[0]!r} in {path}; known: {', '.join(known)}")
     try:
-        settings = Settings(**values)
+        return kind(**values)
     except TypeError as error:
         raise ConfigError(f"{path}: {error}") from error
-    if settings.stage not in ("masks", "language", "instruct"):
-        raise ConfigError(f"stage {settings.stage!r} in {path}; one of masks, language, instruct")
+
+
+def load_settings(path: str | Path, overrides: list[str] | None = None) -> Settings:
+    """Settings of a stage from a YAML file and ``name=value`` overrides.
+
+    Raises:
+        ConfigError: a file that cannot be read, an unknown name, or a value of the wrong type.
+    """
+    settings = read_settings(Settings, path, overrides)
+    if settings.stage not in ("masks", "language", "instruct", "pretrain"):
+        raise ConfigError(f"stage {settings.stage!r} in {path}; one of pretrain, masks, language, instruct")
+    if settings.precision not in ("bf16", "fp32"):
+        raise ConfigError(f"precision {settings.precision!r} in {path}; one of bf16, fp32")
     numbers = {"minutes": settings.minutes, "learning_rate": settings.learning_rate}
     for name, value in numbers.items():
         if not isinstance(value, int | float) or value <= 0:

@@ -10,6 +10,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from spex.errors import ConfigError
 from spex.model.config import make_config
+from spex.model.encoder import SpecAwareEncoder
 from spex.model.processor import SpexProcessor, extend_tokenizer
 from spex.model.spex import SpexModel
 from spex.prompts import SPECIAL_TOKENS
@@ -37,9 +38,22 @@ def model_and_processor(settings: Settings) -> tuple[SpexModel, SpexProcessor]:
             model.load_state_dict(seen | {n: v for n, v in model.state_dict().items() if n.startswith("language.")})
         except RuntimeError as error:
             raise ConfigError(f"vision={settings.vision} does not fit this model: {error}") from error
+    if settings.encoder:
+        model.encoder = _encoder(settings.encoder, model)
     processor = SpexProcessor.from_pretrained(folder, model.config)
     add_tokens(model, processor.tokenizer)
     return model, processor
+
+
+def _encoder(folder: str, model: SpexModel) -> SpecAwareEncoder:
+    if not Path(folder, "config.json").is_file():
+        raise ConfigError(f"no encoder in {folder!r}; set encoder to a checkpoint of stage pretrain")
+    encoder = SpecAwareEncoder.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
+    if encoder.config.fusion_dim != model.encoder.config.fusion_dim:
+        found, wanted = encoder.config.fusion_dim, model.encoder.config.fusion_dim
+        raise ConfigError(f"encoder={folder} gives {found} channels and the model takes {wanted}; pre-train this size")
+    model.config.vision_config = encoder.config
+    return encoder
 
 
 def add_tokens(model: SpexModel, tokenizer: PreTrainedTokenizerBase) -> list[str]:
@@ -63,6 +77,10 @@ def add_tokens(model: SpexModel, tokenizer: PreTrainedTokenizerBase) -> list[str
 
 def run_settings(settings: Settings) -> list[dict[str, float]]:
     """Run the stage that the settings name; return its log."""
+    if settings.stage == "pretrain":
+        from train import pretrain
+
+        return pretrain.train(settings)
     model, processor = model_and_processor(settings)
     if settings.stage == "masks":
         from train import masks

@@ -12,17 +12,36 @@ from spex.evidence.maps import CHANNELS
 
 
 @strict
+class SpecAwareConfig(PreTrainedConfig):
+    """Sizes of :class:`spex.model.encoder.SpecAwareEncoder`.
+
+    Attributes:
+        hidden_sizes: channels of the encoder at strides 4, 8, 16, 32.
+        depths: ConvNeXt blocks at each stride.
+        hyper_dim: width of a band's code and of the hypernetwork.
+        rank: rank of the generated matrix pair of a band.
+        patch_size: stride of the embedding, pixels.
+        fusion_dim: channels of the aggregated maps.
+    """
+
+    model_type = "specaware"
+    base_config_key = "vision_config"  # the encoder also loads from a folder of the whole model
+
+    hidden_sizes: list[int] | tuple[int, ...] = (64, 128, 256, 512)
+    depths: list[int] | tuple[int, ...] = (2, 2, 6, 2)
+    hyper_dim: int = 128
+    rank: int = 8
+    patch_size: int = 4
+    fusion_dim: int = 128
+
+
+@strict
 class SpexConfig(PreTrainedConfig):
     """Sizes of every part of :class:`spex.model.spex.SpexModel`.
 
     Attributes:
         text_config: configuration of the language model, any ``AutoModelForCausalLM``.
-        hidden_sizes: channels of the encoder at strides 4, 8, 16, 32.
-        depths: ConvNeXt blocks at each stride.
-        hyper_dim: width of the metadata code and of the hypernetwork.
-        rank: rank of the generated matrix pair of a band.
-        patch_size: stride of the embedding, pixels.
-        fusion_dim: channels of the aggregated map.
+        vision_config: :class:`SpecAwareConfig` of the encoder.
         visual_grid: the overview becomes ``visual_grid ** 2`` visual tokens.
         prompt_tokens: K, condensed tokens per ``<seg>`` span.
         prompt_dim: width of a prompt token.
@@ -38,16 +57,12 @@ class SpexConfig(PreTrainedConfig):
 
     model_type = "spex"
     sub_configs_defaults: ClassVar[dict[str, SubConfigSpec]] = {
-        "text_config": SubConfigSpec(config_class=AutoConfig, model_type="qwen3")
+        "text_config": SubConfigSpec(config_class=AutoConfig, model_type="qwen3"),
+        "vision_config": SubConfigSpec(config_class=SpecAwareConfig),
     }
 
     text_config: dict[str, Any] | PreTrainedConfig | None = None
-    hidden_sizes: list[int] | tuple[int, ...] = (64, 128, 256, 512)
-    depths: list[int] | tuple[int, ...] = (2, 2, 6, 2)
-    hyper_dim: int = 128
-    rank: int = 8
-    patch_size: int = 4
-    fusion_dim: int = 128
+    vision_config: dict[str, Any] | PreTrainedConfig | None = None
     visual_grid: int = 4
     prompt_tokens: int = 4
     prompt_dim: int = 128
@@ -68,12 +83,14 @@ AutoConfig.register(SpexConfig.model_type, SpexConfig)  # else the tokenizer's l
 
 SIZES: dict[str, dict[str, Any]] = {
     "micro": {
-        "hidden_sizes": (16, 24, 32, 48), "depths": (1, 1, 1, 1), "hyper_dim": 32, "rank": 4, "fusion_dim": 24,
+        "vision_config": {"hidden_sizes": (16, 24, 32, 48), "depths": (1, 1, 1, 1), "hyper_dim": 32, "rank": 4,
+                          "fusion_dim": 24},
         "visual_grid": 2, "prompt_tokens": 2, "prompt_dim": 32, "pixel_dim": 16, "overview_size": 64,
         "text_config": {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
                         "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 32},
     },
     "base": {
+        "vision_config": {},
         "text_config": {"hidden_size": 320, "intermediate_size": 960, "num_hidden_layers": 8, "num_attention_heads": 5,
                         "num_key_value_heads": 5, "head_dim": 64},
     },

@@ -1,8 +1,7 @@
 """From an answer's hidden states to masks: condensation, refinement on the overview, full-resolution decoding.
 
 Language works once per query: condensation and refinement see the overview. What a tile pays is the pixel decoder,
-whose
-features do not depend on the query, and one dot product per span.
+whose features do not depend on the query, and one dot product per span.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from spex.model.config import SpexConfig
+from spex.model.config import SpecAwareConfig, SpexConfig
 
 
 class Condensation(nn.Module):
@@ -37,7 +36,8 @@ class PromptRefiner(nn.Module):
 
     def __init__(self, config: SpexConfig) -> None:
         super().__init__()
-        self.context = nn.Linear(config.fusion_dim, config.prompt_dim)
+        assert isinstance(config.vision_config, SpecAwareConfig)
+        self.context = nn.Linear(config.vision_config.fusion_dim, config.prompt_dim)
         layer = nn.TransformerDecoderLayer(
             config.prompt_dim,
             4,
@@ -70,7 +70,8 @@ class PixelDecoder(nn.Module):
 
     def __init__(self, config: SpexConfig) -> None:
         super().__init__()
-        width, middle, fusion = config.pixel_dim, config.pixel_dim * 3 // 2, config.fusion_dim
+        assert isinstance(config.vision_config, SpecAwareConfig)
+        width, middle, fusion = config.pixel_dim, config.pixel_dim * 3 // 2, config.vision_config.fusion_dim
         self.stem1 = _convolution(config.evidence_channels, width)
         self.stem2 = _convolution(width, middle, stride=2)
         self.stem4 = _convolution(middle, fusion, stride=2)

@@ -1,44 +1,102 @@
-"""The SpecAware encoder: features at strides 4, 8, 16, 32 from any bands, and their multiscale aggregation."""
+"""The SpecAware encoder: dense features of any sensor's bands at strides 4, 8, 16, 32, aggregated and pooled."""
 
 from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import ConvNextConfig
+from transformers import ConvNextConfig, PreTrainedModel
 from transformers.models.convnext.modeling_convnext import ConvNextEncoder
+from transformers.utils.generic import ModelOutput
 
-from spex.model.config import SpexConfig
-from spex.model.spectral import BandBatch, SpecAwareEmbedding
+from spex.errors import SceneError
+from spex.model.config import SpecAwareConfig
+from spex.model.embedding import Kernels, SpecAwareEmbedding
+from spex.model.spectral import band_batch
+from spex.raster.scene import Pixels, Scene
+
+Image = str | os.PathLike[str] | Scene | Pixels
 
 
-class SpecAwareEncoder(nn.Module):
-    """Generated band embedding followed by ConvNeXt stages (no spatial statistics, so tiles of a scene agree)."""
+@dataclass
+class Features(ModelOutput):
+    """What the encoder sees in a batch of images; without the first axis, and sizes rounded up, in one image.
 
-    def __init__(self, config: SpexConfig) -> None:
-        super().__init__()
+    Attributes:
+        maps: four maps (B, D_s, H/s, W/s), s = 4, 8, 16, 32.
+        fused: all strides aggregated at stride 4, (B, fusion_dim, H/4, W/4).
+        coarse: the same at stride 16, (B, fusion_dim, H/16, W/16).
+        pooled: of one image, (2 * fusion_dim,): mean and maximum of ``fused`` where any pixel is valid.
+    """
+
+    maps: tuple[Tensor, ...] = ()
+    fused: Tensor = None  # type: ignore[assignment]  # a ModelOutput wants defaults
+    coarse: Tensor = None  # type: ignore[assignment]
+    pooled: Tensor = None  # type: ignore[assignment]
+
+
+class SpecAwareEncoder(PreTrainedModel):
+    """A foundation encoder for multispectral and hyperspectral images of any sensor.
+
+    A generated embedding is followed by ConvNeXt stages, which hold no statistic over space and no absolute position:
+    any size goes in, and tiles of a scene agree with the whole. What a position means in metres is known through the
+    GSD, which reaches every stage, with sensor and content, as a scale and a shift.
+
+    >>> encoder = SpecAwareEncoder.from_pretrained("encoder")  # a folder of stage pretrain, or of a whole SPEX model
+    >>> seen = encoder("scene.tif")  # a path, a Scene or Pixels; here 90 x 70 pixels, 13 bands
+    >>> [tuple(m.shape) for m in seen.maps]
+    [(64, 23, 18), (128, 12, 9), (256, 6, 5), (512, 3, 3)]
+    >>> tuple(seen.fused.shape), tuple(seen.pooled.shape)
+    ((128, 23, 18), (256,))
+
+    A scene too large to encode at once goes window by window, with kernels made once from its overview:
+
+    >>> scene = Scene.open("scene.tif")
+    >>> kernels = encoder.kernels(scene)
+    >>> west = encoder(scene.read(Window(0, 0, 32, 90)), kernels)
+
+    ``torch.autocast`` around a call computes in bfloat16. ``forward`` takes batches of tensors, for training.
+    """
+
+    config_class = SpecAwareConfig
+    base_model_prefix = "encoder"
+    main_input_name = "values"
+    _keys_to_ignore_on_load_unexpected = [r"^(project|place|language|condensation|refiner|decoder)\b"]  # noqa: RUF012  SPEX's others
+
+    def __init__(self, config: SpecAwareConfig) -> None:
+        super().__init__(config)
+        sizes = list(config.hidden_sizes)
         self.stride = config.patch_size * 2 ** (len(config.depths) - 1)
-        self.embedding = SpecAwareEmbedding(config.hidden_sizes[0], config.hyper_dim, config.rank, config.patch_size)
+        self.embedding = SpecAwareEmbedding(sizes[0], config.hyper_dim, config.rank, config.patch_size)
         self.backbone = ConvNextEncoder(
-            ConvNextConfig(
-                hidden_sizes=list(config.hidden_sizes), depths=list(config.depths), layer_scale_init_value=0.1
-            )
+            ConvNextConfig(hidden_sizes=sizes, depths=list(config.depths), layer_scale_init_value=0.1)
         )
+        conditions = [nn.Linear(config.hyper_dim, 2 * size) for size in sizes]
+        for layer in conditions:
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+        self.condition = nn.ModuleList(conditions)
+        self.lateral = nn.ModuleList(nn.Conv2d(size, config.fusion_dim, 1) for size in sizes)
+        self.post_init()
 
-    def generate(self, bands: BandBatch) -> tuple[Tensor, Tensor]:
-        """Embedding kernels and biases of a batch of scenes; see :meth:`SpecAwareEmbedding.generate`."""
-        return self.embedding.generate(bands)
+    def _init_weights(self, module: nn.Module) -> None:
+        """Parts initialise themselves."""
 
-    def forward(self, values: list[Tensor], valid: list[Tensor], kernel: Tensor, bias: Tensor) -> list[Tensor]:
+    def forward(
+        self, values: list[Tensor], valid: list[Tensor], kernels: Kernels, visible: Tensor | None = None
+    ) -> Features:
         """Features of a batch of equal-sized images whose band counts may differ.
 
         Args:
-            values: one (C_i, H, W) per image; valid: one bool (H, W) per image; H and W multiples of ``stride``.
-            kernel: (B, C_max, E, P, P); bias: (B, E).
-
-        Returns:
-            four maps (B, D_s, H/s, W/s), s = 4, 8, 16, 32.
+            values: one (C_i, H, W) per image. valid: one bool (H, W) per image; H and W multiples of ``stride``.
+            kernels: from ``embedding.generate``. visible: bool (B, H/32, W/32), which cells of the coarsest stride
+                the encoder may see (all if None); nothing of the others enters any feature.
         """
+        kernel, bias = kernels.kernel, kernels.bias
         tokens = torch.stack(
             [
                 self.embedding.embed(v, m, kernel[i, : len(v)], bias[i])
@@ -46,24 +104,91 @@ class SpecAwareEncoder(nn.Module):
             ]
         )
         features, maps = tokens.contiguous(memory_format=torch.channels_last), []
-        for stage in self.backbone.stages:
-            features = stage(features)
+        stages: Any = self.backbone.stages
+        for stage, condition in zip(stages, self.condition, strict=True):
+            for layer in stage.downsampling_layer:
+                features = layer(features)
+            scale, shift = condition(kernels.condition).to(features.dtype)[..., None, None].chunk(2, 1)
+            features = features * (1 + scale) + shift
+            seen = None if visible is None else _grown(visible, features)
+            for layer in stage.layers:
+                features = layer(features if seen is None else features * seen)
+            features = features if seen is None else features * seen
             maps.append(features)
-        return maps
+        fused, coarse = self._aggregate(maps)
+        return Features(maps=tuple(maps), fused=fused, coarse=coarse)
 
-
-class Aggregation(nn.Module):
-    """Multiscale aggregation: every stride projected and summed top-down, to a map at stride 4 and one at 16."""
-
-    def __init__(self, config: SpexConfig) -> None:
-        super().__init__()
-        self.lateral = nn.ModuleList(nn.Conv2d(size, config.fusion_dim, 1) for size in config.hidden_sizes)
-
-    def forward(self, maps: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """Aggregated maps (B, fusion_dim, H/4, W/4) and (B, fusion_dim, H/16, W/16)."""
+    def _aggregate(self, maps: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Every stride projected and summed top-down, to a map at stride 4 and one at 16."""
         fused, coarse = self.lateral[-1](maps[-1]), None
         for level in range(len(maps) - 2, -1, -1):
             fused = self.lateral[level](maps[level]) + F.interpolate(fused, scale_factor=2.0, mode="bilinear")
             coarse = fused if level == len(maps) - 2 else coarse
         assert coarse is not None
         return fused, coarse
+
+    def __call__(self, image: Any, *args: Any, **kwargs: Any) -> Features:
+        """:meth:`encode` of an image, :meth:`forward` of tensors."""
+        if isinstance(image, (str, os.PathLike, Scene, Pixels)):
+            return self.encode(image, *args, **kwargs)
+        return super().__call__(image, *args, **kwargs)
+
+    @torch.no_grad()
+    def kernels(self, image: Image) -> Kernels:
+        """The embedding of an image by its bands and its content, of a scene by its overview."""
+        image = _opened(image)
+        pixels = replace(image.overview(), gsd_m=image.gsd_m) if isinstance(image, Scene) else image
+        self.eval()
+        return self.embedding.generate(band_batch([pixels]).to(self.device))
+
+    @torch.no_grad()
+    def encode(self, image: Image, kernels: Kernels | None = None) -> Features:
+        """Dense features and a pooled embedding of an image of any sensor and size, in evaluation mode.
+
+        Args:
+            image: path, scene or pixels, held in memory as a whole.
+            kernels: from :meth:`kernels`, of the scene that the image is a window of; else those of the image itself.
+
+        Raises:
+            SceneError: not readable, or no pixel is valid.
+            BandError: its bands are not known.
+        """
+        image = _opened(image)
+        kernels = kernels or self.kernels(image)
+        pixels = image.read() if isinstance(image, Scene) else image
+        if not pixels.valid.any():
+            raise SceneError("no pixel of the image is valid: there is nothing to encode; leave such windows out")
+        height, width = pixels.valid.shape
+        pad = (0, -width % self.stride, 0, -height % self.stride)
+        values = F.pad(torch.from_numpy(pixels.values), pad).to(self.device)
+        valid = F.pad(torch.from_numpy(pixels.valid), pad).to(self.device)
+        self.eval()
+        seen = self([values], [valid], kernels)
+
+        def cut(found: Tensor) -> Tensor:
+            stride = valid.shape[1] // found.shape[-1]
+            return found[0, :, : -(-height // stride), : -(-width // stride)]
+
+        fused, counted = cut(seen.fused), cut(F.max_pool2d(valid[None, None].float(), self.config.patch_size))[0] > 0
+        inside = fused[:, counted].float()
+        return Features(
+            maps=tuple(cut(found) for found in seen.maps),
+            fused=fused,
+            coarse=cut(seen.coarse),
+            pooled=torch.cat([inside.mean(1), inside.amax(1)]),
+        )
+
+    @classmethod
+    def from_pretrained(cls, name: Any, *args: Any, dtype: Any = torch.float32, **kwargs: Any) -> Any:  # type: ignore[override]
+        """Load a folder of ``save_pretrained``, the encoder's own or that of a whole SPEX model, in float32."""
+        return super().from_pretrained(name, *args, dtype=dtype, **kwargs)
+
+
+def _opened(image: Image) -> Scene | Pixels:
+    return Scene.open(image) if isinstance(image, (str, os.PathLike)) else image
+
+
+def _grown(visible: Tensor, like: Tensor) -> Tensor:
+    """A mask of coarse cells (B, h, w) on the grid of a feature map, (B, 1, H, W)."""
+    factor: Any = like.shape[-1] // visible.shape[-1]
+    return visible.repeat_interleave(factor, 1).repeat_interleave(factor, 2)[:, None].to(like.dtype)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +68,8 @@ class ModelPredictor:
                 values = F.interpolate(values[None], size=size, mode="area")[0]
                 valid = F.interpolate(valid[None, None].float(), size=size, mode="area")[0, 0] > 0.5
             with self._autocast():
-                bands = band_batch([overview]).to(self.device)
+                gsd = overview.gsd_m and overview.gsd_m / scale
+                bands = band_batch([replace(overview, gsd_m=gsd)]).to(self.device)
                 context, _ = self.model.context([values.to(self.device)], [valid.to(self.device)], bands)
             self._contexts[key] = (evidence, context)
             if len(self._contexts) > _SCENES_KEPT:
@@ -152,10 +155,10 @@ class ModelPredictor:
         padding = (0, valid.shape[1] - width, 0, valid.shape[0] - height)
         stacked = F.pad(torch.from_numpy(maps if self.prior else np.zeros_like(maps)), padding)[None]
         with self._autocast():
-            kernel, bias = context.kernel, context.bias
-            levels = self.model.encoder([values.to(self.device)], [valid.to(self.device)], kernel, bias)
-            fused, _ = self.model.aggregation(levels)
-            found = self.model.features(fused, stacked.to(self.device, memory_format=torch.channels_last))
+            gsd = torch.full_like(context.bands.gsd, pixels.gsd_m or math.nan)  # not that of the decimated overview
+            kernels = self.model.encoder.embedding.generate(replace(context.bands, gsd=gsd))
+            seen = self.model.encoder([values.to(self.device)], [valid.to(self.device)], kernels)
+            found = self.model.features(seen.fused, stacked.to(self.device, memory_format=torch.channels_last))
         return found[0, :, :height, :width].to(torch.float16).cpu().contiguous().numpy()
 
     @torch.inference_mode()

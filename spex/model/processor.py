@@ -24,7 +24,8 @@ class SpexProcessor:
     @classmethod
     def from_pretrained(cls, folder: str, config: Any) -> SpexProcessor:
         """Load the tokenizer of a checkpoint folder and fit it to the model's config."""
-        stride = config.patch_size * 2 ** (len(config.depths) - 1)
+        vision = config.vision_config
+        stride = vision.patch_size * 2 ** (len(vision.depths) - 1)
         return cls(AutoTokenizer.from_pretrained(folder, local_files_only=True), config.visual_grid**2, stride)
 
     def save_pretrained(self, folder: str) -> None:

@@ -10,18 +10,17 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 from transformers.utils.generic import ModelOutput
 
-from spex.model.config import SpexConfig
+from spex.model.config import SpecAwareConfig, SpexConfig
 from spex.model.decoder import Condensation, PixelDecoder, PromptRefiner, mask_logits
-from spex.model.encoder import Aggregation, SpecAwareEncoder
+from spex.model.encoder import SpecAwareEncoder
 from spex.model.spectral import BandBatch
 
 
 @dataclass
 class SceneContext:
-    """What is computed once per scene: embedding kernels, the aggregated overview, visual tokens."""
+    """What is computed once per scene: its bands and content, the aggregated overview, visual tokens."""
 
-    kernel: Tensor  # (B, C, E, P, P)
-    bias: Tensor  # (B, E)
+    bands: BandBatch
     coarse: Tensor  # (B, fusion_dim, h, w)
     visual: Tensor  # (B, visual_grid ** 2, text_dim)
 
@@ -48,9 +47,10 @@ class SpexModel(PreTrainedModel):
         super().__init__(config)
         assert isinstance(config.text_config, PreTrainedConfig)
         text_dim = config.text_config.hidden_size
-        self.encoder = SpecAwareEncoder(config)
-        self.aggregation = Aggregation(config)
-        self.project = nn.Sequential(nn.LayerNorm(config.fusion_dim), nn.Linear(config.fusion_dim, text_dim))
+        assert isinstance(config.vision_config, SpecAwareConfig)
+        self.encoder = SpecAwareEncoder(config.vision_config)
+        fusion = config.vision_config.fusion_dim
+        self.project = nn.Sequential(nn.LayerNorm(fusion), nn.Linear(fusion, text_dim))
         self.place = nn.Parameter(torch.zeros(config.visual_grid**2, text_dim))
         self.language = AutoModelForCausalLM.from_config(config.text_config)
         self.condensation = Condensation(config, text_dim)
@@ -63,10 +63,9 @@ class SpexModel(PreTrainedModel):
 
     def context(self, values: list[Tensor], valid: list[Tensor], bands: BandBatch) -> tuple[SceneContext, Tensor]:
         """Scene context of a batch of overviews (or training chips), and their aggregated maps at stride 4."""
-        kernel, bias = self.encoder.generate(bands)
-        fused, coarse = self.aggregation(self.encoder(values, valid, kernel, bias))
-        pooled = F.adaptive_avg_pool2d(coarse, self.config.visual_grid).flatten(2).transpose(1, 2)
-        return SceneContext(kernel, bias, coarse, self.project(pooled) + self.place), fused
+        seen = self.encoder(values, valid, self.encoder.embedding.generate(bands))
+        pooled = F.adaptive_avg_pool2d(seen.coarse, self.config.visual_grid).flatten(2).transpose(1, 2)
+        return SceneContext(bands, seen.coarse, self.project(pooled) + self.place), seen.fused
 
     def embed(self, input_ids: Tensor, visual: Tensor) -> Tensor:
         """Token embeddings (B, T, text_dim) with the image placeholders replaced by visual tokens."""

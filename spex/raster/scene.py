@@ -34,13 +34,17 @@ THERMAL_FROM_NM = 3000.0  # emitted light; the reflective code has no use for it
 
 @dataclass(frozen=True)
 class Pixels:
-    """Calibrated pixels of a window: ``values`` (C, h, w), 0 where not ``valid`` (h, w); ``gsd_m`` is theirs."""
+    """Calibrated pixels of a window: ``values`` (C, h, w), 0 where not ``valid`` (h, w); ``gsd_m`` is theirs.
+
+    ``family`` is that of the sensor (one of ``spex.sensors.FAMILIES``), empty where unknown.
+    """
 
     values: FloatArray
     valid: BoolArray
     bands: tuple[Band, ...]
     level: Level
     gsd_m: float | None
+    family: str = ""
 
 
 class Scene:
@@ -78,6 +82,9 @@ class Scene:
         self.warnings = list(notes)
         area = self.pixel_area_m2()
         self.gsd_m = gsd_m if area is None or crs is None else float(math.sqrt(area[self.height // 2]))
+
+    def _family(self) -> str:
+        return self.sensor.family if self.sensor else ""
 
     def __repr__(self) -> str:
         return f"Scene({self.path!r}, {len(self.bands)} bands, {self.height} x {self.width})"
@@ -200,7 +207,7 @@ class Scene:
         if not valid.all():
             values[:, ~valid] = 0
         factor = math.sqrt(window.height * window.width / (shape[0] * shape[1]))
-        return Pixels(values, valid, self.bands, self.level, self.gsd_m and self.gsd_m * factor)
+        return Pixels(values, valid, self.bands, self.level, self.gsd_m and self.gsd_m * factor, self._family())
 
     def stored(self, window: Window) -> tuple[npt.NDArray[Any], BoolArray]:
         """The numbers of a window inside the scene as the file has them (C, h, w), and where they are valid (h, w).

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -54,11 +55,9 @@ def test_size_of_micro(predictor: ModelPredictor) -> None:
 def test_hierarchy_and_aggregation(predictor: ModelPredictor) -> None:
     model, scene = predictor.model, pixels()
     values, valid = predictor.processor.pixels(scene)
-    kernel, bias = model.encoder.generate(band_batch([scene]))
-    maps = model.encoder([values], [valid], kernel, bias)
-    assert [m.shape[-1] for m in maps] == [16, 8, 4, 2]
-    fused, coarse = model.aggregation(maps)
-    assert fused.shape[-2:] == (16, 16) and coarse.shape[-2:] == (4, 4)
+    seen = model.encoder([values], [valid], model.encoder.embedding.generate(band_batch([scene])))
+    assert [m.shape[-1] for m in seen.maps] == [16, 8, 4, 2]
+    assert seen.fused.shape[-2:] == (16, 16) and seen.coarse.shape[-2:] == (4, 4)
 
 
 def test_every_part_receives_a_gradient(predictor: ModelPredictor) -> None:
@@ -86,6 +85,19 @@ def test_several_spans_give_several_masks_in_reading_order(predictor: ModelPredi
     assert one.shape[0] == 1 and two.shape[0] == 2
     torch.testing.assert_close(one[0], two[0], atol=2e-2, rtol=0)  # bfloat16
     assert not torch.allclose(two[0], two[1])
+
+
+def test_a_tile_is_encoded_at_its_own_pixel_width_not_at_that_of_the_overview(predictor: ModelPredictor) -> None:
+    tile, found = pixels(), []
+    with torch.no_grad():
+        for stage in predictor.model.encoder.condition:
+            stage.weight.normal_(std=0.2)  # as if trained
+    for overview, seen in ((tile, tile), (replace(tile, gsd_m=300.0), tile), (tile, replace(tile, gsd_m=300.0))):
+        evidence = measure(overview)
+        predictor.context(overview, evidence)
+        found.append(predictor.features(seen, evidence))
+    np.testing.assert_array_equal(found[0], found[1])
+    assert (found[0] != found[2]).any()
 
 
 def test_save_and_load_round_trip(predictor: ModelPredictor, tmp_path: Path) -> None:

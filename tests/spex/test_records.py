@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from spex.errors import RecordError
 from spex.records import BandRef, Rle, SceneRef, SpanTarget, SpieRecord, Turn, load_pixels, read_records, write_records
+from spex.sensors import get_sensor
 
 BANDS = [BandRef(name="green", wavelength_nm=560, fwhm_nm=35), BandRef(name="nir", wavelength_nm=842, fwhm_nm=115)]
 
@@ -123,8 +124,11 @@ def test_pixels_come_with_the_record_s_own_metadata(tmp_path: Path) -> None:
         whole = load_pixels(record(scene=SceneRef(path=str(tmp_path / "a.tif"))))
         window = SceneRef(path=str(tmp_path / "a.tif"), window=(2, 1, 4, 3))
         part = load_pixels(record(scene=window, spans=[span(np.zeros((3, 4), bool))]))
+        unknown = load_pixels(record(scene=window, sensor="a camera"))
         with pytest.raises(RecordError, match="its masks are"):
             load_pixels(record(scene=SceneRef(path=str(tmp_path / "a.tif")), spans=[span(np.zeros((3, 4), bool))]))
     assert np.allclose(whole.values, values * 1e-4)
     assert (whole.gsd_m, [b.wavelength_nm for b in whole.bands]) == (10, [560, 842])
+    assert whole.family == get_sensor(record().sensor).family != ""
+    assert unknown.family == ""
     assert np.allclose(part.values, values[:, 1:4, 2:6] * 1e-4)

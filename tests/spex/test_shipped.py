@@ -10,8 +10,7 @@ import rasterio
 
 import spex
 from spex.engine import Extractor, load
-from spex.evidence.maps import class_score
-from spex.evidence.scene import measure
+from spex.evidence.indices import compute, role_planes
 from spex.model.predictor import SHIPPED
 from spex.raster.sample import write_sample
 from spex.raster.scene import Scene
@@ -42,13 +41,15 @@ def test_two_classes_in_one_sentence(model: Extractor, sample: Scene) -> None:
     assert found["model"]["sha256"] and not found["refused"]
 
 
-def test_the_forest_is_where_the_sample_is_green(model: Extractor, sample: Scene, tmp_path: Path) -> None:
+def test_vegetation_holds_all_that_is_green_and_nothing_that_is_bare(
+    model: Extractor, sample: Scene, tmp_path: Path
+) -> None:
     model.extract(sample, "map the vegetation").save(tmp_path / "out")
     with rasterio.open(tmp_path / "out" / "mask.tif") as file:
         mine = file.read(1) == 1
-    pixels = sample.read()
-    green = class_score(pixels, measure(pixels), "vegetation") > 0.5
-    assert (mine & green).sum() / (mine | green).sum() > 0.7
+    ndvi = compute(["NDVI"], role_planes(sample.read()))["NDVI"]
+    assert mine[ndvi > 0.45].mean() > 0.98  # in between lies dry grass
+    assert mine[ndvi < 0.2].mean() < 0.1 and (ndvi < 0.2).sum() > 1000
 
 
 def test_what_is_not_there_is_said_not_to_be_there_and_the_impossible_is_refused(

@@ -20,7 +20,7 @@ from spex.records import BandRef, Rle, SceneRef, SpanTarget, SpieRecord, Turn, l
 from spex.sensors import Band
 from spex.testing import write_scene
 from train.chips import CLASS_NAMES, CropStream, collate, drop_bands, jitter, load_chips
-from train.dialogues import Encoder, load_dialogues, pad
+from train.dialogues import Encoder, TextStream, load_dialogues, pad
 from train.losses import mask_losses, presence_loss, text_loss
 from train.settings import Settings
 from train.stages import run_settings
@@ -134,6 +134,15 @@ def test_only_the_last_answer_of_a_conversation_is_learned(data: Path, caplog: p
         encode(replace(long, scene="other"), "")
 
 
+def test_batches_of_conversations_depend_on_the_step_alone(data: Path) -> None:
+    processor = SpexProcessor(AutoTokenizer.from_pretrained(str(data / "tokenizer")), 0, 32)
+    streams = [TextStream(load_dialogues(data, "train"), processor, 4, 0.5, 0) for _ in range(2)]
+    straight = [streams[0].draw(step, 0) for step in range(42)]
+    for step in (41, 3):  # of two pools
+        assert torch.equal(streams[1].draw(step, 0).input_ids, straight[step].input_ids)
+    assert not torch.equal(streams[1].draw(3, 1).weight, straight[3].weight)
+
+
 def test_vision_of_another_size_is_refused(data: Path, tmp_path: Path) -> None:
     stage("language", data, tmp_path / "language", steps=1)
     stage("masks", data, tmp_path / "masks", steps=1)
@@ -154,7 +163,7 @@ def test_vision_of_another_size_is_refused(data: Path, tmp_path: Path) -> None:
 
 def test_labels_follow_every_flip_and_padding(data: Path) -> None:
     chips = load_chips(data, "train")
-    stream, rng = CropStream(chips, 96, {}, 0.0, 0), np.random.default_rng(0)
+    stream, rng = CropStream(chips, 96, {}, 0.0), np.random.default_rng(0)
     for _ in range(8):
         sample = stream.draw(rng, radiometry=False)
         water = sample.labels[CLASS_NAMES.index("water")]
@@ -176,7 +185,7 @@ def test_jitter_keeps_invalid_pixels_zero_and_bands_aligned(data: Path) -> None:
 
 
 def test_batches_mix_sensors(data: Path) -> None:
-    stream, rng = CropStream(load_chips(data, "train"), 64, {}, 0.0, 0), np.random.default_rng(0)
+    stream, rng = CropStream(load_chips(data, "train"), 64, {}, 0.0), np.random.default_rng(0)
     batch = collate([stream.draw(rng) for _ in range(6)])
     assert batch.evidence.shape[0] == 6 and batch.bands.present.sum(1).tolist() == [len(v) for v in batch.values]
 
