@@ -4,9 +4,9 @@ After Ji et al., "SpecAware" (arXiv 2510.27219, doi:10.48550/arXiv.2510.27219): 
 pair of matrices, a spatial pattern basis V (rank x patch pixels) and a semantic re-projection U (channels x rank).
 Differences on purpose: the pair is merged to a convolution kernel, so no (tokens, bands, channels) tensor exists; the
 sum over bands is a quadrature over wavelength, so token statistics do not depend on the band count; the pair comes from
-metadata alone and is kept per sensor, while content corrects it by a gain per band and rank and by a bias; content is a
-few statistics of the scene's visible pixels, so every tile of a scene gets the same kernel and no masked pixel leaks;
-every metadatum may be missing.
+metadata alone and can be kept per sensor, while content corrects it by a gain per band and rank and by a bias; content
+is a few statistics of the scene's visible pixels, so every tile of a scene gets the same kernel and no masked pixel
+leaks; every metadatum may be missing.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import re
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import replace
@@ -35,6 +36,8 @@ from spex.raster.scene import Pixels
 SHIPPED = Path(__file__).parents[1] / "checkpoints" / "base"
 _MAX_ANSWER_TOKENS = 256
 _SCENES_KEPT = 4
+_SIDE = re.compile(r"(index=(\w+):(above|below):[^>]*>[^<]*</seg>[^<]*?\b\2 )(above|below)\b")
+"""Words beside a span that tell the side of its threshold; they must say what the span says and is executed."""
 
 
 class ModelPredictor:
@@ -130,6 +133,7 @@ class ModelPredictor:
             )[0].tolist()
         ended = bool(new) and new[-1] == tokenizer.eos_token_id
         text = str(tokenizer.decode(new[:-1] if ended else new, clean_up_tokenization_spaces=False))
+        text = _SIDE.sub(r"\1\3", text)
         return text.strip() if ended else text[: text.rfind(". ") + 1]
 
     @torch.inference_mode()

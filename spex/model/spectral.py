@@ -105,8 +105,8 @@ class BandCode(nn.Module):
     def __init__(self, dim: int, dropout: float, shortest: float = 250.0) -> None:
         """Args: width of a code, how often a metadatum is hidden in training, and the shortest Fourier period in nm.
 
-        Below 250 nm the codes of bands between those met in training are not what a network expects: measured, shifted
-        bands cost 4 % with 250 nm and 7 % with 60 nm (``tests/benchmarks/bandshift.py``).
+        Below 250 nm the codes of bands between those met in training are not what a network expects: with one seed,
+        shifted bands cost 4 % with 250 nm and 7 % with 60 nm (``tests/benchmarks/bandshift.py``).
         """
         super().__init__()
         self.dropout = dropout

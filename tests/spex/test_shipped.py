@@ -80,3 +80,10 @@ def test_the_five_lines_of_the_readme(sample: Scene, tmp_path: Path) -> None:
     extraction.save(tmp_path / "out")
     assert {mask["class"] for mask in extraction.to_dict()["masks"]} <= {"tree_cover", "cropland"}
     assert np.isfinite(extraction.to_dict()["seconds"]["total"])
+
+
+@pytest.mark.parametrize("side", ["above", "below"])
+def test_the_words_tell_the_side_of_the_threshold_that_was_executed(model: Extractor, sample: Scene, side: str) -> None:
+    found = model.extract(sample, f"vegetation with NDVI {side} 0.4").to_dict()
+    assert found["masks"][0]["constraints"] == {"index": f"NDVI:{side}:0.4"}
+    assert f"NDVI {side} 0.4" in found["answer"]
