@@ -53,12 +53,13 @@ class _Draws(Dataset[Any]):
 
 
 def parameter_groups(model: nn.Module, settings: Settings) -> list[dict[str, Any]]:
-    """Parameters by learning-rate factor and weight decay (none on vectors); factor 0 freezes."""
+    """Trainable parameters by learning-rate factor and weight decay (none on vectors); factor 0 freezes."""
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         factor = settings.parts.get(name.removeprefix("model.").split(".")[0], 1.0)
-        parameter.requires_grad_(factor > 0)
-        if factor > 0:
+        if factor <= 0:
+            parameter.requires_grad_(False)
+        if parameter.requires_grad:
             decay = settings.weight_decay if parameter.ndim > 1 else 0.0
             groups.setdefault((factor, decay), []).append(parameter)
     return [

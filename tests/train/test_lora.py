@@ -1,0 +1,102 @@
+"""Low-rank pairs: they start as nothing, train alone, merge to the same function, and leave plain weights behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from spex.errors import ConfigError
+from spex.model.config import make_config
+from spex.model.spex import SpexModel
+from train import lora
+from train.tokenizer import train_tokenizer
+
+
+def spex_model() -> SpexModel:
+    torch.manual_seed(0)
+    return SpexModel(make_config("micro", train_tokenizer(["open water"] * 3, 700))).eval()
+
+
+def outputs(model: SpexModel) -> list[torch.Tensor]:
+    """What language, convolutions and refiner make of fixed inputs."""
+    ids = torch.arange(6)[None] + 40
+    fused, evidence = torch.ones(1, 24, 8, 8), torch.ones(1, model.config.evidence_channels, 32, 32)
+    with torch.no_grad():
+        hidden = model.language(input_ids=ids, use_cache=False).logits
+        return [hidden, model.decoder(fused, evidence), model.refiner(torch.ones(1, 2, 32), fused)]
+
+
+def stir(model: nn.Module) -> None:
+    """As if trained."""
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            nn.init.normal_(parameter, std=0.1)
+
+
+def test_targets_are_linear_layers_and_ungrouped_convolutions() -> None:
+    model = spex_model()
+    found = lora.targets(model)
+    layers = {name: model.get_submodule(name) for name in found}
+    assert {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"} <= {
+        name.rpartition(".")[2] for name in found if name.startswith("language.")
+    }
+    assert "decoder.up4.0.0" in found and "encoder.lateral.0" in found
+    assert all(layer.groups == 1 for layer in layers.values() if isinstance(layer, nn.Conv2d))
+    assert not any("embed_tokens" in name or "lm_head" in name or "attn.out_proj" in name for name in found)
+
+
+def test_pairs_start_as_nothing_train_alone_and_merge_to_the_same_function() -> None:
+    model = spex_model()
+    names, before = list(model.state_dict()), outputs(model)
+    lora.inject(model, 4)
+    trained = [name for name, p in model.named_parameters() if p.requires_grad]
+    assert trained and all(".lora_" in name for name in trained)
+    for a, b in zip(before, outputs(model), strict=True):
+        torch.testing.assert_close(a, b)
+    stir(model)
+    moved, plain = outputs(model), lora.merged_state(model)
+    assert all((a - b).abs().max() > 1e-3 for a, b in zip(before, moved, strict=True))
+    lora.merge(model)
+    assert list(model.state_dict()) == names
+    for a, b in zip(moved, outputs(model), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(plain[name], value, atol=1e-6, rtol=0)
+
+
+def test_the_pairs_that_are_read_out_are_the_whole_difference() -> None:
+    model, plain = spex_model(), spex_model()
+    names = [name for name in lora.targets(model) if name.startswith(("decoder.", "language."))]
+    assert lora.inject(model, 2, names) == names
+    stir(model)
+    found = lora.pairs(model)
+    assert list(found) == names
+    for name, (a, b, scale) in found.items():
+        weight = plain.get_parameter(f"{name}.weight")
+        assert a.shape[0] == b.shape[1] == 2
+        weight.data += scale * (b @ a).view_as(weight)
+    for one, other in zip(outputs(model), outputs(plain), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+
+
+def test_a_checkpoint_of_merged_weights_loads_without_peft(tmp_path: Path) -> None:
+    model = spex_model()
+    lora.inject(model.language, 2)
+    assert model.decoder.out.weight.requires_grad, "only the part is frozen"
+    stir(model)
+    model.save_pretrained(tmp_path, state_dict=lora.merged_state(model))
+    assert not any("lora" in name or "base_layer" in name for name in load_file(tmp_path / "model.safetensors"))
+    again = SpexModel.from_pretrained(tmp_path).eval()
+    for a, b in zip(outputs(model), outputs(again), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
+
+
+def test_a_layer_that_is_not_there_is_refused() -> None:
+    with pytest.raises(ConfigError, match="no layer 'nose'"):
+        lora.inject(spex_model(), 2, ["nose"])
+    with pytest.raises(ConfigError, match="has no linear layer"):
+        lora.inject(nn.LayerNorm(3), 2)

@@ -1,0 +1,94 @@
+"""Low-rank pairs beside the weights of any module, by peft: put in, merged, or read out; the library needs no peft.
+
+After Hu et al., "LoRA" (arXiv 2106.09685). A layer with weight W computes with ``W + scale * B @ A``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+import torch
+from peft import LoraConfig, inject_adapter_in_model
+from peft.tuners.lora import LoraLayer
+from torch import Tensor, nn
+
+from spex.errors import ConfigError
+
+_NAME = "default"  # peft can hold several adapters in one model; here is one
+
+
+def targets(module: nn.Module) -> list[str]:
+    """Names of the linear layers and ungrouped convolutions, whatever the architecture calls them.
+
+    Left out are output heads of language models (tied to embeddings, or as large) and the projections within
+    ``nn.MultiheadAttention``, whose weights torch reads past the layer.
+    """
+    heads = {id(m.get_output_embeddings()) for m in module.modules() if hasattr(m, "get_output_embeddings")}
+    within = {id(part) for m in module.modules() if isinstance(m, nn.MultiheadAttention) for part in m.modules()}
+    return [
+        name
+        for name, layer in module.named_modules()
+        if name and id(layer) not in heads | within
+        and (isinstance(layer, nn.Linear) or (isinstance(layer, nn.Conv2d) and layer.groups == 1))
+    ]  # fmt: skip
+
+
+def inject(module: nn.Module, rank: int, names: Iterable[str] | None = None) -> list[str]:
+    """Put pairs of a rank into layers, in place, and freeze all else of the module; its output stays what it was.
+
+    Args:
+        module: a model or a part of it. rank: of the pairs, and their scale is 2.
+        names: which of :func:`targets`; all if None.
+
+    Returns:
+        the names of the layers.
+
+    Raises:
+        ConfigError: no such layer, or none at all.
+    """
+    known = targets(module)
+    chosen = known if names is None else list(names)
+    if unknown := sorted(set(chosen) - set(known)):
+        raise ConfigError(f"no layer {unknown[0]!r} for low-rank pairs; this module has {', '.join(known[:8])}, ...")
+    if not chosen:
+        raise ConfigError(f"{type(module).__name__} has no linear layer or convolution for low-rank pairs")
+    pattern = "|".join(map(re.escape, chosen))  # peft would take names in a list for endings
+    inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=pattern), module, _NAME)
+    return chosen
+
+
+def pairs(module: nn.Module) -> dict[str, tuple[Tensor, Tensor, float]]:
+    """The pairs by layer: A (rank, inputs), B (outputs, rank), scale; of a convolution, inputs count its pixels."""
+    return {
+        name: (
+            layer.get_parameter(f"lora_A.{_NAME}.weight").detach().flatten(1),
+            layer.get_parameter(f"lora_B.{_NAME}.weight").detach().flatten(1),
+            float(layer.scaling[_NAME]),
+        )
+        for name, layer in _injected(module)
+    }
+
+
+def merged_state(module: nn.Module) -> dict[str, Tensor]:
+    """Weights as the module has them without peft, each pair added to its own; the module itself is not changed."""
+    state = {
+        name.replace(".base_layer.", "."): value for name, value in module.state_dict().items() if ".lora_" not in name
+    }
+    for name, (a, b, scale) in pairs(module).items():
+        weight = state[f"{name}.weight"]
+        state[f"{name}.weight"] = weight + scale * (b @ a).view_as(weight).to(weight.dtype)
+    return state
+
+
+def merge(module: nn.Module) -> None:
+    """Add every pair to its weight, in place, and give the module its own layers back."""
+    for name, layer in list(_injected(module)):
+        with torch.no_grad():
+            layer.merge()
+        parent, _, own = name.rpartition(".")
+        setattr(module.get_submodule(parent), own, layer.get_base_layer())
+
+
+def _injected(module: nn.Module) -> Iterable[tuple[str, LoraLayer]]:
+    return ((name, layer) for name, layer in module.named_modules() if isinstance(layer, LoraLayer))
