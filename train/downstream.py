@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from spex.errors import ConfigError
 from spex.model.config import SIZES, SpecAwareConfig
 from spex.model.encoder import SpecAwareEncoder
+from spex.model.precision import autocast
 from train.curves import curves, plot, require_matplotlib
 from train.examples import Example, Task, TaskSettings, augmented, few, load_task
 from train.heads import FineTuned, LinearProbe, frozen_features
@@ -241,7 +242,7 @@ def fit(network: nn.Module, examples: Sequence[Example], settings: DownstreamSet
         batch = [examples[int(i)] for i in chosen]
         side = settings.crop if batch[0].target.ndim else len(batch[0].dates[0].valid)
         batch = [augmented(e, side, rng) for e in batch]
-        with torch.autocast(device.type, torch.bfloat16):
+        with autocast(device):
             logits = network(batch)
         return _cross_entropy(logits, batch)
 

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from spex.errors import ModelError
+from spex.model.precision import has_bfloat16
 from train import resume
 from train.settings import Settings, save_settings
 
@@ -99,6 +100,7 @@ def run(
     """
     torch.set_num_threads(settings.threads)
     accelerator = _accelerator(settings)
+    settings = replace(settings, precision=_precision(settings, accelerator.device))
     main, process, out = accelerator.is_main_process, accelerator.process_index, Path(settings.out)
     start = resume.find(out, settings, accelerator)
     if start.folder:
@@ -176,9 +178,16 @@ def _accelerator(settings: Settings) -> Accelerator:
         plugin.deepspeed_config |= {
             "train_micro_batch_size_per_gpu": settings.batch,
             "gradient_clipping": _CLIP,
-            "torch_autocast": {"enabled": settings.precision == "bf16", "dtype": "bfloat16"},
+            "torch_autocast": {"enabled": _precision(settings, accelerator.device) == "bf16", "dtype": "bfloat16"},
         }
     return accelerator
+
+
+def _precision(settings: Settings, device: torch.device) -> str:
+    """What ``auto`` means on this machine; a run goes on in the precision it began with."""
+    if settings.precision != "auto":
+        return settings.precision
+    return "bf16" if has_bfloat16(device) else "fp32"
 
 
 def _batches(draw: Callable[[int, int], Any], process: int, steps: range, workers: int) -> Iterator[Any]:

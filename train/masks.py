@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from spex.evidence.classes import classes
 from spex.model.decoder import mask_logits
+from spex.model.precision import autocast
 from spex.model.processor import SpexProcessor
 from spex.model.spex import SpexModel
 from spex.prompts import format_span
@@ -109,7 +110,7 @@ def evaluate(
     counts: dict[str, np.ndarray] = {}
     rng = np.random.default_rng(0)
     trainer.eval()
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+    with torch.no_grad(), autocast(torch.device("cpu")):
         for chip in stream.chips:
             batch = collate([stream.draw(rng, chip, radiometry=False)])
             if not use_evidence:

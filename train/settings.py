@@ -62,8 +62,8 @@ class Settings:
     """Weights of the loss terms."""
     threads: int = 2
     """CPU threads of torch."""
-    precision: str = "bf16"
-    """bf16 (weights stay in full precision) or fp32."""
+    precision: str = "auto"
+    """bf16 (weights stay in full precision), fp32, or auto: bf16 where the machine has units for it."""
     save_minutes: float = 10.0
     """Least time between checkpoints."""
     seed: int = 0
@@ -102,8 +102,8 @@ def load_settings(path: str | Path, overrides: list[str] | None = None) -> Setti
     settings = read_settings(Settings, path, overrides)
     if settings.stage not in ("masks", "language", "instruct", "pretrain"):
         raise ConfigError(f"stage {settings.stage!r} in {path}; one of pretrain, masks, language, instruct")
-    if settings.precision not in ("bf16", "fp32"):
-        raise ConfigError(f"precision {settings.precision!r} in {path}; one of bf16, fp32")
+    if settings.precision not in ("auto", "bf16", "fp32"):
+        raise ConfigError(f"precision {settings.precision!r} in {path}; one of auto, bf16, fp32")
     numbers = {"minutes": settings.minutes, "learning_rate": settings.learning_rate}
     for name, value in numbers.items():
         if not isinstance(value, int | float) or value <= 0:

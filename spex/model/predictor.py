@@ -10,7 +10,6 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -27,6 +26,7 @@ from spex.evidence.maps import evidence_maps
 from spex.evidence.prior import prior_text
 from spex.evidence.scene import SceneEvidence
 from spex.model.grammar import SpanGrammar
+from spex.model.precision import autocast
 from spex.model.processor import SpexProcessor
 from spex.model.spectral import band_batch
 from spex.model.spex import SceneContext, SpexModel
@@ -53,10 +53,6 @@ class ModelPredictor:
         self.model, self.processor, self.name, self.sha256, self.prior = model.eval(), processor, name, sha256, prior
         self.device = model.device
         self._contexts: OrderedDict[int, tuple[SceneEvidence, SceneContext]] = OrderedDict()
-        self._bfloat16 = self.device.type != "cpu" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-
-    def _autocast(self) -> Any:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self._bfloat16)
 
     @torch.inference_mode()
     def context(self, overview: Pixels, evidence: SceneEvidence) -> SceneContext:
@@ -70,7 +66,7 @@ class ModelPredictor:
                 size = [max(32, round(n * scale / 32) * 32) for n in overview.valid.shape]
                 values = F.interpolate(values[None], size=size, mode="area")[0]
                 valid = F.interpolate(valid[None, None].float(), size=size, mode="area")[0, 0] > 0.5
-            with self._autocast():
+            with autocast(self.device):
                 gsd = overview.gsd_m and overview.gsd_m / scale
                 bands = band_batch([replace(overview, gsd_m=gsd)]).to(self.device)
                 context, _ = self.model.context([values.to(self.device)], [valid.to(self.device)], bands)
@@ -120,7 +116,7 @@ class ModelPredictor:
         """The answer's text, greedily and within the grammar; cut back to whole sentences where it would not end."""
         tokenizer = self.processor.tokenizer
         ids, _ = self.processor.encode(query, prior, history=history)
-        with self._autocast():
+        with autocast(self.device):
             embeds = self.model.embed(torch.tensor([ids], device=self.device), context.visual)
             new = self.model.language.generate(
                 inputs_embeds=embeds,
@@ -143,7 +139,7 @@ class ModelPredictor:
         """Decoder weights (S, pixel_dim + 2) of the spans of an answer."""
         ids, start = self.processor.encode(query, prior, answer, history)
         rows = torch.tensor([ids], device=self.device)
-        with self._autocast():
+        with autocast(self.device):
             out = self.model(rows, torch.ones_like(rows), torch.tensor([start]), context, logits=False)
         if out.weights is None:
             return torch.zeros(0, self.model.config.pixel_dim + 2, device=self.device)
@@ -158,7 +154,7 @@ class ModelPredictor:
         height, width = pixels.valid.shape
         padding = (0, valid.shape[1] - width, 0, valid.shape[0] - height)
         stacked = F.pad(torch.from_numpy(maps if self.prior else np.zeros_like(maps)), padding)[None]
-        with self._autocast():
+        with autocast(self.device):
             gsd = torch.full_like(context.bands.gsd, pixels.gsd_m or math.nan)  # not that of the decimated overview
             kernels = self.model.encoder.embedding.generate(replace(context.bands, gsd=gsd))
             seen = self.model.encoder([values.to(self.device)], [valid.to(self.device)], kernels)

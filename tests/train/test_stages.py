@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from transformers import AutoTokenizer
 
 from spex.errors import ConfigError, RecordError
 from spex.evidence.prior import prior_text
 from spex.evidence.scene import measure
+from spex.model.precision import has_bfloat16
 from spex.model.predictor import SHIPPED, load
 from spex.model.processor import SpexProcessor
 from spex.prompts import format_span, parse_answer, user_message
@@ -141,6 +143,14 @@ def test_batches_of_conversations_depend_on_the_step_alone(data: Path) -> None:
     for step in (41, 3):  # of two pools
         assert torch.equal(streams[1].draw(step, 0).input_ids, straight[step].input_ids)
     assert not torch.equal(streams[1].draw(3, 1).weight, straight[3].weight)
+
+
+def test_the_precision_is_that_of_the_machine_and_recorded(data: Path, tmp_path: Path) -> None:
+    stage("masks", data, tmp_path / "masks", steps=1)
+    recorded = yaml.safe_load((tmp_path / "masks/training.yaml").read_text())["precision"]
+    assert recorded == ("bf16" if has_bfloat16(torch.device("cpu")) else "fp32")
+    with pytest.raises(ConfigError, match="begun with precision="):
+        stage("masks", data, tmp_path / "masks", steps=2, precision="bf16" if recorded == "fp32" else "fp32")
 
 
 def test_vision_of_another_size_is_refused(data: Path, tmp_path: Path) -> None:
