@@ -8,6 +8,7 @@ SpexError                      exit status 2 of the command line
 ├── AnswerError (ValueError)   an answer whose spans or slots are malformed
 ├── OutputError (OSError)      results cannot be written where asked
 ├── ModelError (RuntimeError)  a checkpoint that cannot be loaded or does not fit
+├── TrainingError (RuntimeError)  a run of training that cannot go on by itself
 ├── RecordError (ValueError)   a SPIE record or label source that is invalid
 ├── ConfigError (ValueError)   a configuration file or option that is invalid
 └── MissingExtraError (ImportError)  an optional dependency is not installed
@@ -46,6 +47,10 @@ class OutputError(SpexError, OSError):
 
 class ModelError(SpexError, RuntimeError):
     """A checkpoint is missing, damaged or of another kind."""
+
+
+class TrainingError(SpexError, RuntimeError):
+    """A run of training cannot go on by itself."""
 
 
 class RecordError(SpexError, ValueError):

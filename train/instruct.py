@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from spex.errors import ConfigError
+from spex.evaluate import Door
 from spex.evidence.prior import prior_text
 from spex.model.decoder import mask_logits
 from spex.model.processor import SpexProcessor
@@ -27,6 +28,7 @@ from train.loop import rng_at, run
 from train.losses import mask_losses, presence_loss, text_loss
 from train.masks import PROMPTS_FILE, all_classes, class_losses, load_prompts
 from train.settings import Settings
+from train.validation import mask_validation
 
 
 @dataclass(frozen=True)
@@ -126,4 +128,5 @@ def train(settings: Settings, model: SpexModel, processor: SpexProcessor) -> lis
         processor.save_pretrained(str(folder))
         save_file({"class_prompts": trainer.class_prompts.detach().contiguous()}, folder / PROMPTS_FILE)
 
-    return run(settings, trainer, stream.draw, lambda part, batch: part(batch), save)
+    validation = mask_validation(settings, lambda predictor, _: Door(predictor))
+    return run(settings, trainer, stream.draw, lambda part, batch: part(batch), save, validation=validation)

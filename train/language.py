@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
+from spex.model.predictor import load
 from spex.model.processor import SpexProcessor
 from spex.model.spex import SpexModel
+from train.batches import on_device
 from train.dialogues import TextBatch, TextStream, load_dialogues
-from train.loop import run
+from train.loop import Validation, run
 from train.losses import text_loss
 from train.settings import Settings
+from train.validation import loss_validation
+
+_SHOWN = 8
+_LONGEST = 96  # tokens of a sample
 
 
 class LanguageTrainer(nn.Module):
@@ -37,5 +45,35 @@ def train(settings: Settings, model: SpexModel, processor: SpexProcessor) -> lis
         model.save_pretrained(folder)
         processor.save_pretrained(str(folder))
 
-    trainer = LanguageTrainer(model)
-    return run(settings, trainer, stream.draw, lambda part, batch: {"text": part(batch)}, save, workers=0)
+    def loss(part: nn.Module, batch: TextBatch) -> dict[str, Tensor]:
+        return {"text": part(batch)}
+
+    validation = _validation(settings, text_only) if settings.validate else None
+    return run(settings, LanguageTrainer(model), stream.draw, loss, save, validation=validation, workers=0)
+
+
+def _validation(settings: Settings, processor: SpexProcessor) -> Validation:
+    """Cross-entropy on dialogues of validation places, and answers to a few of them."""
+    dialogues = load_dialogues(settings.data, "val")
+    stream = TextStream(dialogues, processor, settings.batch, settings.prior_dropout, settings.seed)
+    batches = [stream.draw(number, 0) for number in range(-(-settings.validate_on // settings.batch))]
+    shown = dialogues[:: max(1, len(dialogues) // _SHOWN)][:_SHOWN]
+
+    def losses_of(checkpoint: Path) -> Callable[[TextBatch], dict[str, Tensor]]:
+        model = load(checkpoint).model
+        trainer = LanguageTrainer(model)
+        return lambda batch: {"text": trainer(on_device(batch, model.device))}
+
+    def sample(checkpoint: Path, stem: Path) -> None:
+        language, words, rows = load(checkpoint).model.language, processor.tokenizer, []
+        for item in shown:
+            ids = torch.tensor([processor.encode(item.query, item.prior, history=item.history)[0]])
+            found = language.generate(
+                ids.to(language.device), attention_mask=torch.ones_like(ids).to(language.device), do_sample=False,
+                max_new_tokens=_LONGEST, eos_token_id=words.eos_token_id, pad_token_id=words.pad_token_id,
+            )  # fmt: skip
+            text = words.decode(found[0, ids.shape[1] :], clean_up_tokenization_spaces=False)
+            rows.append(f"- {item.query}\n  - wanted `{item.answer}`\n  - wrote `{text}`")
+        stem.with_suffix(".md").write_text("\n".join(rows), encoding="utf-8")
+
+    return loss_validation(settings, batches, losses_of, sample)

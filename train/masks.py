@@ -25,6 +25,7 @@ from train.chips import CLASS_NAMES, CropStream, MaskBatch, collate, load_chips
 from train.loop import rng_at, run
 from train.losses import mask_losses, presence_loss
 from train.settings import Settings
+from train.validation import Table, mask_validation
 
 PROMPTS_FILE = "class_prompts.safetensors"
 
@@ -99,7 +100,8 @@ def train(settings: Settings, model: SpexModel, processor: SpexProcessor) -> lis
     def losses(part: nn.Module, batch: MaskBatch) -> dict[str, Tensor]:
         return class_losses(*part(batch), batch.labels)
 
-    return run(settings, trainer, draw, losses, lambda folder: save(trainer, processor, folder))
+    validation = mask_validation(settings, lambda predictor, folder: Table(predictor, load_prompts(folder)))
+    return run(settings, trainer, draw, losses, lambda folder: save(trainer, processor, folder), validation=validation)
 
 
 def evaluate(

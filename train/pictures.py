@@ -20,7 +20,9 @@ from train.pixels import CELL
 from train.views import MOST_BANDS, bands_of
 
 _EACH = 2  # multispectral images, and hyperspectral ones
-_PANEL, _GAP, _TITLE = 224, 8, 44
+PANEL = 224
+"""Side of a panel, pixels."""
+_GAP, _TITLE = 8, 44
 _INK, _FAINT, _FOUND = (30, 30, 30), (170, 170, 170), (200, 60, 40)
 _HIDDEN = 128
 _COLOURS = {"true colour": "R G B", "S1, N, R": "S1 N R", "N, R, G": "N R G"}
@@ -87,16 +89,20 @@ def reconstruct(
 
 def draw(model: MaskedAutoencoder, images: list[Shown], hidden: float, path: Path) -> None:
     """Write the picture: one row per image."""
-    rows = [[image.title, *_row(model, image.pixels, hidden)] for image in images]
-    most = max(len(row) - 1 for row in rows)
-    size = (most * (_PANEL + _GAP) + _GAP, len(rows) * (_PANEL + _TITLE + _GAP) + _GAP)
+    write_sheet([(image.title, list(_row(model, image.pixels, hidden))) for image in images], path)
+
+
+def write_sheet(rows: list[tuple[str, list[tuple[str, Image.Image]]]], path: Path) -> None:
+    """Write rows of panels of side ``PANEL``, a title above each row and words above each panel."""
+    most = max(len(panels) for _, panels in rows)
+    size = (most * (PANEL + _GAP) + _GAP, len(rows) * (PANEL + _TITLE + _GAP) + _GAP)
     canvas, font = Image.new("RGB", size, "white"), ImageFont.load_default(13)
     pen = ImageDraw.Draw(canvas)
-    for i, (title, *panels) in enumerate(rows):
-        top = _GAP + i * (_PANEL + _TITLE + _GAP)
+    for i, (title, panels) in enumerate(rows):
+        top = _GAP + i * (PANEL + _TITLE + _GAP)
         pen.text((_GAP, top), title, fill=_INK, font=font)
         for j, (words, panel) in enumerate(panels):
-            left = _GAP + j * (_PANEL + _GAP)
+            left = _GAP + j * (PANEL + _GAP)
             pen.text((left, top + 20), words, fill=_INK, font=font)
             canvas.paste(panel, (left, top + _TITLE))
     canvas.save(path, optimize=True)
@@ -132,8 +138,8 @@ def _composites(pixels: Pixels) -> list[tuple[str, NDArray[np.float32]]]:
 
 def _panel(image: NDArray[np.float32], spot: tuple[int, ...]) -> Image.Image:
     """An image (3, h, w) of 0 to 255, enlarged, with a ring around a pixel."""
-    panel = Image.fromarray(np.rint(image).astype(np.uint8).transpose(1, 2, 0)).resize((_PANEL, _PANEL), 0)
-    scale = _PANEL / image.shape[-1]
+    panel = Image.fromarray(np.rint(image).astype(np.uint8).transpose(1, 2, 0)).resize((PANEL, PANEL), 0)
+    scale = PANEL / image.shape[-1]
     y, x = ((n + 0.5) * scale for n in spot)
     ImageDraw.Draw(panel).ellipse((x - 5, y - 5, x + 5, y + 5), outline="yellow", width=2)
     return panel
@@ -141,7 +147,7 @@ def _panel(image: NDArray[np.float32], spot: tuple[int, ...]) -> Image.Image:
 
 def _spectrum(pixels: Pixels, found: Pixels, given: NDArray[np.int_], spot: tuple[int, ...]) -> Image.Image:
     """Reflectance of a pixel over wavelength: target dark, reconstruction red, bands given as ticks."""
-    panel = Image.new("RGB", (_PANEL, _PANEL), "white")
+    panel = Image.new("RGB", (PANEL, PANEL), "white")
     pen, font = ImageDraw.Draw(panel), ImageFont.load_default(11)
     centre = np.array([b.wavelength_nm or np.nan for b in pixels.bands])
     order = np.argsort(centre)[: int(np.isfinite(centre).sum())]
@@ -153,9 +159,9 @@ def _spectrum(pixels: Pixels, found: Pixels, given: NDArray[np.int_], spot: tupl
 
     def at(wavelength: float, value: float) -> tuple[float, float]:
         x = (wavelength - left) / max(right - left, 1.0)
-        return 8 + x * (_PANEL - 16), _PANEL - 20 - max(value, 0.0) / top * (_PANEL - 40)
+        return 8 + x * (PANEL - 16), PANEL - 20 - max(value, 0.0) / top * (PANEL - 40)
 
-    pen.rectangle((0, 0, _PANEL - 1, _PANEL - 1), outline=_FAINT)
+    pen.rectangle((0, 0, PANEL - 1, PANEL - 1), outline=_FAINT)
     for wavelength in centre[given][np.isfinite(centre[given])]:
         x, y = at(wavelength, 0)
         pen.line((x, y, x, y - 5), fill=_FAINT)
@@ -166,6 +172,6 @@ def _spectrum(pixels: Pixels, found: Pixels, given: NDArray[np.int_], spot: tupl
             for x, y in points:
                 pen.ellipse((x - 3, y - 3, x + 3, y + 3), fill=colour)
     pen.text((4, 2), f"{top:.2f}", fill=_INK, font=font)
-    pen.text((8, _PANEL - 16), f"{left:.0f} nm", fill=_INK, font=font)
-    pen.text((_PANEL - 50, _PANEL - 16), f"{right:.0f} nm", fill=_INK, font=font)
+    pen.text((8, PANEL - 16), f"{left:.0f} nm", fill=_INK, font=font)
+    pen.text((PANEL - 50, PANEL - 16), f"{right:.0f} nm", fill=_INK, font=font)
     return panel

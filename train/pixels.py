@@ -65,11 +65,11 @@ def survey_records(folder: str | Path) -> list[SpieRecord]:
     return records
 
 
-def load_images(records: list[SpieRecord]) -> list[Image]:
-    """The images of the training places."""
+def load_images(records: list[SpieRecord], split: str = "train") -> list[Image]:
+    """The images of the places of a split."""
     images = []
     for record in records:
-        if record.split == "train":
+        if record.split == split:
             pixels = load_pixels(record)
             images.append(Image(record.source, replace(pixels, values=pixels.values.astype(np.float16))))
     return images

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -13,10 +14,12 @@ from spex.model.config import SIZES, SpecAwareConfig
 from spex.model.embedding import standardise
 from spex.model.encoder import SpecAwareEncoder
 from spex.model.reconstruct import MaskedAutoencoder, reconstruction_loss
-from train.loop import run
+from spex.records import SpieRecord
+from train.loop import Validation, run
 from train.pictures import draw, shown_images
 from train.pixels import CELL, PixelStream, PretrainBatch, load_images, survey_records
 from train.settings import Settings
+from train.validation import loss_validation
 
 _ENCODER, _DECODER = "model.safetensors", "decoder.safetensors"
 
@@ -55,7 +58,7 @@ def losses(model: nn.Module, batch: PretrainBatch) -> dict[str, Tensor]:
 
 
 def train(settings: Settings) -> list[dict[str, float]]:
-    """Run the stage; after each checkpoint, draw reconstructions of a few images into ``pictures``.
+    """Run the stage; each validation draws reconstructions of a few images into ``samples``.
 
     Raises:
         ConfigError: crops that are not of whole cells, or a share of hidden cells that is not between 0 and 1.
@@ -72,9 +75,22 @@ def train(settings: Settings) -> list[dict[str, float]]:
     records = survey_records(settings.data)
     images = load_images(records)
     stream = PixelStream(images, settings.crop, settings.batch, settings.hidden, settings.weights, settings.seed)
+    validation = _validation(settings, records) if settings.validate else None
+    return run(settings, model, stream.draw, losses, lambda folder: save(model, folder), validation=validation)
+
+
+def _validation(settings: Settings, records: list[SpieRecord]) -> Validation:
+    """Loss on validation places, and reconstructions of a few images."""
+    images = load_images(records, "val")
+    stream = PixelStream(images, settings.crop, settings.batch, settings.hidden, settings.weights, settings.seed)
+    batches = [stream.draw(number, 0) for number in range(-(-settings.validate_on // settings.batch))]
     shown = shown_images(records, settings.crop)
 
-    def picture(checkpoint: Path, path: Path) -> None:
-        draw(load(checkpoint), shown, settings.hidden, path)
+    def losses_of(checkpoint: Path) -> Callable[[PretrainBatch], dict[str, Tensor]]:
+        model = load(checkpoint).eval()
+        return lambda batch: losses(model, batch)
 
-    return run(settings, model, stream.draw, losses, lambda folder: save(model, folder), picture=picture)
+    def sample(checkpoint: Path, stem: Path) -> None:
+        draw(load(checkpoint), shown, settings.hidden, stem.with_suffix(".png"))
+
+    return loss_validation(settings, batches, losses_of, sample)

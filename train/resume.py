@@ -1,4 +1,4 @@
-"""What a run needs to go on exactly where it was, beside the checkpoint: weights, moments, step and minutes; no pickle.
+"""What a run needs to go on exactly where it was, beside the checkpoint: weights, moments, progress; no pickle.
 
 Under DeepSpeed every process keeps the moments of its own partition, so a run goes on with as many processes as it had.
 """
@@ -6,8 +6,7 @@ Under DeepSpeed every process keeps the moments of its own partition, so a run g
 from __future__ import annotations
 
 import json
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,49 +17,69 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from spex.errors import ConfigError
+from train.checkpoints import STATE, newest
 from train.settings import Settings
 
-FOLDER = "training"
-_MAY_GROW = ("minutes", "steps")
-_MAY_DIFFER = ("out", "threads", "save_minutes")
+_FORMAT = 2
+"""Of what is kept beside a checkpoint; another one is not gone on from."""
+_MAY_GROW = ("minutes", "steps", "patience")
+_MAY_DIFFER = ("out", "threads", "save_minutes", "keep")
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Steps done and minutes used; ``folder`` holds the state they were read from, None at the start of a run."""
+    """Where a run is: steps done, minutes used; the best validation and how many came after it (None before one)."""
 
     step: int = 0
     minutes: float = 0.0
-    folder: Path | None = None
+    best: float | None = None
+    best_step: int = 0
+    stale: int = 0
+
+    def measured(self, value: float, higher: bool) -> Progress:
+        """After a validation, of which more is better or less."""
+        if self.best is None or (value > self.best if higher else value < self.best):
+            return replace(self, best=value, best_step=self.step, stale=0)
+        return replace(self, stale=self.stale + 1)
+
+    def ended(self, settings: Settings) -> bool:
+        """Whether a budget is used up, or the run's patience."""
+        spent = self.step >= settings.steps or self.minutes >= settings.minutes
+        return spent or bool(settings.patience and self.stale >= settings.patience)
 
 
-def find(out: Path, settings: Settings, accelerator: Accelerator) -> Progress:
-    """How far the run in ``out`` has come.
+def find(out: Path, settings: Settings, accelerator: Accelerator) -> tuple[Progress, Path | None]:
+    """How far the run in ``out`` has come, and the folder with its state; None at the start of a run.
 
     Raises:
-        ConfigError: a run with other settings, a finished one, or a checkpoint that no run can go on from.
+        ConfigError: a run with other settings or of another version, a finished one, or a checkpoint that no run can
+            go on from.
     """
-    checkpoint, old = out / "checkpoint", out / "checkpoint.old"
-    if old.exists() and not checkpoint.exists():  # stopped between two renames
-        checkpoint = old
-    if not checkpoint.exists():
-        return Progress()
-    path = checkpoint / FOLDER / "state.json"
+    checkpoint = newest(out)
+    if checkpoint is None:
+        return Progress(), None
+    path = checkpoint / STATE / "state.json"
     if not path.exists():
         raise ConfigError(f"{checkpoint} holds no state of a run to go on from; give another out")
     state = json.loads(path.read_text(encoding="utf-8"))
+    if (found := state.get("format")) != _FORMAT:
+        raise ConfigError(
+            f"{checkpoint} is of a run of another version (format {found}, this one is {_FORMAT}); give another out, "
+            f"with start={checkpoint} if it is to learn on"
+        )
     for name, value in _shape(settings, accelerator).items():
         before = state["run"].get(name)
         if before != value and not (name in _MAY_GROW and value > before):
             raise ConfigError(
                 f"{out} was begun with {name}={before!r}, not {value!r}; go on with that or give another out"
             )
-    if state["step"] >= settings.steps or state["minutes"] >= settings.minutes:
+    progress = Progress(**state["progress"])
+    if progress.ended(settings):
         raise ConfigError(
-            f"the run in {out} is finished ({state['step']} steps, {state['minutes']:.1f} minutes); "
-            "give more steps or minutes, or another out"
+            f"the run in {out} is finished ({progress.step} steps, {progress.minutes:.1f} minutes, "
+            f"{progress.stale} validations after the best); give more steps, minutes or patience, or another out"
         )
-    return Progress(state["step"], state["minutes"], path.parent)
+    return progress, path.parent
 
 
 def _shape(settings: Settings, accelerator: Accelerator) -> dict[str, Any]:
@@ -70,22 +89,12 @@ def _shape(settings: Settings, accelerator: Accelerator) -> dict[str, Any]:
     return json.loads(json.dumps({**run, "processes": accelerator.num_processes, "zero": plugin and plugin.zero_stage}))
 
 
-def whole(model: nn.Module, accelerator: Accelerator) -> AbstractContextManager[Any]:
-    """A context in which every process sees all of the parameters (ZeRO-3 keeps them in partitions)."""
-    plugin = accelerator.state.deepspeed_plugin
-    if plugin is None or plugin.zero_stage < 3:
-        return nullcontext()
-    from deepspeed.runtime.zero import GatheredParameters
-
-    return GatheredParameters(list(model.parameters()))
-
-
 def _tensors(model: nn.Module) -> dict[str, Tensor]:
     return {**dict(model.named_parameters()), **dict(model.named_buffers())}
 
 
 def save_weights(model: nn.Module, folder: Path) -> None:
-    """Write all weights in full precision; one process does it, within :func:`whole`."""
+    """Write all weights in full precision; one process does it, within :func:`train.engines.whole`."""
     folder.mkdir(parents=True, exist_ok=True)
     save_file({k: v.detach().cpu().contiguous() for k, v in _tensors(model).items()}, folder / "weights.safetensors")
 
@@ -127,7 +136,7 @@ def load_moments(optimizer: AcceleratedOptimizer, folder: Path, process: int) ->
         inner.state[one][name] = value if name == "step" else value.to(one.device)
 
 
-def save_progress(step: int, minutes: float, settings: Settings, accelerator: Accelerator, folder: Path) -> None:
+def save_progress(progress: Progress, settings: Settings, accelerator: Accelerator, folder: Path) -> None:
     """Write how far the run has come, and what it is."""
-    state = {"step": step, "minutes": minutes, "run": _shape(settings, accelerator)}
+    state = {"format": _FORMAT, "progress": asdict(progress), "run": _shape(settings, accelerator)}
     (folder / "state.json").write_text(json.dumps(state, indent=1), encoding="utf-8")

@@ -10,6 +10,8 @@ import yaml
 
 from spex.errors import ConfigError
 
+LOG_EVERY = 20
+"""Steps of a row of the log."""
 LOSS_WEIGHTS = {"text": 1.0, "bce": 2.0, "dice": 1.0, "presence": 0.2, "teacher": 1.0,
                 "class_bce": 2.0, "class_dice": 1.0, "class_presence": 0.2}  # fmt: skip
 
@@ -42,7 +44,13 @@ class Settings:
     steps: int = 1_000_000
     """Upper bound on optimiser steps (the schedule ends with whichever bound comes first)."""
     batch: int = 8
-    """Records per step and process."""
+    """Records per step, process and part of a step."""
+    accumulate: int = 1
+    """Parts of a step, whose gradients are averaged before the optimiser moves: ``accumulate`` times ``batch`` records
+    for the memory of ``batch``. A term that is a mean over what a batch holds (tokens, known pixels) is averaged part
+    by part."""
+    checkpointing: bool = False
+    """Whether activations are computed again in the backward pass instead of kept: less memory, a third more time."""
     learning_rate: float = 6e-4
     """Peak learning rate."""
     parts: dict[str, float] = field(default_factory=dict)
@@ -66,6 +74,15 @@ class Settings:
     """bf16 (weights stay in full precision), fp32, or auto: bf16 where the machine has units for it."""
     save_minutes: float = 10.0
     """Least time between checkpoints."""
+    keep: int = 1
+    """Checkpoints kept: the newest as ``checkpoint``, those before by their step."""
+    validate: int = 0
+    """Steps between validations, a multiple of 20, each with a checkpoint and samples; 0 for none. The best checkpoint
+    is kept as ``best``."""
+    validate_on: int = 32
+    """Records of validation places that a validation measures on."""
+    patience: int = 0
+    """Validations without a new best after which the run ends; 0 for never."""
     seed: int = 0
     """Seed of everything random."""
 
@@ -110,7 +127,20 @@ def load_settings(path: str | Path, overrides: list[str] | None = None) -> Setti
             raise ConfigError(
                 f"{name}={value!r} in {path}; give a number above 0 (YAML reads 1e-4 as text, write 1.0e-4)"
             )
+    _require_counts(settings, path)
     return replace(settings, minutes=float(settings.minutes), learning_rate=float(settings.learning_rate))
+
+
+def _require_counts(settings: Settings, path: str | Path) -> None:
+    least = {"steps": 1, "batch": 1, "accumulate": 1, "keep": 1, "validate": 0, "validate_on": 1, "patience": 0}
+    for name, low in least.items():
+        value = getattr(settings, name)
+        if not isinstance(value, int) or isinstance(value, bool) or value < low:
+            raise ConfigError(f"{name}={value!r} in {path}; give a whole number from {low}")
+    if settings.validate % LOG_EVERY:
+        raise ConfigError(f"validate={settings.validate} in {path}; give a multiple of {LOG_EVERY} steps")
+    if settings.patience and not settings.validate:
+        raise ConfigError(f"patience={settings.patience} in {path}, and validate=0; give the steps between validations")
 
 
 def save_settings(settings: Settings, folder: str | Path) -> None:

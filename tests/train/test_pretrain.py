@@ -56,7 +56,7 @@ def config(data: Path, out: Path, **changes: Any) -> list[str]:
     """Arguments of ``train run`` for a small run in full precision."""
     values = {
         "data": str(data), "out": str(out), "size": "micro", "batch": 2, "crop": 64, "threads": 1, "minutes": 600,
-        "precision": "fp32", "steps": 80, "weights": {}, **changes,
+        "precision": "fp32", "steps": 80, "weights": {}, "validate": 0, **changes,
     }  # fmt: skip
     return [str(ROOT / "train/configs/pretrain.yaml"), *(f"{k}={json.dumps(v)}" for k, v in values.items())]
 
@@ -83,7 +83,7 @@ def assert_same_losses(one: Path, other: Path, within: float) -> None:
 def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that nothing interrupted."""
     out = tmp_path_factory.mktemp("whole")
-    run_settings(load_settings(*_split(config(data, out))))
+    run_settings(load_settings(*_split(config(data, out, validate=40, validate_on=4))))
     return out
 
 
@@ -96,8 +96,8 @@ def test_it_learns_and_leaves_an_encoder_and_pictures(whole: Path, data: Path) -
     assert found[-1]["charbonnier"] < 0.8 * found[0]["charbonnier"]
     assert SpecAwareEncoder.from_pretrained(whole / "checkpoint").config.fusion_dim > 0
     model = load(whole / "checkpoint")
-    (picture,) = (whole / "pictures").iterdir()
-    assert picture.name == "step_000080.png" and Image.open(picture).height > 2 * 224
+    first, last = sorted((whole / "samples").iterdir())
+    assert (first.name, last.name) == ("step_000040.png", "step_000080.png") and Image.open(last).height > 2 * 224
     shown = shown_images(survey_records(data), 64)
     assert [(len(one.pixels.bands), "validation" in one.title) for one in shown] == [(5, True), (50, True)]
     for one in shown:
@@ -117,7 +117,7 @@ def test_after_a_kill_it_goes_on_as_if_nothing_had_been(whole: Path, data: Path,
         time.sleep(0.02)
     first.send_signal(signal.SIGKILL)
     assert first.wait() == -signal.SIGKILL
-    done = json.loads((tmp_path / "checkpoint/training/state.json").read_text())["step"]
+    done = json.loads((tmp_path / "checkpoint/training/state.json").read_text())["progress"]["step"]
     assert 0 < done < 80
     with pytest.raises(ConfigError, match=r"learning_rate=0\.001, not 0\.01"):
         run_settings(load_settings(*_split([*arguments, "learning_rate=0.01"])))
@@ -128,7 +128,7 @@ def test_after_a_kill_it_goes_on_as_if_nothing_had_been(whole: Path, data: Path,
     ends = [load_file(out / "checkpoint/training/weights.safetensors") for out in (whole, tmp_path)]
     # Not biases of attention keys: their gradient is rounding alone.
     assert all(torch.allclose(value, ends[1][name], atol=1e-5) for name, value in ends[0].items() if value.ndim > 1)
-    (tmp_path / "checkpoint").rename(tmp_path / "checkpoint.old")  # as if stopped between two renames
+    (tmp_path / "checkpoint").rename(tmp_path / "checkpoint_000080")  # as if stopped between two renames
     with pytest.raises(ConfigError, match="is finished"):
         run_settings(load_settings(*_split(arguments)))
     assert rows(tmp_path)[-1]["step"] == 80
@@ -200,7 +200,7 @@ def test_deepspeed_gives_what_ddp_gives_also_after_a_break(
         time.sleep(0.05)
     first.send_signal(signal.SIGTERM)  # the launcher ends its processes
     first.wait(timeout=60)
-    done = json.loads((tmp_path / "checkpoint/training/state.json").read_text())["step"]
+    done = json.loads((tmp_path / "checkpoint/training/state.json").read_text())["progress"]["step"]
     assert done == 20
     through(zero(stage), arguments)
     assert_same_losses(together, tmp_path, 1e-3)

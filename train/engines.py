@@ -1,0 +1,76 @@
+"""What a run runs on: one process, DDP, or DeepSpeed (ZeRO-1 to 3), as the launcher says, told apart by accelerate."""
+
+from __future__ import annotations
+
+import os
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
+from accelerate.utils import GradientAccumulationPlugin, broadcast
+from torch import nn
+from transformers import PreTrainedModel
+
+from spex.model.precision import has_bfloat16
+from train.settings import Settings
+
+CLIP = 1.0
+"""Norm to which gradients are cut."""
+
+
+def accelerator(settings: Settings) -> Accelerator:
+    """The processes there are; with DeepSpeed and no GPU, accelerate has to be told how they talk."""
+    handlers: list[Any] = [DistributedDataParallelKwargs(find_unused_parameters=True)]
+    if os.environ.get("ACCELERATE_USE_DEEPSPEED") == "true" and not torch.cuda.is_available():
+        import deepspeed
+
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False  # would be compiled at the first start
+        handlers.append(InitProcessGroupKwargs(backend="gloo"))
+    parts = GradientAccumulationPlugin(num_steps=settings.accumulate, sync_with_dataloader=False)
+    found = Accelerator(mixed_precision="no", gradient_accumulation_plugin=parts, kwargs_handlers=handlers)
+    if plugin := found.state.deepspeed_plugin:
+        plugin.deepspeed_config |= {
+            "train_micro_batch_size_per_gpu": settings.batch,
+            "gradient_accumulation_steps": settings.accumulate,
+            "gradient_clipping": CLIP,
+            "torch_autocast": {"enabled": precision(settings, found.device) == "bf16", "dtype": "bfloat16"},
+        }
+    return found
+
+
+def precision(settings: Settings, device: torch.device) -> str:
+    """What ``auto`` means on this machine; a run goes on in the precision it began with."""
+    if settings.precision != "auto":
+        return settings.precision
+    return "bf16" if has_bfloat16(device) else "fp32"
+
+
+def recompute_activations(model: nn.Module) -> None:
+    """Have every part that can do so compute its activations again in the backward pass instead of keeping them."""
+    for module in model.modules():
+        if isinstance(module, PreTrainedModel) and module.supports_gradient_checkpointing:
+            module.gradient_checkpointing_enable({"use_reentrant": False})
+
+
+def whole(model: nn.Module, accelerator: Accelerator) -> AbstractContextManager[Any]:
+    """A context in which every process sees all of the parameters (ZeRO-3 keeps them in partitions)."""
+    plugin = accelerator.state.deepspeed_plugin
+    if plugin is None or plugin.zero_stage < 3:
+        return nullcontext()
+    from deepspeed.runtime.zero import GatheredParameters
+
+    return GatheredParameters(list(model.parameters()))
+
+
+def alone(accelerator: Accelerator) -> AbstractContextManager[Any]:
+    """A context in which one process builds a model for itself alone (under ZeRO-3 it would wait for the others)."""
+    plugin = accelerator.state.deepspeed_plugin
+    return plugin.zero3_init_context_manager(enable=False) if plugin else nullcontext()
+
+
+def of_main(value: float, accelerator: Accelerator) -> float:
+    """The value of the main process, so that all processes have one schedule and stop together."""
+    if accelerator.num_processes == 1:
+        return value
+    return broadcast(torch.tensor(value, device=accelerator.device, dtype=torch.float64)).item()
