@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGr
 from accelerate.utils import GradientAccumulationPlugin, broadcast
 from torch import nn
 from transformers import PreTrainedModel
+from transformers.integrations.deepspeed import set_hf_deepspeed_config, unset_hf_deepspeed_config
 
 from spex.model.precision import has_bfloat16
 from train.settings import Settings
@@ -63,10 +65,16 @@ def whole(model: nn.Module, accelerator: Accelerator) -> AbstractContextManager[
     return GatheredParameters(list(model.parameters()))
 
 
-def alone(accelerator: Accelerator) -> AbstractContextManager[Any]:
+@contextmanager
+def alone(accelerator: Accelerator) -> Iterator[None]:
     """A context in which one process builds a model for itself alone (under ZeRO-3 it would wait for the others)."""
     plugin = accelerator.state.deepspeed_plugin
-    return plugin.zero3_init_context_manager(enable=False) if plugin else nullcontext()
+    unset_hf_deepspeed_config()
+    try:
+        yield
+    finally:
+        if plugin and plugin.dschf:
+            set_hf_deepspeed_config(plugin.dschf)
 
 
 def of_main(value: float, accelerator: Accelerator) -> float:

@@ -142,7 +142,7 @@ class _Run:
         self.plain = model
         self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
         if state:
-            resume.load_moments(self.optimizer, state, self.process)
+            resume.load_moments(self.optimizer, state, self.accelerator)
         if self.accelerator.is_main_process:
             save_settings(settings, self.out)
             if state and self.progress.best_step == self.progress.step:  # a kill may have come before it was kept
@@ -254,8 +254,7 @@ class _Run:
                     self.save(aside)
                     resume.save_weights(self.plain, state)
             accelerator.wait_for_everyone()
-            if main or accelerator.state.deepspeed_plugin:
-                resume.save_moments(self.optimizer, state, self.process)
+            resume.save_moments(self.optimizer, state, accelerator)
         if validate:
             self._validate(aside, watch)
         accelerator.wait_for_everyone()

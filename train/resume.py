@@ -119,18 +119,25 @@ def _moved(optimizer: AcceleratedOptimizer) -> tuple[torch.optim.Optimizer, list
     return inner, [parameter for group in inner.param_groups for parameter in group["params"]]
 
 
-def save_moments(optimizer: AcceleratedOptimizer, folder: Path, process: int) -> None:
-    """Write the state of the optimiser in this process."""
+def _moments(folder: Path, accelerator: Accelerator) -> Path:
+    own = accelerator.process_index if accelerator.state.deepspeed_plugin else 0
+    return folder / f"moments_{own}.safetensors"
+
+
+def save_moments(optimizer: AcceleratedOptimizer, folder: Path, accelerator: Accelerator) -> None:
+    """Write the state of the optimiser in this process, if it is not that of the main one too."""
+    if not accelerator.is_main_process and not accelerator.state.deepspeed_plugin:
+        return
     inner, moved = _moved(optimizer)
     states = ((i, inner.state.get(one, {})) for i, one in enumerate(moved))
     found = {f"{i}.{name}": value.cpu().contiguous() for i, state in states for name, value in state.items()}
-    save_file(found, folder / f"moments_{process}.safetensors")
+    save_file(found, _moments(folder, accelerator))
 
 
-def load_moments(optimizer: AcceleratedOptimizer, folder: Path, process: int) -> None:
+def load_moments(optimizer: AcceleratedOptimizer, folder: Path, accelerator: Accelerator) -> None:
     """Read the state of the optimiser again."""
     inner, moved = _moved(optimizer)
-    for key, value in load_file(folder / f"moments_{process}.safetensors").items():
+    for key, value in load_file(_moments(folder, accelerator)).items():
         number, _, name = key.partition(".")
         one = moved[int(number)]
         inner.state[one][name] = value if name == "step" else value.to(one.device)
