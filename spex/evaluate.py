@@ -123,8 +123,7 @@ class Door:
         if labelled is None:
             return self.predictor.plan(query, case.pixels, case.evidence)
         model: ModelPredictor = self.predictor  # type: ignore[assignment]  # only a model reads a prior text
-        context = model.context(case.pixels, case.evidence)
-        return model.read(query, prior_text(labelled, query), context, tuple(case.evidence.indices))
+        return model.plan_all([(query, ())], case.pixels, case.evidence, prior_text(labelled, query))[0]
 
 
 def labelled_evidence(case: Case) -> SceneEvidence:

@@ -25,6 +25,7 @@ from spex.prompts import parse_answer
 from train.chips import CLASS_NAMES, CropStream, MaskBatch, Sample, collate, load_chips
 from train.dialogues import Dialogue, Encoder, TextBatch, load_dialogues, pad
 from train.loop import rng_at, run
+from train.lora import merged_state
 from train.losses import mask_losses, presence_loss, text_loss
 from train.masks import PROMPTS_FILE, all_classes, class_losses, load_prompts
 from train.settings import Settings
@@ -124,7 +125,7 @@ def train(settings: Settings, model: SpexModel, processor: SpexProcessor) -> lis
     trainer = InstructTrainer(model, load_prompts(settings.vision))
 
     def save(folder: Path) -> None:
-        model.save_pretrained(folder)
+        model.save_pretrained(folder, state_dict=merged_state(model))
         processor.save_pretrained(str(folder))
         save_file({"class_prompts": trainer.class_prompts.detach().contiguous()}, folder / PROMPTS_FILE)
 

@@ -14,6 +14,7 @@ from spex.model.spex import SpexModel
 from train.batches import on_device
 from train.dialogues import TextBatch, TextStream, load_dialogues
 from train.loop import Validation, run
+from train.lora import merged_state
 from train.losses import text_loss
 from train.settings import Settings
 from train.validation import loss_validation
@@ -42,7 +43,7 @@ def train(settings: Settings, model: SpexModel, processor: SpexProcessor) -> lis
     stream = TextStream(dialogues, text_only, settings.batch, settings.prior_dropout, settings.seed)
 
     def save(folder: Path) -> None:
-        model.save_pretrained(folder)
+        model.save_pretrained(folder, state_dict=merged_state(model))
         processor.save_pretrained(str(folder))
 
     def loss(part: nn.Module, batch: TextBatch) -> dict[str, Tensor]:

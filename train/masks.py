@@ -23,6 +23,7 @@ from spex.model.spex import SpexModel
 from spex.prompts import format_span
 from train.chips import CLASS_NAMES, CropStream, MaskBatch, collate, load_chips
 from train.loop import rng_at, run
+from train.lora import merged_state
 from train.losses import mask_losses, presence_loss
 from train.settings import Settings
 from train.validation import Table, mask_validation
@@ -61,7 +62,7 @@ def class_losses(logits: Tensor, presence: Tensor, labels: Tensor) -> dict[str, 
 
 def save(trainer: MaskTrainer, processor: SpexProcessor, folder: Path) -> None:
     """Write model, tokenizer and table."""
-    trainer.model.save_pretrained(folder)
+    trainer.model.save_pretrained(folder, state_dict=merged_state(trainer.model))
     processor.save_pretrained(str(folder))
     save_file({"class_prompts": trainer.class_prompts.detach().contiguous()}, folder / PROMPTS_FILE)
 

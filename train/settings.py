@@ -37,6 +37,14 @@ class Settings:
     """Checkpoint of stage pretrain whose encoder replaces that of ``start`` or of a new model."""
     tokenizer: str | None = None
     """Folder of the tokenizer of a new model."""
+    language: str | None = None
+    """Language model of a new model: a local folder or hub id of any causal one; None takes that of ``size``."""
+    tune: str = "all"
+    """What is learned of the language model: all, lora (low-rank pairs beside its layers) or none."""
+    lora: int = 16
+    """Rank of the pairs."""
+    bits: int | None = None
+    """4 or 8: the frozen weights of ``language`` are quantised (a CUDA device and bitsandbytes)."""
     size: str = "base"
     """A size of ``spex.model.config.SIZES``."""
     minutes: float = 60.0
@@ -121,6 +129,10 @@ def load_settings(path: str | Path, overrides: list[str] | None = None) -> Setti
         raise ConfigError(f"stage {settings.stage!r} in {path}; one of pretrain, masks, language, instruct")
     if settings.precision not in ("auto", "bf16", "fp32"):
         raise ConfigError(f"precision {settings.precision!r} in {path}; one of auto, bf16, fp32")
+    if settings.tune not in ("all", "lora", "none"):
+        raise ConfigError(f"tune {settings.tune!r} in {path}; one of all, lora, none")
+    if settings.bits and settings.tune == "all":
+        raise ConfigError(f"bits={settings.bits} in {path}: quantised weights cannot be tuned; set tune: lora or none")
     numbers = {"minutes": settings.minutes, "learning_rate": settings.learning_rate}
     for name, value in numbers.items():
         if not isinstance(value, int | float) or value <= 0:

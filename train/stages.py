@@ -9,11 +9,12 @@ from safetensors.torch import load_file
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from spex.errors import ConfigError
-from spex.model.config import make_config
+from spex.model.config import SIZES, SpexConfig, make_config
 from spex.model.encoder import SpecAwareEncoder
-from spex.model.processor import SpexProcessor, extend_tokenizer
+from spex.model.language import add_tokens, load_language
+from spex.model.processor import SpexProcessor
 from spex.model.spex import SpexModel
-from spex.prompts import SPECIAL_TOKENS
+from train import lora
 from train.settings import Settings
 
 
@@ -21,28 +22,58 @@ def model_and_processor(settings: Settings) -> tuple[SpexModel, SpexProcessor]:
     """The model and processor a stage starts from.
 
     Raises:
-        ConfigError: a starting checkpoint or tokenizer that is not there.
+        ConfigError: a starting checkpoint or tokenizer that is not there, or settings that do not go together.
+        ModelError: a language model that cannot be loaded.
     """
-    folder = settings.start or settings.tokenizer
-    if folder is None or not Path(folder, "tokenizer.json").is_file():
-        raise ConfigError(f"no tokenizer in {folder!r}; set start or tokenizer (made by: spex train tokenizer)")
-    if settings.start:
-        model = SpexModel.from_pretrained(settings.start, local_files_only=True, dtype=torch.float32)
-    else:
-        torch.manual_seed(settings.seed)
-        model = SpexModel(make_config(settings.size, AutoTokenizer.from_pretrained(folder, local_files_only=True)))
+    torch.manual_seed(settings.seed)
+    model, tokenizer = _started(settings) if settings.start else _new(settings)
     if settings.vision:
-        weights = load_file(Path(settings.vision) / "model.safetensors")
-        seen = {name: value for name, value in weights.items() if not name.startswith("language.")}
-        try:
-            model.load_state_dict(seen | {n: v for n, v in model.state_dict().items() if n.startswith("language.")})
-        except RuntimeError as error:
-            raise ConfigError(f"vision={settings.vision} does not fit this model: {error}") from error
+        _take_vision(settings.vision, model)
     if settings.encoder:
         model.encoder = _encoder(settings.encoder, model)
-    processor = SpexProcessor.from_pretrained(folder, model.config)
-    add_tokens(model, processor.tokenizer)
-    return model, processor
+    if settings.tune != "all":
+        model.language.requires_grad_(False)
+    if settings.tune == "lora":
+        lora.inject(model.language, settings.lora)
+    return model, SpexProcessor.of(tokenizer, model.config)
+
+
+def _started(settings: Settings) -> tuple[SpexModel, PreTrainedTokenizerBase]:
+    if not Path(settings.start, "tokenizer.json").is_file():
+        raise ConfigError(f"no tokenizer in start={settings.start}; give a folder that a stage wrote")
+    model = SpexModel.from_pretrained(settings.start, local_files_only=True, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(settings.start, local_files_only=True)
+    add_tokens(model.language, tokenizer)
+    return model, tokenizer
+
+
+def _new(settings: Settings) -> tuple[SpexModel, PreTrainedTokenizerBase]:
+    """A new model of a size, around a language model there is or with one of the tokenizer's vocabulary."""
+    own = SIZES[settings.size]["text_config"]
+    if name := settings.language or (own if isinstance(own, str) else None):
+        language, tokenizer = load_language(name, settings.bits)
+        add_tokens(language, tokenizer)
+        return SpexModel(make_config(settings.size, tokenizer, language.config), language), tokenizer
+    folder = settings.tokenizer
+    if folder is None or not Path(folder, "tokenizer.json").is_file():
+        raise ConfigError(
+            f"no tokenizer in {folder!r}; set start, language, or tokenizer (made by: spex train tokenizer)"
+        )
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    return SpexModel(make_config(settings.size, tokenizer)), tokenizer
+
+
+def _take_vision(folder: str, model: SpexModel) -> None:
+    """All parts of a checkpoint but its language model, and but those of its width where this model's is another."""
+    left = ["language."]
+    if SpexConfig.from_pretrained(folder).text_config.hidden_size != model.config.text_config.hidden_size:
+        left += ["project.", "place", "condensation."]
+    found = load_file(Path(folder) / "model.safetensors").items()
+    kept = {name: value for name, value in model.state_dict().items() if name.startswith(tuple(left))}
+    try:
+        model.load_state_dict(kept | {name: value for name, value in found if not name.startswith(tuple(left))})
+    except RuntimeError as error:
+        raise ConfigError(f"vision={folder} does not fit this model: {error}") from error
 
 
 def _encoder(folder: str, model: SpexModel) -> SpecAwareEncoder:
@@ -54,25 +85,6 @@ def _encoder(folder: str, model: SpexModel) -> SpecAwareEncoder:
         raise ConfigError(f"encoder={folder} gives {found} channels and the model takes {wanted}; pre-train this size")
     model.config.vision_config = encoder.config
     return encoder
-
-
-def add_tokens(model: SpexModel, tokenizer: PreTrainedTokenizerBase) -> list[str]:
-    """Give a model and its tokenizer the span and slot tokens they lack; returns these.
-
-    A new token begins as the mean of the pieces it was read as, so that the model goes on understanding it.
-    """
-    known = tokenizer.get_vocab()
-    pieces = {
-        token: tokenizer(token, add_special_tokens=False)["input_ids"] for token in SPECIAL_TOKENS if token not in known
-    }
-    if pieces:
-        extend_tokenizer(tokenizer)
-        embedding = model.language.resize_token_embeddings(len(tokenizer), mean_resizing=False)
-        with torch.no_grad():
-            for token, ids in pieces.items():
-                embedding.weight[tokenizer.convert_tokens_to_ids(token)] = embedding.weight[ids].mean(0)
-        model.config.text_config.vocab_size = len(tokenizer)
-    return list(pieces)
 
 
 def run_settings(settings: Settings) -> list[dict[str, float]]:

@@ -1,14 +1,16 @@
 """Configuration of the SPEX model; a ``transformers`` config, saved as ``config.json`` beside the weights."""
 
-from __future__ import annotations
+# Annotations are not postponed here: a strict dataclass checks values against types, and passes over strings.
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
 from spex.evidence.maps import CHANNELS
+
+STRIDES = (4, 8, 16, 32)
 
 
 @strict
@@ -22,6 +24,9 @@ class SpecAwareConfig(PreTrainedConfig):
         rank: rank of the generated matrix pair of a band.
         patch_size: stride of the embedding, pixels.
         fusion_dim: channels of the aggregated maps.
+        fused_strides: which strides are summed to the map at stride 4, from which the decoder works.
+        coarse_strides: which to the map at stride 16: visual tokens, and what prompt tokens look at. The default is
+            what checkpoints without this field were trained with; new models take all four.
     """
 
     model_type = "specaware"
@@ -33,6 +38,8 @@ class SpecAwareConfig(PreTrainedConfig):
     rank: int = 8
     patch_size: int = 4
     fusion_dim: int = 128
+    fused_strides: list[int] | tuple[int, ...] = STRIDES
+    coarse_strides: list[int] | tuple[int, ...] = (16, 32)
 
 
 @strict
@@ -45,6 +52,8 @@ class SpexConfig(PreTrainedConfig):
         visual_grid: the overview becomes ``visual_grid ** 2`` visual tokens.
         prompt_tokens: K, condensed tokens per ``<seg>`` span.
         prompt_dim: width of a prompt token.
+        condensation: how a span becomes K tokens: by ``attention`` of learned queries, or by adaptive average
+            ``pooling`` and an MLP, as in the paper.
         pixel_dim: channels of the full-resolution pixel features.
         evidence_channels: evidence maps the decoder reads.
         overview_size: longest side, pixels, of the overview that the encoder sees.
@@ -66,6 +75,7 @@ class SpexConfig(PreTrainedConfig):
     visual_grid: int = 4
     prompt_tokens: int = 4
     prompt_dim: int = 128
+    condensation: Literal["attention", "pooling"] = "attention"
     pixel_dim: int = 40
     evidence_channels: int = len(CHANNELS)
     overview_size: int = 256
@@ -84,26 +94,40 @@ AutoConfig.register(SpexConfig.model_type, SpexConfig)  # else the tokenizer's l
 SIZES: dict[str, dict[str, Any]] = {
     "micro": {
         "vision_config": {"hidden_sizes": (16, 24, 32, 48), "depths": (1, 1, 1, 1), "hyper_dim": 32, "rank": 4,
-                          "fusion_dim": 24},
+                          "fusion_dim": 24, "coarse_strides": STRIDES},
         "visual_grid": 2, "prompt_tokens": 2, "prompt_dim": 32, "pixel_dim": 16, "overview_size": 64,
         "text_config": {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
                         "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 32},
     },
     "base": {
-        "vision_config": {},
+        "vision_config": {"coarse_strides": STRIDES},
         "text_config": {"hidden_size": 320, "intermediate_size": 960, "num_hidden_layers": 8, "num_attention_heads": 5,
                         "num_key_value_heads": 5, "head_dim": 64},
     },
+    "qwen": {  # an encoder of the size of ViT-B
+        "vision_config": {"hidden_sizes": (128, 256, 512, 1024), "depths": (3, 3, 27, 3), "hyper_dim": 256, "rank": 8,
+                          "fusion_dim": 256, "coarse_strides": STRIDES},
+        "visual_grid": 8, "prompt_tokens": 4, "prompt_dim": 256, "pixel_dim": 64, "overview_size": 512,
+        "text_config": "Qwen/Qwen3-1.7B",
+    },
 }  # fmt: skip
+"""Sizes of new models. The language model is one of its own vocabulary, or the name of one to start from."""
 
 
-def make_config(size: str, tokenizer: Any, **overrides: Any) -> SpexConfig:
-    """A config of a named size whose language model is Qwen3 of the tokenizer's vocabulary."""
+def make_config(size: str, tokenizer: Any, text_config: PreTrainedConfig | None = None, **overrides: Any) -> SpexConfig:
+    """A config of a named size.
+
+    Args:
+        size: one of ``SIZES``. tokenizer: of the language model, with span and slot tokens.
+        text_config: of a language model there is; else it is Qwen3 of the size's own and of the tokenizer's vocabulary.
+        overrides: further fields of the config.
+    """
     values = {**SIZES[size], **overrides}
-    text = {
+    own = values.pop("text_config")
+    text = text_config or {
         "model_type": "qwen3", "vocab_size": len(tokenizer), "max_position_embeddings": 4096,
         "tie_word_embeddings": True,
-        "pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id, **values.pop("text_config"),
+        "pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id, **own,
     }  # fmt: skip
     ids = tokenizer.convert_tokens_to_ids(["<image>", "<seg", "</seg>"])
     return SpexConfig(

@@ -31,6 +31,24 @@ class Condensation(nn.Module):
         return self.out(tokens)
 
 
+class Pooling(nn.Module):
+    """Condensation as the paper has it: hidden states averaged in K even stretches of the span, then an MLP."""
+
+    def __init__(self, config: SpexConfig, text_dim: int) -> None:
+        super().__init__()
+        self.count = config.prompt_tokens
+        self.mlp = nn.Sequential(
+            nn.LayerNorm(text_dim), nn.Linear(text_dim, config.prompt_dim), nn.GELU(),
+            nn.Linear(config.prompt_dim, config.prompt_dim),
+        )  # fmt: skip
+
+    def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        """As :class:`Condensation`."""
+        spans = [states[own].T for states, own in zip(hidden, mask, strict=True)]
+        pooled = torch.stack([F.adaptive_avg_pool1d(states, self.count).T for states in spans])
+        return self.mlp(pooled)
+
+
 class PromptRefiner(nn.Module):
     """Prompt tokens look at the overview and become the weights of one mask: pixel weights, bias, presence."""
 

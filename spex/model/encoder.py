@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +14,7 @@ from transformers import ConvNextConfig, PreTrainedModel
 from transformers.models.convnext.modeling_convnext import ConvNextEncoder
 from transformers.utils.generic import ModelOutput
 
-from spex.errors import SceneError
+from spex.errors import ConfigError, SceneError
 from spex.model.config import SpecAwareConfig
 from spex.model.embedding import Kernels, SpecAwareEmbedding
 from spex.model.spectral import band_batch
@@ -28,8 +29,8 @@ class Features(ModelOutput):
 
     Attributes:
         maps: four maps (B, D_s, H/s, W/s), s = 4, 8, 16, 32.
-        fused: all strides aggregated at stride 4, (B, fusion_dim, H/4, W/4).
-        coarse: the same at stride 16, (B, fusion_dim, H/16, W/16).
+        fused: strides aggregated at stride 4, (B, fusion_dim, H/4, W/4).
+        coarse: strides aggregated at stride 16, (B, fusion_dim, H/16, W/16).
         pooled: of one image, (2 * fusion_dim,): mean and maximum of ``fused`` where any pixel is valid.
     """
 
@@ -71,6 +72,10 @@ class SpecAwareEncoder(PreTrainedModel):
         super().__init__(config)
         sizes = list(config.hidden_sizes)
         self.stride = config.patch_size * 2 ** (len(config.depths) - 1)
+        strides = {config.patch_size * 2**level for level in range(len(sizes))}
+        for name, chosen in (("fused", config.fused_strides), ("coarse", config.coarse_strides)):
+            if not chosen or not set(chosen) <= strides:
+                raise ConfigError(f"{name}_strides={tuple(chosen)}: give some of {sorted(strides)}")
         self.embedding = SpecAwareEmbedding(sizes[0], config.hyper_dim, config.rank, config.patch_size)
         self.backbone = ConvNextEncoder(
             ConvNextConfig(hidden_sizes=sizes, depths=list(config.depths), layer_scale_init_value=0.1)
@@ -115,17 +120,21 @@ class SpecAwareEncoder(PreTrainedModel):
                 features = layer(features if seen is None else features * seen)
             features = features if seen is None else features * seen
             maps.append(features)
-        fused, coarse = self._aggregate(maps)
-        return Features(maps=tuple(maps), fused=fused, coarse=coarse)
+        fused = self._summed(maps, self.config.fused_strides, 0)
+        return Features(maps=tuple(maps), fused=fused, coarse=self._summed(maps, self.config.coarse_strides, 2))
 
-    def _aggregate(self, maps: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """Every stride projected and summed top-down, to a map at stride 4 and one at 16."""
-        fused, coarse = self.lateral[-1](maps[-1]), None
-        for level in range(len(maps) - 2, -1, -1):
-            fused = self.lateral[level](maps[level]) + F.interpolate(fused, scale_factor=2.0, mode="bilinear")
-            coarse = fused if level == len(maps) - 2 else coarse
-        assert coarse is not None
-        return fused, coarse
+    def _summed(self, maps: list[Tensor], strides: Collection[int], target: int) -> Tensor:
+        """Some strides, projected and summed on the grid of level ``target``: finer maps pooled, coarser enlarged."""
+        total: Tensor | None = None
+        for level in reversed(range(len(maps))):
+            if total is not None and level >= target:
+                total = F.interpolate(total, scale_factor=2.0, mode="bilinear")
+            if self.config.patch_size * 2**level in strides:
+                finer = 2 ** max(0, target - level)
+                own = self.lateral[level](F.avg_pool2d(maps[level], finer) if finer > 1 else maps[level])
+                total = own if total is None else own + total
+        assert total is not None
+        return total
 
     def __call__(self, image: Any, *args: Any, **kwargs: Any) -> Features:
         """:meth:`encode` of an image, :meth:`forward` of tensors."""

@@ -2,25 +2,23 @@
 
 Inside a tag only tokens that keep a prefix of the grammar are allowed; a number, inside a tag or in the sentence, must
 stand in one of the conversation's queries (or be a number word of it); what a span holds is the person's own words or
-the class's title; characters of several bytes are finished before anything else is written.
+the class's title; beside a span the side of its threshold is told as the span has it; characters of several bytes are
+finished before anything else is written. The grammar is one of bytes, so it holds for any tokenizer.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import reduce
 from operator import or_
-from typing import Any
 
 import regex
-import torch
 from torch import Tensor
-from transformers import LogitsProcessor
-from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from spex.evidence.classes import classes, mentioned, named
 from spex.evidence.indices import OFFERED_INDICES
+from spex.model.language import Vocabulary
 from spex.prompts import FACTS, INDEX_FACTS, SPAN_OPEN, Exchange, parse_answer
 
 _WORDS = {"one": "1", "two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8",
@@ -41,26 +39,8 @@ _WORDS |= {
 _NAMES = regex.compile(r"(?:(class)=|not=|(?<=not=[a-z_,]*),)([a-z_]*)([ ,>])?")
 _NUMBER = regex.compile(r"\d+(?:\.\d+)?")
 _PHRASE = regex.compile(r"<seg class=([a-z_]+)[^<>]*>([^<>]*)(<)?")
-_UNFINISHED = "\ufffd"  # how a character reads while bytes of it are missing
-_BYTES = {character: byte for byte, character in bytes_to_unicode().items()}
-
-
-def _pending(tokens: Sequence[str]) -> bytes:
-    """The first bytes of a character that the last tokens leave unfinished; empty where no character begins so.
-
-    Tokens are those of a byte-level vocabulary, or of one that falls back to bytes (``<0xE6>``).
-    """
-    raw = b""
-    for token in tokens[-3:]:
-        fallback = regex.fullmatch(r"<0x([0-9A-F]{2})>", token)
-        raw += bytes([int(fallback[1], 16)] if fallback else [_BYTES.get(c, 0) for c in token])
-    for size in range(1, 4):
-        lead = raw[-size] if len(raw) >= size else 0
-        if lead >= 0xC0:
-            return raw[-size:] if size < 2 + (lead >= 0xE0) + (lead >= 0xF0) and lead < 0xF8 else b""
-        if lead < 0x80:
-            break
-    return b""
+_SIDE = regex.compile(r"[=,](\w+):(above|below):[^<>]*>[^<]*</seg>[^<]*?\b\1 (ab|be)")
+_LIKELY = 64  # tokens looked at before all of them are sorted
 
 
 def numbers_of(query: str) -> set[str]:
@@ -72,24 +52,16 @@ def numbers_of(query: str) -> set[str]:
     return found | {"1"}
 
 
-class SpanGrammar(LogitsProcessor):
-    """A logits processor for greedy decoding of one answer.
+class SpanGrammar:
+    """What one answer may say.
 
     Args:
-        tokenizer: of the language model.
         query: the person's query.
         indices: spectral indices the scene can give; a sentence names no other.
         history: the exchanges before; their classes and numbers may come again.
     """
 
-    def __init__(
-        self,
-        tokenizer: Any,
-        query: str,
-        indices: Iterable[str] = OFFERED_INDICES,
-        history: Sequence[Exchange] = (),
-    ) -> None:
-        self.tokenizer = tokenizer
+    def __init__(self, query: str, indices: Iterable[str] = OFFERED_INDICES, history: Sequence[Exchange] = ()) -> None:
         spans = [parse_answer(one.answer).spans for one in history]
         earlier = [
             Counter(name for span in own for name in (span.class_name, *span.constraints.exclude)) for own in spans
@@ -116,17 +88,18 @@ class SpanGrammar(LogitsProcessor):
     def allowed(self, text: str, done: bool, pending: bytes = b"") -> bool:
         """Whether an answer may begin with ``text`` (or be it, when done).
 
-        ``pending`` are the bytes of the character that is not finished yet, where ``text`` ends in one.
+        ``pending`` are the first bytes of the character that follows ``text``, where it is not finished yet.
         """
-        whole = text.removesuffix(_UNFINISHED)
-        if _UNFINISHED in (whole if pending and not done else text):
+        if pending and done:
             return False
-        if not self.pattern.fullmatch(text, partial=not done):
+        if not self.pattern.fullmatch(text + "\ufffd" * bool(pending), partial=not done):
             return False
-        for match in _PHRASE.finditer(whole):
-            unfinished = pending if match.end() == len(whole) else b""
+        for match in _PHRASE.finditer(text):
+            unfinished = pending if match.end() == len(text) else b""
             if not self._own(match[1], match[2], unfinished, closed=bool(match[3])):
                 return False
+        if any(not match[2].startswith(match[3]) for match in _SIDE.finditer(text, overlapped=True)):
+            return False
         if self.missing and self.missing.search(regex.sub(r"<seg [^<>]*>?", "", text)):
             return False
         if self.named and not self._names_what_was_asked(text):
@@ -173,29 +146,33 @@ class SpanGrammar(LogitsProcessor):
         """Whether a follow-up opens more spans than it may have."""
         return bool(self.most) and text.count("<seg") > self.most.total()
 
-    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        """Keep the best token that stays within the grammar."""
-        for row, ids in enumerate(input_ids.tolist()):
-            before = self._decode(ids)
-            # All tokens, in case only an unlikely one fits: ending inside a tag would leave an answer nobody can read.
-            for token in scores[row].argsort(descending=True).tolist():
-                done = token == self.tokenizer.eos_token_id
-                text = before if done else self._decode([*ids, token])
-                if self._repeats(text) and self.allowed(before, done=True):
-                    token = self.tokenizer.eos_token_id  # all is said; another way on would be far from likely
+    def choose(self, written: bytes, scores: Tensor, words: Vocabulary) -> int:
+        """The best token by ``scores`` (V,) to go on with after ``written``; the end where nothing else is allowed."""
+        before, begun = _characters(written) or ("", b"")
+        for token in _ranked(scores):
+            if token == words.end:
+                if self.allowed(before, True, begun):
                     break
-                grown = len(text) > len(before) or before.endswith(_UNFINISHED)
-                pending = b""
-                if text.endswith(_UNFINISHED) and not done:
-                    pending = _pending(self.tokenizer.convert_ids_to_tokens([*ids[-2:], token]))
-                if (done or grown) and self.allowed(text, done, pending):
-                    break
-            else:
-                token = self.tokenizer.eos_token_id
-            keep = torch.full_like(scores[row], -torch.inf)
-            keep[token] = 0
-            scores[row] = keep
-        return scores
+            elif piece := words.piece(token):
+                found = _characters(written + piece)
+                if found and self._repeats(found[0]) and self.allowed(before, True, begun):
+                    break  # all is said; another way on would be far from likely
+                if found and self.allowed(found[0], False, found[1]):
+                    return token
+        return words.end
 
-    def _decode(self, ids: list[int]) -> str:
-        return str(self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))
+
+def _ranked(scores: Tensor) -> Iterator[int]:
+    """All tokens, best first: only an unlikely one may fit, and an answer that ends inside a tag cannot be read."""
+    yield from scores.topk(min(_LIKELY, len(scores))).indices.tolist()
+    yield from scores.argsort(descending=True).tolist()
+
+
+def _characters(written: bytes) -> tuple[str, bytes] | None:
+    """The text and what has begun of its next character; None if no text begins so."""
+    try:
+        return written.decode(), b""
+    except UnicodeDecodeError as error:
+        if error.end == len(written) and error.reason == "unexpected end of data":
+            return written[: error.start].decode(), written[error.start :]
+        return None

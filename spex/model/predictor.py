@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-import re
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,16 +15,15 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers import LogitsProcessorList
+from torch.nn.utils.rnn import pad_sequence
 from transformers.utils import logging as transformers_logging
 
 from spex.errors import ModelError
 from spex.evidence.classes import classes
-from spex.evidence.indices import OFFERED_INDICES
 from spex.evidence.maps import evidence_maps
 from spex.evidence.prior import prior_text
 from spex.evidence.scene import SceneEvidence
-from spex.model.grammar import SpanGrammar
+from spex.model.generation import Request, write
 from spex.model.precision import autocast
 from spex.model.processor import SpexProcessor
 from spex.model.spectral import band_batch
@@ -34,10 +32,7 @@ from spex.prompts import Exchange, Plan, format_span, parse_answer
 from spex.raster.scene import Pixels
 
 SHIPPED = Path(__file__).parents[1] / "checkpoints" / "base"
-_MAX_ANSWER_TOKENS = 256
 _SCENES_KEPT = 4
-_SIDE = re.compile(r"(index=(\w+):(above|below):[^>]*>[^<]*</seg>[^<]*?\b\2 )(above|below)\b")
-"""Words beside a span that tell the side of its threshold; they must say what the span says and is executed."""
 
 
 class ModelPredictor:
@@ -75,75 +70,81 @@ class ModelPredictor:
                 self._contexts.popitem(last=False)
         return self._contexts[key][1]
 
-    @torch.inference_mode()
     def plan(self, query: str, overview: Pixels, evidence: SceneEvidence, history: Sequence[Exchange] = ()) -> Plan:
         """Read the query: generate the answer, condense its spans to decoder weights (the plan's state).
 
         One row of ``pixel_dim + 2`` weights per span, then one per excluded class. ``history``: the exchanges before.
         """
+        return self.plan_all([(query, history)], overview, evidence)[0]
+
+    @torch.inference_mode()
+    def plan_all(
+        self,
+        asked: Sequence[tuple[str, Sequence[Exchange]]],
+        overview: Pixels,
+        evidence: SceneEvidence,
+        prior: str | None = None,
+    ) -> list[Plan]:
+        """As ``plan``, for several queries with their histories about one scene, in one batch.
+
+        ``prior``: a prior text in place of the evidence's (the oracle arm of an evaluation).
+        """
         context = self.context(overview, evidence)
-        prior = prior_text(evidence, (*history, Exchange(query, ""))[0].query) if self.prior else ""
-        return self.read(query, prior, context, tuple(evidence.indices), history)
+        requests = [self._request(query, evidence, history, prior) for query, history in asked]
+        *_, texts = self._write(requests, context)
+        return self._plans(requests, texts, context)
 
     @torch.inference_mode()
-    def read(
-        self,
-        query: str,
-        prior: str,
-        context: SceneContext,
-        indices: tuple[str, ...] = OFFERED_INDICES,
-        history: Sequence[Exchange] = (),
-    ) -> Plan:
-        """As ``plan``, with a prior text of the caller's (the oracle arm of an evaluation) and the scene's indices."""
-        told = prior if self.model.config.prior_in_answer else ""
-        answer = parse_answer(self.generate(query, told, context, indices, history))
-        weights = self.weights(query, prior, answer.text, context, history)
-        taken = dict.fromkeys(name for span in answer.spans for name in span.constraints.exclude)
-        if taken:
-            hidden = " ".join(format_span(name, classes()[name].title) for name in taken)
-            weights = torch.cat([weights, self.weights(query, prior, hidden, context, history)])
-        return Plan(answer, weights)
+    def stream(
+        self, query: str, overview: Pixels, evidence: SceneEvidence, history: Sequence[Exchange] = ()
+    ) -> Generator[str, None, Plan]:
+        """As ``plan``, yielding the answer so far, in the model's own markup, with every token."""
+        context, request = self.context(overview, evidence), self._request(query, evidence, history)
+        text = ""
+        for (text,) in self._write([request], context):
+            yield text
+        return self._plans([request], [text], context)[0]
+
+    def _request(
+        self, query: str, evidence: SceneEvidence, history: Sequence[Exchange], prior: str | None = None
+    ) -> Request:
+        if prior is None:
+            prior = prior_text(evidence, (*history, Exchange(query, ""))[0].query) if self.prior else ""
+        return Request(query, prior, tuple(evidence.indices), tuple(history))
+
+    def _write(self, requests: Sequence[Request], context: SceneContext) -> Iterator[list[str]]:
+        told = self.model.config.prior_in_answer
+        given = [one if told else replace(one, prior="") for one in requests]
+        return write(self.model, self.processor, context.visual, given)
+
+    def _plans(self, requests: Sequence[Request], texts: Sequence[str], context: SceneContext) -> list[Plan]:
+        answers = [parse_answer(text) for text in texts]
+        taken = [dict.fromkeys(name for span in one.spans for name in span.constraints.exclude) for one in answers]
+        hidden = [" ".join(format_span(name, classes()[name].title) for name in names) for names in taken]
+        rows = [*zip(requests, texts, strict=True), *zip(requests, hidden, strict=True)]
+        weights = self.weights(rows, context)
+        both = zip(answers, weights[: len(answers)], weights[len(answers) :], strict=True)
+        return [Plan(answer, torch.cat(parts)) for answer, *parts in both]
 
     @torch.inference_mode()
-    def generate(
-        self,
-        query: str,
-        prior: str,
-        context: SceneContext,
-        indices: tuple[str, ...] = OFFERED_INDICES,
-        history: Sequence[Exchange] = (),
-    ) -> str:
-        """The answer's text, greedily and within the grammar; cut back to whole sentences where it would not end."""
-        tokenizer = self.processor.tokenizer
-        ids, _ = self.processor.encode(query, prior, history=history)
+    def weights(self, rows: Sequence[tuple[Request, str]], context: SceneContext) -> list[Tensor]:
+        """Decoder weights (S, pixel_dim + 2) of the spans of answers to requests about one scene."""
+        found = [torch.zeros(0, self.model.config.pixel_dim + 2, device=self.device)] * len(rows)
+        spoken = [number for number, (_, answer) in enumerate(rows) if "</seg>" in answer]
+        if not spoken:
+            return found
+        given = [rows[number] for number in spoken]
+        encoded = [self.processor.encode(one.query, one.prior, answer, one.history) for one, answer in given]
+        ids = [torch.tensor(tokens, device=self.device) for tokens, _ in encoded]
+        start = torch.tensor([at for _, at in encoded], device=self.device)
+        count = (len(given), *[-1] * 3)
+        shared = SceneContext(context.bands, context.coarse.expand(count), context.visual.expand(count[:3]))
+        mask = pad_sequence([torch.ones_like(one) for one in ids], batch_first=True)
         with autocast(self.device):
-            embeds = self.model.embed(torch.tensor([ids], device=self.device), context.visual)
-            new = self.model.language.generate(
-                inputs_embeds=embeds,
-                attention_mask=torch.ones(1, len(ids), dtype=torch.long, device=self.device),
-                max_new_tokens=_MAX_ANSWER_TOKENS,
-                do_sample=False,
-                pad_token_id=tokenizer.pad_token_id,
-                eos_token_id=tokenizer.eos_token_id,
-                logits_processor=LogitsProcessorList([SpanGrammar(tokenizer, query, indices, history)]),
-            )[0].tolist()
-        ended = bool(new) and new[-1] == tokenizer.eos_token_id
-        text = str(tokenizer.decode(new[:-1] if ended else new, clean_up_tokenization_spaces=False))
-        text = _SIDE.sub(r"\1\3", text)
-        return text.strip() if ended else text[: text.rfind(". ") + 1]
-
-    @torch.inference_mode()
-    def weights(
-        self, query: str, prior: str, answer: str, context: SceneContext, history: Sequence[Exchange] = ()
-    ) -> Tensor:
-        """Decoder weights (S, pixel_dim + 2) of the spans of an answer."""
-        ids, start = self.processor.encode(query, prior, answer, history)
-        rows = torch.tensor([ids], device=self.device)
-        with autocast(self.device):
-            out = self.model(rows, torch.ones_like(rows), torch.tensor([start]), context, logits=False)
-        if out.weights is None:
-            return torch.zeros(0, self.model.config.pixel_dim + 2, device=self.device)
-        return out.weights.float()
+            out = self.model(pad_sequence(ids, batch_first=True), mask, start, shared, logits=False)
+        for place, number in enumerate(spoken):
+            found[number] = out.weights[out.owner == place].float()
+        return found
 
     @torch.inference_mode()
     def features(self, pixels: Pixels, evidence: SceneEvidence) -> NDArray[np.float16]:

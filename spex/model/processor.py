@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from spex.prompts import CHAT_TEMPLATE, IMAGE_TOKEN, SPECIAL_TOKENS, Exchange, user_message
+from spex.model.language import Vocabulary
+from spex.prompts import Exchange, user_message
 from spex.raster.scene import Pixels
 
 
@@ -21,12 +23,21 @@ class SpexProcessor:
     def __init__(self, tokenizer: PreTrainedTokenizerBase, visual_tokens: int, stride: int) -> None:
         self.tokenizer, self.visual_tokens, self.stride = tokenizer, visual_tokens, stride
 
+    @cached_property
+    def words(self) -> Vocabulary:
+        """What each token adds to an answer."""
+        return Vocabulary.of(self.tokenizer)
+
     @classmethod
     def from_pretrained(cls, folder: str, config: Any) -> SpexProcessor:
         """Load the tokenizer of a checkpoint folder and fit it to the model's config."""
+        return cls.of(AutoTokenizer.from_pretrained(folder, local_files_only=True), config)
+
+    @classmethod
+    def of(cls, tokenizer: PreTrainedTokenizerBase, config: Any) -> SpexProcessor:
+        """A tokenizer and the image sizes that a model's config asks for."""
         vision = config.vision_config
-        stride = vision.patch_size * 2 ** (len(vision.depths) - 1)
-        return cls(AutoTokenizer.from_pretrained(folder, local_files_only=True), config.visual_grid**2, stride)
+        return cls(tokenizer, config.visual_grid**2, vision.patch_size * 2 ** (len(vision.depths) - 1))
 
     def save_pretrained(self, folder: str) -> None:
         """Write the tokenizer files."""
@@ -45,7 +56,9 @@ class SpexProcessor:
             turns.append({"role": "user", "content": user_message(one.query, *given)})
             turns.append({"role": "assistant", "content": one.answer})
         turns.pop()
-        text = self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+        text = self.tokenizer.apply_chat_template(  # models that can think aloud are asked not to
+            turns, tokenize=False, add_generation_prompt=True, enable_thinking=False
+        )
         ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         start = len(ids)
         if answer is not None:
@@ -58,12 +71,3 @@ class SpexProcessor:
         pad = (0, -width % self.stride, 0, -height % self.stride)
         values = F.pad(torch.from_numpy(np.ascontiguousarray(pixels.values, np.float32)), pad)
         return values, F.pad(torch.from_numpy(np.ascontiguousarray(pixels.valid)), pad)
-
-
-def extend_tokenizer(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
-    """Give any tokenizer the span and slot tokens, and a chat template where it has none."""
-    tokenizer.add_special_tokens({"additional_special_tokens": list(SPECIAL_TOKENS)})
-    if not getattr(tokenizer, "chat_template", None):
-        tokenizer.chat_template = CHAT_TEMPLATE
-    assert tokenizer.convert_tokens_to_ids(IMAGE_TOKEN) is not None
-    return tokenizer

@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 from transformers.utils.generic import ModelOutput
 
 from spex.model.config import SpecAwareConfig, SpexConfig
-from spex.model.decoder import Condensation, PixelDecoder, PromptRefiner, mask_logits
+from spex.model.decoder import Condensation, PixelDecoder, Pooling, PromptRefiner, mask_logits
 from spex.model.encoder import SpecAwareEncoder
 from spex.model.spectral import BandBatch
 
@@ -43,7 +43,8 @@ class SpexModel(PreTrainedModel):
     main_input_name = "input_ids"
     _supports_sdpa = True
 
-    def __init__(self, config: SpexConfig) -> None:
+    def __init__(self, config: SpexConfig, language: PreTrainedModel | None = None) -> None:
+        """Random weights, but for a language model that is given; ``config.text_config`` is then that model's."""
         super().__init__(config)
         assert isinstance(config.text_config, PreTrainedConfig)
         text_dim = config.text_config.hidden_size
@@ -52,8 +53,9 @@ class SpexModel(PreTrainedModel):
         fusion = config.vision_config.fusion_dim
         self.project = nn.Sequential(nn.LayerNorm(fusion), nn.Linear(fusion, text_dim))
         self.place = nn.Parameter(torch.zeros(config.visual_grid**2, text_dim))
-        self.language = AutoModelForCausalLM.from_config(config.text_config)
-        self.condensation = Condensation(config, text_dim)
+        self.language = language or AutoModelForCausalLM.from_config(config.text_config)
+        condense = Condensation if config.condensation == "attention" else Pooling
+        self.condensation = condense(config, text_dim)
         self.refiner = PromptRefiner(config)
         self.decoder = PixelDecoder(config)
         self.post_init()

@@ -184,13 +184,13 @@ def stop_after_first_span() -> None:
 
     The language model is causal, and a mask is decoded from the hidden states of its own span.
     """
-    from spex.model import predictor
+    from spex.model import generation
 
-    class FirstSpan(predictor.SpanGrammar):
+    class FirstSpan(generation.SpanGrammar):
         def allowed(self, text: str, done: bool, pending: bytes = b"") -> bool:
             return not text.partition("</seg>")[2] and super().allowed(text, done, pending)
 
-    predictor.SpanGrammar = FirstSpan  # type: ignore[misc]
+    generation.SpanGrammar = FirstSpan  # type: ignore[misc]
 
 
 def prepare(baselines: Path, checkpoint: str | None, with_model: bool, whole_answers: bool) -> None:

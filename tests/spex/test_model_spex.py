@@ -8,12 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from huggingface_hub.errors import StrictDataclassFieldValidationError
 from transformers import AutoTokenizer
 
-from spex.errors import ModelError
+from spex.errors import ConfigError, ModelError
 from spex.evidence.maps import CHANNELS, evidence_maps
 from spex.evidence.scene import measure
-from spex.model.config import make_config
+from spex.model import precision
+from spex.model.config import SIZES, SpecAwareConfig, make_config
+from spex.model.encoder import SpecAwareEncoder
+from spex.model.generation import Request
 from spex.model.grammar import SpanGrammar, numbers_of
 from spex.model.predictor import SHIPPED, ModelPredictor, load
 from spex.model.processor import SpexProcessor
@@ -80,11 +84,75 @@ def test_every_part_receives_a_gradient(predictor: ModelPredictor) -> None:
 def test_several_spans_give_several_masks_in_reading_order(predictor: ModelPredictor) -> None:
     scene = pixels()
     context = predictor.context(scene, measure(scene))
-    one = predictor.weights(QUERY, "", "<seg class=water>water</seg>.", context)
-    two = predictor.weights(QUERY, "", "<seg class=water>water</seg>. <seg class=tree_cover>forest</seg>.", context)
+    answers = "<seg class=water>water</seg>.", "<seg class=water>water</seg>. <seg class=tree_cover>forest</seg>."
+    one, none, two = predictor.weights([(Request(QUERY), text) for text in (answers[0], "", answers[1])], context)
+    assert len(none) == 0
     assert one.shape[0] == 1 and two.shape[0] == 2
     torch.testing.assert_close(one[0], two[0], atol=2e-2, rtol=0)  # bfloat16
     assert not torch.allclose(two[0], two[1])
+
+
+def test_several_queries_in_one_batch_are_answered_as_one_by_one_and_as_they_are_streamed(
+    predictor: ModelPredictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = pixels()
+    evidence = measure(scene)
+    monkeypatch.setattr(precision, "has_bfloat16", lambda device: False)  # near ties then stay as they are
+    predictor = ModelPredictor(predictor.model, predictor.processor, "micro", None)
+    asked = [(QUERY, []), ("forest", []), ("only in the north", [Exchange(QUERY, ANSWER)]), ("water but no roads", [])]
+    together = predictor.plan_all(asked, scene, evidence)
+    for (query, history), plan in zip(asked, together, strict=True):
+        alone, steps = predictor.plan(query, scene, evidence, history), []
+        streamed = predictor.stream(query, scene, evidence, history)
+        try:
+            while True:
+                steps.append(next(streamed))
+        except StopIteration as stop:
+            assert stop.value.answer == alone.answer and torch.equal(stop.value.state, alone.state)
+        assert plan.answer == alone.answer
+        torch.testing.assert_close(plan.state, alone.state, atol=1e-4, rtol=1e-4)
+        assert steps[-1] == alone.answer.text and all(b.startswith(a) for a, b in zip(steps[1:-2], steps[2:-1]))  # noqa: B905
+        assert len(steps) > 3
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("visual_grid", "4"), ("prompt_tokens", 2.5), ("condensation", "magic"), ("temperature", None)]
+)
+def test_a_config_of_wrong_types_is_refused(predictor: ModelPredictor, name: str, value: object) -> None:
+    with pytest.raises(StrictDataclassFieldValidationError, match=name):
+        make_config("micro", predictor.processor.tokenizer, **{name: value})
+
+
+def test_condensation_by_pooling_reads_the_whole_span_and_nothing_else(predictor: ModelPredictor) -> None:
+    torch.manual_seed(0)
+    model = SpexModel(make_config("micro", predictor.processor.tokenizer, condensation="pooling"))
+    hidden = torch.randn(2, 9, 64)
+    one, two = model.prompts(hidden, [(0, 2, 7), (1, 3, 4)])  # the second shorter than K
+    assert one.shape == two.shape == (2, 32) and torch.equal(two[0], two[1])
+    changed = hidden.clone()
+    changed[0, 7:], changed[0, :2] = 9.0, 9.0
+    torch.testing.assert_close(model.prompts(changed, [(0, 2, 7)])[0], one)
+    for at in range(2, 7):
+        changed = hidden.clone()
+        changed[0, at] += 1.0 * torch.arange(64)
+        assert not torch.allclose(model.prompts(changed, [(0, 2, 7)])[0], one)
+
+
+@pytest.mark.parametrize("strides", [(4, 8, 16, 32), (16, 32), (4,)])
+def test_strides_that_are_chosen_reach_the_map_and_no_other(
+    predictor: ModelPredictor, strides: tuple[int, ...]
+) -> None:
+    vision = {**SIZES["micro"]["vision_config"], "coarse_strides": strides, "fused_strides": strides}
+    encoder = SpecAwareEncoder(SpecAwareConfig(**vision))
+    maps = [torch.randn(1, size, 64 // s, 64 // s) for size, s in zip((16, 24, 32, 48), (4, 8, 16, 32), strict=True)]
+    for wanted, target in ((encoder.config.fused_strides, 0), (encoder.config.coarse_strides, 2)):
+        total = encoder._summed(maps, wanted, target)
+        assert total.shape[-1] == (16, 8, 4)[target]
+        for level, stride in enumerate((4, 8, 16, 32)):
+            other = [m + 1.0 * torch.arange(m.shape[1])[:, None, None] * (i == level) for i, m in enumerate(maps)]
+            assert torch.allclose(encoder._summed(other, wanted, target), total) == (stride not in strides)
+    with pytest.raises(ConfigError, match="fused_strides="):
+        SpecAwareEncoder(SpecAwareConfig(**{**vision, "fused_strides": (5,)}))
 
 
 def test_a_tile_is_encoded_at_its_own_pixel_width_not_at_that_of_the_overview(predictor: ModelPredictor) -> None:
@@ -132,7 +200,7 @@ def test_an_untrained_model_still_answers_within_the_grammar(predictor: ModelPre
 
 
 def test_grammar_allows_only_numbers_of_the_query(predictor: ModelPredictor) -> None:
-    grammar = SpanGrammar(predictor.processor.tokenizer, "water larger than 2.5 ha, the three largest")
+    grammar = SpanGrammar("water larger than 2.5 ha, the three largest")
     assert grammar.allowed("<seg class=water min_area=2.5ha top=3>water</seg>.", done=True)
     assert grammar.allowed("<seg class=water min_area=2.", done=False)
     assert not grammar.allowed("<seg class=water min_area=7", done=False)
@@ -144,7 +212,7 @@ def test_grammar_allows_only_numbers_of_the_query(predictor: ModelPredictor) -> 
 
 
 def test_grammar_keeps_to_the_classes_that_the_query_names(predictor: ModelPredictor) -> None:
-    grammar = SpanGrammar(predictor.processor.tokenizer, "lawns and parking lots, but no roofs")
+    grammar = SpanGrammar("lawns and parking lots, but no roofs")
     assert grammar.named == ["grassland", "road", "building"]
     first = "<seg class=grassland not=building>lawns</seg>"
     assert grammar.allowed(f"{first}. <seg class=road>parking lots</seg>.", done=True)
@@ -153,7 +221,7 @@ def test_grammar_keeps_to_the_classes_that_the_query_names(predictor: ModelPredi
     assert not grammar.allowed("<seg class=grassland not=wat", done=False)
     assert not grammar.allowed(f"{first}. <seg class=grassland>", done=False)
     assert grammar.allowed("<refuse>I only map land cover.</refuse>", done=True)
-    free = SpanGrammar(predictor.processor.tokenizer, "anything of interest?")
+    free = SpanGrammar("anything of interest?")
     assert free.allowed("<seg class=water>water</seg>.", done=True)
 
 
@@ -170,8 +238,7 @@ def test_a_conversation_is_read_whole_and_its_image_once(predictor: ModelPredict
 
 
 def test_grammar_of_a_follow_up_takes_classes_and_numbers_of_the_whole_conversation(predictor: ModelPredictor) -> None:
-    tokenizer = predictor.processor.tokenizer
-    grammar = SpanGrammar(tokenizer, "now also forest, in the north", history=[Exchange(QUERY, ANSWER)])
+    grammar = SpanGrammar("now also forest, in the north", history=[Exchange(QUERY, ANSWER)])
     assert grammar.allowed("<seg class=water min_area=1ha where=north>open water</seg>.", done=True)
     assert grammar.allowed("<seg class=tree_cover>forest</seg>.", done=True), "what was asked before may be dropped"
     assert not grammar.allowed("<seg class=tree_cover>forest</seg>. <seg class=tree_cover", done=False)
@@ -181,7 +248,7 @@ def test_grammar_of_a_follow_up_takes_classes_and_numbers_of_the_whole_conversat
     )
     assert not grammar.allowed("<seg class=road", done=False)
     assert not grammar.allowed("<seg class=water min_area=7", done=False)
-    free = SpanGrammar(tokenizer, "anything?", history=[Exchange("hello", "<refuse>no</refuse>")])
+    free = SpanGrammar("anything?", history=[Exchange("hello", "<refuse>no</refuse>")])
     assert free.allowed("<seg class=road>roads and paved ground</seg>.", done=True)
 
 
@@ -191,13 +258,12 @@ def test_slots_that_a_tokenizer_has_no_tokens_for_are_text(slot: str) -> None:
     text = f"<seg class=water>water</seg>: <fact:{slot}>."
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
     assert tokenizer.decode(ids, clean_up_tokenization_spaces=False) == text
-    grammar = SpanGrammar(tokenizer, "water")
+    grammar = SpanGrammar("water")
     assert all(grammar.allowed(tokenizer.decode(ids[:n]), done=False) for n in range(1, len(ids)))
 
 
 def test_a_span_holds_the_person_s_own_words_or_the_title_of_its_class(predictor: ModelPredictor) -> None:
-    tokenizer = predictor.processor.tokenizer
-    grammar = SpanGrammar(tokenizer, "Zones brûlées and the Lakes", history=[Exchange("any ponds", ANSWER)])
+    grammar = SpanGrammar("Zones brûlées and the Lakes", history=[Exchange("any ponds", ANSWER)])
     for phrase in ("lakes", "Lakes", "water", "ponds"):
         assert grammar.allowed(f"<seg class=water>{phrase}</seg>.", done=True), phrase
     for phrase in ("rivers", "akes", "lakesh"):
@@ -205,32 +271,45 @@ def test_a_span_holds_the_person_s_own_words_or_the_title_of_its_class(predictor
     assert not grammar.allowed("<seg class=water>Lake</seg>", done=False), "words are whole"
     assert not grammar.allowed("<seg class=water>Lake</se", done=False), "however the end is spelt"
     assert not grammar.allowed("<seg class=water>and</seg>", done=False), "which name the class"
-    assert SpanGrammar(tokenizer, "标出湖泊和森林").allowed("<seg class=tree_cover>森林</seg>", done=True)
+    assert SpanGrammar("标出湖泊和森林").allowed("<seg class=tree_cover>森林</seg>", done=True)
 
 
 def test_characters_of_several_bytes_are_finished(predictor: ModelPredictor) -> None:
-    tokenizer = predictor.processor.tokenizer
-    grammar = SpanGrammar(tokenizer, "zones brûlées, 湖泊")
+    words, grammar = predictor.processor.words, SpanGrammar("zones brûlées, 湖泊")
     for answer in ("<seg class=burned>zones brûlées</seg>.", "<seg class=water>湖泊</seg>:<fact:area>,占<fact:share>."):
-        ids = tokenizer(answer, add_special_tokens=False)["input_ids"]
-        for count, wanted in enumerate(ids):
-            scores = torch.full((1, len(tokenizer)), -1.0)
-            scores[0, wanted] = 1.0
-            assert int(grammar(torch.tensor([ids[:count]], dtype=torch.long), scores).argmax()) == wanted, answer
+        written = b""
+        for wanted in predictor.processor.tokenizer(answer, add_special_tokens=False)["input_ids"]:
+            scores = torch.full((len(words.pieces),), -1.0)
+            scores[wanted] = 1.0
+            assert grammar.choose(written, scores, words) == wanted, answer
+            written += words.piece(wanted)
+        assert written.decode() == answer
     assert not grammar.allowed("<seg class=burned>zones br\ufffdl", done=False)
-    assert grammar.allowed("<seg class=burned>zones br\ufffd", done=False, pending="û".encode()[:1])
-    assert not grammar.allowed("<seg class=burned>zones br\ufffd", done=False, pending="湖".encode()[:2])
-    assert not grammar.allowed("<seg class=burned>zones b\ufffd", done=False, pending="û".encode()[:1])
-    assert not grammar.allowed("zones br\ufffd", done=False), "no character begins with that byte"
-    assert not grammar.allowed("zones br\ufffd", done=True)
+    assert grammar.allowed("<seg class=burned>zones br", done=False, pending="û".encode()[:1])
+    assert not grammar.allowed("<seg class=burned>zones br", done=False, pending="湖".encode()[:2])
+    assert not grammar.allowed("<seg class=burned>zones b", done=False, pending="û".encode()[:1])
+    assert not grammar.allowed("zones br", done=True, pending="û".encode()[:1])
+    scores = torch.full((len(words.pieces),), -1.0)
+    scores[words.pieces.index(b"\xa0")] = 1.0
+    assert grammar.choose(b"zones br", scores, words) != int(scores.argmax()), "no character begins with that byte"
 
 
 def test_grammar_names_only_indices_of_the_scene(predictor: ModelPredictor) -> None:
-    grammar = SpanGrammar(predictor.processor.tokenizer, "lakes with MNDWI above 0.2", indices=("NDVI", "NDWI"))
+    grammar = SpanGrammar("lakes with MNDWI above 0.2", indices=("NDVI", "NDWI"))
     span = "<seg class=water index=MNDWI:above:0.2>lakes</seg>"
     assert grammar.allowed(f"{span}: NDWI is <fact:index:NDWI> inside.", done=True)
     assert not grammar.allowed(f"{span}: MNDWI is", done=False)
     assert not grammar.allowed(f"{span}: it is <fact:index:MNDWI>", done=False)
+
+
+@pytest.mark.parametrize(("side", "other"), [("above", "below"), ("below", "above")])
+def test_grammar_tells_the_side_of_a_threshold_as_the_span_has_it(side: str, other: str) -> None:
+    grammar = SpanGrammar(f"vegetation with NDVI {side} 0.4 and NDWI above 0.1")
+    span = f"<seg class=vegetation index=NDWI:above:0.1,NDVI:{side}:0.4>vegetation</seg>"
+    assert grammar.allowed(f"{span} with NDVI {side} 0.4 covers", done=False)
+    assert not grammar.allowed(f"{span} with NDVI {other[:2]}", done=False)
+    assert not grammar.allowed(f"{span} with NDWI below 0.1", done=False)
+    assert grammar.allowed(f"{span} covers <fact:area>, NDVI {other} ", done=False), "only beside the span"
 
 
 def test_numbers_of_a_query_are_read_from_digits_and_words() -> None:
