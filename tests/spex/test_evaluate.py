@@ -67,9 +67,9 @@ class Scripted(ModelPredictor):
         super().__init__(model, SpexProcessor(tokenizer, 4, 32), "scripted", None)
         self.words, self.read_priors = words, list[str]()
 
-    def generate(self, query, prior, context, indices=(), history=()):
-        self.read_priors.append(prior)
-        return self.words
+    def _write(self, requests, context):
+        self.read_priors += [request.prior for request in requests]
+        yield [self.words] * len(requests)
 
 
 def test_scores_of_counted_pixels() -> None:

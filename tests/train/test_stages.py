@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -122,6 +123,30 @@ def test_training_goes_on_from_the_shipped_model_with_the_tokens_it_lacks(data: 
     assert [span.class_name for span in after.plan("open water", chip, measure(chip)).answer.spans] == ["water"]
 
 
+def test_a_language_model_of_another_width_is_put_in_and_tuned_by_pairs(data: Path, tmp_path: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(str(data / "tokenizer"))
+    sizes = {"hidden_size": 48, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
+             "num_key_value_heads": 2, "vocab_size": len(tokenizer)}  # fmt: skip
+    language = tmp_path / "language"
+    LlamaForCausalLM(LlamaConfig(**sizes)).save_pretrained(language)
+    tokenizer.save_pretrained(language)
+    stage("masks", data, tmp_path / "masks", steps=1)
+    made = {"language": str(language), "vision": str(tmp_path / "masks/checkpoint"), "tokenizer": None}
+    stage("instruct", data, tmp_path / "joint", steps=2, tune="lora", lora=2, **made)
+    before = load_file(language / "model.safetensors")
+    shutil.rmtree(language)
+    predictor = load(tmp_path / "joint/checkpoint")
+    after = predictor.model.language.state_dict()
+    assert after.keys() == before.keys()
+    moved = {
+        name.rpartition(".")[0].rpartition(".")[2] for name in before if not torch.equal(before[name], after[name])
+    }
+    assert moved == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
+    chip = load_chips(data, "val")[0].pixels
+    answer = predictor.plan("where are lakes?", chip, measure(chip)).answer
+    assert parse_answer(answer.text) == answer
+
+
 def test_only_the_last_answer_of_a_conversation_is_learned(data: Path, caplog: pytest.LogCaptureFixture) -> None:
     (talk,) = (one for one in load_dialogues(data, "train") if one.history)
     assert [one.query for one in talk.exchanges] == ["where are lakes?", "only in the north"]
@@ -159,8 +184,6 @@ def test_vision_of_another_size_is_refused(data: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="needs vision"):
         stage("instruct", data, tmp_path / "joint", start=str(tmp_path / "language/checkpoint"))
     weights = tmp_path / "masks/checkpoint/model.safetensors"
-    from safetensors.torch import load_file, save_file
-
     tensors = load_file(weights)
     tensors["place"] = torch.zeros(3, 3)
     save_file(tensors, weights)

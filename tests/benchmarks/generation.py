@@ -1,0 +1,150 @@
+"""What reading queries costs: one by one, in a batch, by Hugging Face's ``generate``, in int8; visual tokens; strides.
+
+    python tests/benchmarks/generation.py [-m MODEL] [--threads N] [--repeats N]
+
+Every row is measured in this one process, in turns, and told as a multiple of its table's first: compare ratios.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from transformers import LogitsProcessor, LogitsProcessorList
+
+from spex.evidence.scene import SceneEvidence, measure
+from spex.model.generation import Request, _Writer, write
+from spex.model.precision import autocast
+from spex.model.predictor import ModelPredictor, load
+from spex.model.spex import SpexModel
+from spex.raster.sample import write_sample
+from spex.raster.scene import Pixels, Scene
+
+QUERIES = (
+    "open water", "vegetation with NDVI above 0.4", "the largest lake", "where are forests?", "bare soil in the north",
+    "water and vegetation", "fields larger than 1 ha", "grassland but no trees",
+)  # fmt: skip
+
+
+class Grammar(LogitsProcessor):  # type: ignore[misc]
+    """Our writer as ``generate`` asks for it."""
+
+    def __init__(self, writer: _Writer) -> None:
+        self.writer = writer
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        kept = torch.full_like(scores, -torch.inf)
+        kept[0, self.writer.write(scores[0])] = 0
+        return kept
+
+
+def by_hugging_face(predictor: ModelPredictor, visual: torch.Tensor) -> int:
+    """Tokens that ``generate`` writes, one query after another, all of it in bfloat16 where that pays."""
+    model, processor, count = predictor.model, predictor.processor, 0
+    for query in QUERIES:
+        ids = torch.tensor([processor.encode(query, "")[0]])
+        grammar = Grammar(_Writer(Request(query), processor.words))
+        with autocast(model.device):
+            count += model.language.generate(
+                inputs_embeds=model.embed(ids, visual), attention_mask=torch.ones_like(ids), max_new_tokens=256,
+                do_sample=False, logits_processor=LogitsProcessorList([grammar]),
+                pad_token_id=processor.tokenizer.pad_token_id, eos_token_id=processor.words.end,
+            ).shape[1]  # fmt: skip
+    return count
+
+
+def ours(model: SpexModel, predictor: ModelPredictor, visual: torch.Tensor, batch: int) -> int:
+    """Steps taken by our loop for all queries, ``batch`` at a time."""
+    parts = [QUERIES[at : at + batch] for at in range(0, len(QUERIES), batch)]
+    return sum(1 for part in parts for _ in write(model, predictor.processor, visual, [Request(q) for q in part]))
+
+
+def turns(rows: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
+    """The shortest processor time of each, seconds; a first round warms up."""
+    best = dict.fromkeys(rows, float("inf"))
+    for number in range(repeats + 1):
+        for name, call in rows.items():
+            start = time.process_time()
+            call()
+            best[name] = min(best[name], time.process_time() - start) if number else best[name]
+    return best
+
+
+def show(title: str, seconds: dict[str, float]) -> None:
+    first = next(iter(seconds.values()))
+    print(f"\n{title}\n{'':48}{'cpu ms':>10}{'ratio':>8}")
+    for name, one in seconds.items():
+        print(f"{name:48}{1000 * one:10.1f}{one / first:8.2f}")
+
+
+def quantised(model: SpexModel) -> SpexModel:
+    """The language model's linear layers in int8, activations quantised as they come."""
+    changed = copy.copy(model)
+    changed._modules = dict(model._modules)
+    changed.language = torch.ao.quantization.quantize_dynamic(copy.deepcopy(model.language), {torch.nn.Linear})
+    return changed
+
+
+def vision(predictor: ModelPredictor, overview: Pixels, evidence: SceneEvidence) -> dict[str, Callable[[], Any]]:
+    """Reading a query with more visual tokens; what summing the strides adds to a tile of 512 x 512 pixels."""
+    model, encoder, rows = predictor.model, predictor.model.encoder, {}
+    tile = replace(
+        overview,
+        values=np.resize(overview.values, (len(overview.values), 512, 512)), valid=np.ones((512, 512), bool),
+    )  # fmt: skip
+
+    def read(grid: int) -> None:
+        model.config.visual_grid = grid
+        model.place = nn.Parameter(torch.zeros(grid**2, model.place.shape[1]))
+        predictor.processor.visual_tokens = grid**2
+        predictor._contexts.clear()
+        predictor.plan(QUERIES[0], overview, evidence)
+
+    def tiles(strides: tuple[int, ...]) -> None:
+        encoder.config.coarse_strides = strides
+        predictor.features(tile, evidence)
+
+    for grid in (4, 8, 16):
+        rows[f"query on an overview, {grid**2} visual tokens"] = partial(read, grid)
+    for strides in ((16, 32), (4, 8, 16, 32)):
+        rows[f"tile of 512 x 512, coarse map of {strides}"] = partial(tiles, strides)
+    return rows
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-m", "--model", help="checkpoint; the shipped one if left out")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--repeats", type=int, default=3)
+    given = parser.parse_args(arguments)
+    torch.set_num_threads(given.threads)
+    predictor = load(given.model)
+    with tempfile.TemporaryDirectory() as folder:
+        overview = Scene.open(write_sample(Path(folder))).overview()
+    evidence = measure(overview)
+    context = predictor.context(overview, evidence)
+    model, visual = predictor.model, context.visual
+    int8 = quantised(model)
+    with torch.inference_mode():
+        show("8 queries read", turns({
+            "one by one": lambda: ours(model, predictor, visual, 1),
+            "in one batch": lambda: ours(model, predictor, visual, 8),
+            "one by one, Hugging Face's generate": lambda: by_hugging_face(predictor, visual),
+            "one by one, int8": lambda: ours(int8, predictor, visual, 1),
+            "in one batch, int8": lambda: ours(int8, predictor, visual, 8),
+        }, given.repeats))  # fmt: skip
+        show("Visual tokens and strides", turns(vision(predictor, overview, evidence), given.repeats))
+
+
+if __name__ == "__main__":
+    main()
