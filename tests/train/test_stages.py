@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from transformers import AutoTokenizer
+from safetensors.torch import load_file, save_file
+from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from spex.errors import ConfigError, RecordError
 from spex.evidence.prior import prior_text
