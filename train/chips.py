@@ -1,4 +1,4 @@
-"""Labelled chips in memory and the augmentation that keeps their truth.
+"""Labelled chips, read as they are drawn, and the augmentation that keeps their truth.
 
 A chip is the survey record of one scene: pixels, and per class where it is (1), where it is not (0), where nobody
 knows (-1).
@@ -6,6 +6,7 @@ knows (-1).
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,13 +15,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from spex.errors import RecordError
+from spex.errors import ConfigError, RecordError
 from spex.evidence.classes import classes
+from spex.evidence.indices import available
 from spex.evidence.maps import CHANNELS, evidence_maps
 from spex.evidence.scene import SceneEvidence, measure
 from spex.model.spectral import BandBatch, band_batch
 from spex.raster.scene import Pixels
-from spex.records import SpieRecord, load_pixels, read_records
+from spex.records import SpieRecord, load_pixels
+from spex.sensors import role_weights
+from train.places import Symmetry
+from train.shards import Kept, Shards
 
 CLASS_NAMES = tuple(classes())
 
@@ -33,6 +38,11 @@ class Chip:
     source: str
     pixels: Pixels
     labels: NDArray[np.int8]
+
+    @property
+    def bytes(self) -> int:
+        """What it takes in memory."""
+        return self.pixels.values.nbytes + self.pixels.valid.nbytes + self.labels.nbytes
 
 
 @dataclass(frozen=True)
@@ -68,27 +78,34 @@ def labels_of(record: SpieRecord, shape: tuple[int, int]) -> NDArray[np.int8]:
     return labels
 
 
-def load_chips(folder: str | Path, split: str) -> list[Chip]:
-    """All survey chips of a split.
+Chips = Kept[Chip]
+
+
+def load_chips(folder: str | Path, split: str) -> Chips:
+    """The survey chips of a split.
 
     Raises:
-        RecordError: the folder holds none.
+        RecordError: the folder holds none, a shard is damaged, or a raster is missing.
     """
-    chips = []
-    for shard in sorted(Path(folder).glob("survey_*.parquet")):
-        for record in read_records(shard):
-            if record.split != split:
-                continue
-            pixels = load_pixels(record)
-            stored = replace(pixels, values=pixels.values.astype(np.float16))
-            chips.append(Chip(record.id, record.source, stored, labels_of(record, pixels.valid.shape)))
-    if not chips:
+    records = Shards(folder, "survey").of(split)
+    if not len(records):
         raise RecordError(f"no survey records of split {split!r} in {folder}; build them with: spex spie build")
-    return chips
+    return Kept(records, _chip, lambda chip: chip.bytes)
 
 
-def crop(chip: Chip, size: int, rng: np.random.Generator) -> tuple[Pixels, NDArray[np.int8]]:
-    """A random square of the chip, sometimes at half the resolution; small chips are padded with invalid pixels."""
+def _chip(record: SpieRecord) -> Chip:
+    pixels = load_pixels(record)
+    stored = replace(pixels, values=pixels.values.astype(np.float16))
+    return Chip(record.id, record.source, stored, labels_of(record, pixels.valid.shape))
+
+
+def crop(
+    chip: Chip, size: int, rng: np.random.Generator, symmetry: Symmetry | None = None
+) -> tuple[Pixels, NDArray[np.int8]]:
+    """A random square of the chip, sometimes at half the resolution; small chips are padded with invalid pixels.
+
+    It is turned by a symmetry, by any of the eight if None.
+    """
     values, valid, labels, gsd = chip.pixels.values, chip.pixels.valid, chip.labels, chip.pixels.gsd_m
     if min(valid.shape) >= 1.5 * size and rng.random() < 0.4:
         rows, cols = (n // 2 * 2 for n in valid.shape)
@@ -107,16 +124,18 @@ def crop(chip: Chip, size: int, rng: np.random.Generator) -> tuple[Pixels, NDArr
     if any(after for _, after in pad):
         values, valid = np.pad(values, ((0, 0), *pad)), np.pad(valid, pad)
         labels = np.pad(labels, ((0, 0), *pad), constant_values=-1)
-    turns, flip = int(rng.integers(4)), bool(rng.integers(2))
-    values, valid, labels = (np.rot90(a, turns, (-2, -1)) for a in (values, valid, labels))
-    if flip:
-        values, valid, labels = (a[..., ::-1] for a in (values, valid, labels))
+    symmetry = symmetry or Symmetry.draw(rng)
+    values, valid, labels = (symmetry.turned(a) for a in (values, valid, labels))
     pixels = replace(chip.pixels, values=np.ascontiguousarray(values), valid=np.ascontiguousarray(valid), gsd_m=gsd)
     return pixels, np.ascontiguousarray(labels)
 
 
-def jitter(pixels: Pixels, rng: np.random.Generator) -> Pixels:
-    """Radiometry another scene could have had: gain, haze, noise, for display values gamma; then missing bands."""
+def jitter(pixels: Pixels, rng: np.random.Generator, needed: Collection[str] = ()) -> Pixels:
+    """Radiometry another scene could have had: gain, haze, noise, for display values gamma; then missing bands.
+
+    Args:
+        needed: spectral indices that the bands left must still give.
+    """
     values, count = pixels.values, len(pixels.bands)
     display = pixels.level == "uncalibrated"
     centre = np.array([b.wavelength_nm or 700.0 for b in pixels.bands], np.float32)
@@ -130,9 +149,8 @@ def jitter(pixels: Pixels, rng: np.random.Generator) -> Pixels:
     if display:
         values = values.clip(0, 1)
     pixels = replace(pixels, values=np.where(pixels.valid, values, 0).astype(np.float32))
-    if count > 4 and rng.random() < 0.4:
-        pixels = drop_bands(pixels, rng)
-    return pixels
+    fewer = drop_bands(pixels, rng) if count > 4 and rng.random() < 0.4 else pixels
+    return fewer if set(needed) <= set(available(role_weights(fewer.bands))) else pixels
 
 
 def drop_bands(pixels: Pixels, rng: np.random.Generator) -> Pixels:
@@ -146,20 +164,40 @@ def drop_bands(pixels: Pixels, rng: np.random.Generator) -> Pixels:
     return replace(pixels, values=pixels.values[keep], bands=tuple(pixels.bands[i] for i in keep))
 
 
+def rates(sources: Sequence[str], weights: dict[str, float]) -> NDArray[np.float64]:
+    """How likely each item is drawn: by the weight of its source, by the beginning of its name; 1 where not given.
+
+    Raises:
+        ConfigError: nothing is left to draw.
+    """
+    rate = np.array([next((w for name, w in weights.items() if source.startswith(name)), 1.0) for source in sources])
+    if not rate.any() or rate.min() < 0:
+        raise ConfigError(f"weights={weights} leave nothing to draw of {', '.join(sorted(set(sources)))}")
+    found: NDArray[np.float64] = rate / rate.sum()
+    return found
+
+
 class CropStream:
     """Augmented crops, sources drawn by weight."""
 
-    def __init__(self, chips: list[Chip], size: int, weights: dict[str, float], evidence_dropout: float) -> None:
+    def __init__(self, chips: Chips, size: int, weights: dict[str, float], evidence_dropout: float) -> None:
         self.chips, self.size, self.evidence_dropout = chips, size, evidence_dropout
-        rate = np.array([next((w for name, w in weights.items() if c.source.startswith(name)), 1.0) for c in chips])
-        self.rate = rate / rate.sum()
+        self.rate = rates(chips.sources, weights)
 
-    def draw(self, rng: np.random.Generator, chip: Chip | None = None, radiometry: bool = True) -> Sample:
-        """One sample, of a given chip or of a random one."""
+    def draw(
+        self,
+        rng: np.random.Generator,
+        chip: Chip | None = None,
+        *,
+        symmetry: Symmetry | None = None,
+        radiometry: bool = True,
+        needed: Collection[str] = (),
+    ) -> Sample:
+        """One sample, of a given chip or of a random one; ``needed`` as for :func:`jitter`."""
         chip = chip or self.chips[int(rng.choice(len(self.chips), p=self.rate))]
-        pixels, labels = crop(chip, self.size, rng)
+        pixels, labels = crop(chip, self.size, rng, symmetry)
         if radiometry:
-            pixels = jitter(pixels, rng)
+            pixels = jitter(pixels, rng, needed)
         evidence = measure(pixels)
         maps = evidence_maps(pixels, evidence)
         if rng.random() < self.evidence_dropout:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import overload
 
 import numpy as np
-import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
@@ -16,6 +17,7 @@ from spex.errors import RecordError
 from spex.model.processor import SpexProcessor
 from spex.prompts import Exchange, asked
 from train.loop import rng_at
+from train.shards import Shards
 
 log = logging.getLogger(__name__)
 MAX_TOKENS = 1024
@@ -40,23 +42,45 @@ class Dialogue:
         return (*self.history, Exchange(self.query, self.answer))
 
 
-def load_dialogues(folder: str | Path, split: str) -> list[Dialogue]:
-    """All conversations of a split.
+class Dialogues(Sequence[Dialogue]):
+    """The conversations of a split, read when they are asked for.
+
+    Attributes:
+        scenes: the id of the survey record that each speaks of. told: bool, which have a prior text.
+    """
+
+    def __init__(self, records: Shards) -> None:
+        self.records = records
+        self.scenes = [Path(path).stem for path in records.column("scene", "path")]
+        self.told = np.array([bool(prior) for prior in records.column("prior")], bool)
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    @overload
+    def __getitem__(self, number: int) -> Dialogue: ...
+    @overload
+    def __getitem__(self, number: slice) -> list[Dialogue]: ...
+    def __getitem__(self, number: int | slice) -> Dialogue | list[Dialogue]:
+        if isinstance(number, slice):
+            return [self[i] for i in range(len(self))[number]]
+        number = range(len(self))[number]
+        row = self.records.row(number)
+        said = [turn["content"] for turn in row["turns"]]
+        *history, last = map(Exchange, map(asked, said[::2]), said[1::2])
+        return Dialogue(self.scenes[number], last.query, row["prior"], last.answer, tuple(history))
+
+
+def load_dialogues(folder: str | Path, split: str) -> Dialogues:
+    """The conversations of a split.
 
     Raises:
-        RecordError: the folder holds none.
+        RecordError: the folder holds none, or a shard is damaged.
     """
-    found = []
-    for shard in sorted(Path(folder).glob("dialogue_*.parquet")):
-        for row in pq.read_table(shard, columns=["scene", "split", "turns", "prior"]).to_pylist():
-            if row["split"] == split:
-                said = [turn["content"] for turn in row["turns"]]
-                *history, last = map(Exchange, map(asked, said[::2]), said[1::2])
-                scene = Path(row["scene"]["path"]).stem
-                found.append(Dialogue(scene, last.query, row["prior"], last.answer, tuple(history)))
-    if not found:
+    records = Shards(folder, "dialogue", ["scene", "split", "turns", "prior"]).of(split)
+    if not len(records):
         raise RecordError(f"no dialogues of split {split!r} in {folder}; build them with: spex spie build")
-    return found
+    return Dialogues(records)
 
 
 class Encoder:
@@ -128,12 +152,12 @@ class TextStream:
     """
 
     def __init__(
-        self, dialogues: list[Dialogue], processor: SpexProcessor, batch: int, prior_dropout: float, seed: int
+        self, dialogues: Dialogues, processor: SpexProcessor, batch: int, prior_dropout: float, seed: int
     ) -> None:
+        self.dialogues = dialogues
         self.tokenizer, self.encode = processor.tokenizer, Encoder(processor, len(dialogues))
         self.batch, self.prior_dropout, self.seed = batch, prior_dropout, seed
-        self.bare = [item for item in dialogues if not item.prior]
-        self.told = [item for item in dialogues if item.prior]
+        self.bare, self.told = np.flatnonzero(~dialogues.told), np.flatnonzero(dialogues.told)
         self._pool: tuple[tuple[int, int], list[list[tuple[list[int], int]]]] = ((-1, -1), [])
 
     def draw(self, step: int, process: int) -> TextBatch:
@@ -146,8 +170,8 @@ class TextStream:
     def _draw_pool(self, rng: np.random.Generator) -> list[list[tuple[list[int], int]]]:
         pool: list[tuple[list[int], int]] = []
         while len(pool) < _POOL * self.batch:
-            side = self.bare if self.bare and (rng.random() < self.prior_dropout or not self.told) else self.told
-            item = side[int(rng.integers(len(side)))]
+            bare = len(self.bare) and (rng.random() < self.prior_dropout or not len(self.told))
+            item = self.dialogues[int(rng.choice(self.bare if bare else self.told))]
             if ids := self.encode(item, item.prior):
                 pool.append(ids)
         pool.sort(key=lambda pair: len(pair[0]))

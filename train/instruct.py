@@ -6,8 +6,9 @@ table of class prompts.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -17,17 +18,19 @@ from torch import Tensor, nn
 
 from spex.errors import ConfigError
 from spex.evaluate import Door
+from spex.evidence.indices import OFFERED_INDICES
 from spex.evidence.prior import prior_text
 from spex.model.decoder import mask_logits
 from spex.model.processor import SpexProcessor
 from spex.model.spex import SpexModel
 from spex.prompts import parse_answer
 from train.chips import CLASS_NAMES, CropStream, MaskBatch, Sample, collate, load_chips
-from train.dialogues import Dialogue, Encoder, TextBatch, load_dialogues, pad
+from train.dialogues import Dialogue, Dialogues, Encoder, TextBatch, load_dialogues, pad
 from train.loop import rng_at, run
 from train.lora import merged_state
 from train.losses import mask_losses, presence_loss, text_loss
 from train.masks import PROMPTS_FILE, all_classes, class_losses, load_prompts
+from train.places import Symmetry, moved
 from train.settings import Settings
 from train.validation import mask_validation
 
@@ -42,18 +45,16 @@ class InstructBatch:
 
 
 class ConversationStream:
-    """Batches of crops, each with one of its scene's dialogues, the prior text measured on the crop itself."""
+    """Batches of crops, each with a dialogue of its scene, turned as it is, and the prior text of the crop itself."""
 
-    def __init__(
-        self, crops: CropStream, dialogues: list[Dialogue], processor: SpexProcessor, settings: Settings
-    ) -> None:
-        self.crops, self.processor, self.settings = crops, processor, settings
+    def __init__(self, crops: CropStream, dialogues: Dialogues, processor: SpexProcessor, settings: Settings) -> None:
+        self.crops, self.dialogues, self.processor, self.settings = crops, dialogues, processor, settings
         self.encode = Encoder(processor, len(dialogues))
-        self.by_scene: dict[str, list[Dialogue]] = defaultdict(list)
-        for item in dialogues:
-            self.by_scene[item.scene].append(item)
-        told = [i for i, chip in enumerate(crops.chips) if chip.id in self.by_scene]
-        self.chips, self.rate = [crops.chips[i] for i in told], crops.rate[told] / crops.rate[told].sum()
+        self.by_scene: dict[str, list[int]] = defaultdict(list)
+        for number, scene in enumerate(dialogues.scenes):
+            self.by_scene[scene].append(number)
+        self.chips = [i for i, name in enumerate(crops.chips.ids) if name in self.by_scene]
+        self.rate = crops.rate[self.chips] / crops.rate[self.chips].sum()
 
     def draw(self, step: int, process: int) -> InstructBatch:
         """The batch of a step."""
@@ -62,11 +63,12 @@ class ConversationStream:
         conversations, names = [], []
         told = rng.random() >= self.settings.prior_dropout  # by batch: rows are padded to the longest
         while len(samples) < self.settings.batch:
-            chip = self.chips[int(rng.choice(len(self.chips), p=self.rate))]
-            talk = self.by_scene[chip.id]
-            order = (talk[int(i)] for i in rng.permutation(len(talk)))
-            item = next((one for one in order if bool(one.prior) == told), talk[0])
-            sample = self.crops.draw(rng, chip, radiometry=False)
+            chip = self.crops.chips[int(rng.choice(self.chips, p=self.rate))]
+            talk = rng.permutation(self.by_scene[chip.id])
+            item = self.dialogues[int(next((i for i in talk if self.dialogues.told[i] == told), talk[0]))]
+            item, symmetry = _turned(item, Symmetry.draw(rng))
+            # An answer beside a prior text may rest on it: those pixels stay as they were measured.
+            sample = self.crops.draw(rng, chip, symmetry=symmetry, radiometry=not item.prior, needed=_indices(item))
             prior = prior_text(sample.evidence, item.exchanges[0].query) if item.prior else ""
             conversation = self.encode(item, prior)
             if conversation is None:
@@ -76,6 +78,20 @@ class ConversationStream:
             names += [span.class_name for span in parse_answer(item.answer).spans]
         text = pad(conversations, self.processor.tokenizer)
         return InstructBatch(collate(samples), text, torch.tensor([CLASS_NAMES.index(name) for name in names]))
+
+
+def _turned(item: Dialogue, symmetry: Symmetry) -> tuple[Dialogue, Symmetry]:
+    """A conversation about the scene turned; the scene is left as it is where the words cannot follow."""
+    if (exchanges := moved(item.exchanges, symmetry)) is None:
+        return item, Symmetry()
+    *history, last = exchanges
+    return replace(item, query=last.query, answer=last.answer, history=tuple(history)), symmetry
+
+
+def _indices(item: Dialogue) -> list[str]:
+    """The spectral indices that a conversation speaks of."""
+    text = " ".join(f"{one.query} {one.answer}" for one in item.exchanges)
+    return [name for name in OFFERED_INDICES if re.search(rf"\b{name}\b", text)]
 
 
 class InstructTrainer(nn.Module):

@@ -8,6 +8,7 @@ model.
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -109,12 +110,12 @@ def evaluate(
     trainer: MaskTrainer, folder: str, limit: int = 1_000, use_evidence: bool = True
 ) -> dict[str, tuple[float, int]]:
     """IoU per ``source/class`` on the validation places (pooled pixels at 0.5) and the number of positive pixels."""
-    stream = CropStream(load_chips(folder, "val")[:limit], 128, {}, 0.0)
+    stream = CropStream(load_chips(folder, "val"), 128, {}, 0.0)
     counts: dict[str, np.ndarray] = {}
     rng = np.random.default_rng(0)
     trainer.eval()
     with torch.no_grad(), autocast(torch.device("cpu")):
-        for chip in stream.chips:
+        for chip in islice(stream.chips, limit):
             batch = collate([stream.draw(rng, chip, radiometry=False)])
             if not use_evidence:
                 batch.evidence.zero_()

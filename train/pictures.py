@@ -15,8 +15,9 @@ from spex.evidence.indices import role_planes
 from spex.model.reconstruct import MaskedAutoencoder
 from spex.model.spectral import band_batch
 from spex.raster.scene import Pixels
-from spex.records import SpieRecord, load_pixels
+from spex.records import load_pixels
 from train.pixels import CELL
+from train.shards import Shards
 from train.views import MOST_BANDS, bands_of
 
 _EACH = 2  # multispectral images, and hyperspectral ones
@@ -36,19 +37,21 @@ class Shown:
     pixels: Pixels
 
 
-def shown_images(records: list[SpieRecord], size: int) -> list[Shown]:
+def shown_images(records: Shards, size: int) -> list[Shown]:
     """Squares from the middle of a few images, each of another source; validation places as far as there are any."""
     found: dict[str, Shown] = {}
     counts = {False: 0, True: 0}
-    for record in sorted(records, key=lambda one: one.split != "val"):
-        cube = len(record.bands) > MOST_BANDS
-        if record.source in found or counts[cube] == _EACH:
+    cubes = np.array(records.lengths("bands")) > MOST_BANDS
+    splits, sources = records.column("split"), records.column("source")
+    for number in sorted(range(len(records)), key=lambda i: splits[i] != "val"):
+        if sources[number] in found or counts[bool(cubes[number])] == _EACH:
             continue
+        record = records.record(number)
         square = _middle(load_pixels(record), size)
         if square.valid.mean() > 0.9:
             place = "validation place" if record.split == "val" else "training image"
             found[record.source] = Shown(f"{record.source}, {record.sensor}, {place}: {record.id}", square)
-            counts[cube] += 1
+            counts[bool(cubes[number])] += 1
     return list(found.values())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,21 +14,15 @@ from torch import Tensor
 from spex.errors import RecordError
 from spex.model.spectral import BandBatch, band_batch
 from spex.raster.scene import Pixels
-from spex.records import SpieRecord, load_pixels, read_records
+from spex.records import SpieRecord, load_pixels
+from train.chips import rates
 from train.loop import rng_at
+from train.shards import Kept, Shards
 from train.views import MOST_BANDS, views
 
 CELL = 32  # pixels a side of what is hidden at once: the coarsest stride
 _CUBES = 4.0
 """How much more often hyperspectral images are drawn: each can be seen as by any sensor."""
-
-
-@dataclass(frozen=True)
-class Image:
-    """One image; values are kept as float16."""
-
-    source: str
-    pixels: Pixels
 
 
 @dataclass(frozen=True)
@@ -53,49 +48,59 @@ class PretrainBatch:
     counted: Tensor
 
 
-def survey_records(folder: str | Path) -> list[SpieRecord]:
+def survey_records(folder: str | Path) -> Shards:
     """The survey records of a folder.
 
     Raises:
-        RecordError: none is of a training place.
+        RecordError: none is of a training place, or a shard is damaged.
     """
-    records = [r for shard in sorted(Path(folder).glob("survey_*.parquet")) for r in read_records(shard)]
-    if not any(record.split == "train" for record in records):
+    records = Shards(folder, "survey")
+    if not len(records.of("train")):
         raise RecordError(f"no survey records of training places in {folder}; build them with: spex spie build")
     return records
 
 
-def load_images(records: list[SpieRecord], split: str = "train") -> list[Image]:
-    """The images of the places of a split."""
-    images = []
-    for record in records:
-        if record.split == split:
-            pixels = load_pixels(record)
-            images.append(Image(record.source, replace(pixels, values=pixels.values.astype(np.float16))))
-    return images
+def load_images(records: Shards, split: str = "train") -> Kept[Pixels]:
+    """The images of the places of a split, values as float16.
+
+    Raises:
+        RecordError: a raster is missing.
+    """
+    return Kept(records.of(split), _image, lambda pixels: pixels.values.nbytes + pixels.valid.nbytes)
+
+
+def _image(record: SpieRecord) -> Pixels:
+    pixels = load_pixels(record)
+    return replace(pixels, values=pixels.values.astype(np.float16))
+
+
+def image_rates(images: Kept[Pixels], weights: dict[str, float]) -> NDArray[np.float64]:
+    """How likely each image is drawn: by the weight of its source, and more often if it is hyperspectral."""
+    cubes = np.array(images.records.lengths("bands")) > MOST_BANDS
+    rate = rates(images.sources, weights) * np.where(cubes, _CUBES, 1.0)
+    found: NDArray[np.float64] = rate / rate.sum()
+    return found
 
 
 class PixelStream:
     """Batches of mixed sensors.
 
     Args:
-        images: to draw from. size: side of a crop, a multiple of 32. batch: crops per batch. hidden: share of cells
-            hidden. weights: how often a source is drawn, by the beginning of its name. seed: of everything drawn.
+        images: to draw from. rate: how likely each is drawn. size: side of a crop, a multiple of 32. batch: crops per
+            batch. hidden: share of cells hidden. seed: of everything drawn.
     """
 
     def __init__(
-        self, images: list[Image], size: int, batch: int, hidden: float, weights: dict[str, float], seed: int
+        self, images: Sequence[Pixels], rate: NDArray[np.float64], size: int, batch: int, hidden: float, seed: int
     ) -> None:
-        self.images, self.size, self.batch, self.hidden, self.seed = images, size, batch, hidden, seed
-        rate = np.array([next((w for name, w in weights.items() if i.source.startswith(name)), 1.0) for i in images])
-        rate = rate * [_CUBES if len(i.pixels.bands) > MOST_BANDS else 1.0 for i in images]
-        self.rate = rate / rate.sum()
+        self.images, self.rate, self.size, self.batch = images, rate, size, batch
+        self.hidden, self.seed = hidden, seed
 
     def draw(self, step: int, process: int) -> PretrainBatch:
         """The batch of a step."""
         rng = rng_at(self.seed, step, process)
         chosen = rng.choice(len(self.images), self.batch, p=self.rate)
-        return self.collate([self.crop(rng, self.images[int(i)].pixels) for i in chosen])
+        return self.collate([self.crop(rng, self.images[int(i)]) for i in chosen])
 
     def crop(self, rng: np.random.Generator, pixels: Pixels) -> Drawn:
         """A crop as it is given and asked for, and the cells that stay visible."""

@@ -14,11 +14,11 @@ from spex.model.config import SIZES, SpecAwareConfig
 from spex.model.embedding import standardise
 from spex.model.encoder import SpecAwareEncoder
 from spex.model.reconstruct import MaskedAutoencoder, reconstruction_loss
-from spex.records import SpieRecord
 from train.loop import Validation, run
 from train.pictures import draw, shown_images
-from train.pixels import CELL, PixelStream, PretrainBatch, load_images, survey_records
+from train.pixels import CELL, PixelStream, PretrainBatch, image_rates, load_images, survey_records
 from train.settings import Settings
+from train.shards import Shards
 from train.validation import loss_validation
 
 _ENCODER, _DECODER = "model.safetensors", "decoder.safetensors"
@@ -73,16 +73,20 @@ def train(settings: Settings) -> list[dict[str, float]]:
     else:
         model = MaskedAutoencoder(SpecAwareEncoder(SpecAwareConfig(**SIZES[settings.size]["vision_config"])))
     records = survey_records(settings.data)
-    images = load_images(records)
-    stream = PixelStream(images, settings.crop, settings.batch, settings.hidden, settings.weights, settings.seed)
+    stream = _stream(settings, records, "train")
     validation = _validation(settings, records) if settings.validate else None
     return run(settings, model, stream.draw, losses, lambda folder: save(model, folder), validation=validation)
 
 
-def _validation(settings: Settings, records: list[SpieRecord]) -> Validation:
+def _stream(settings: Settings, records: Shards, split: str) -> PixelStream:
+    images = load_images(records, split)
+    rate = image_rates(images, settings.weights)
+    return PixelStream(images, rate, settings.crop, settings.batch, settings.hidden, settings.seed)
+
+
+def _validation(settings: Settings, records: Shards) -> Validation:
     """Loss on validation places, and reconstructions of a few images."""
-    images = load_images(records, "val")
-    stream = PixelStream(images, settings.crop, settings.batch, settings.hidden, settings.weights, settings.seed)
+    stream = _stream(settings, records, "val")
     batches = [stream.draw(number, 0) for number in range(-(-settings.validate_on // settings.batch))]
     shown = shown_images(records, settings.crop)
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 from PIL import Image
@@ -21,11 +20,12 @@ from spex.evaluate import Case, Door, Method, Tally, cases
 from spex.evidence.classes import classes
 from spex.model.predictor import ModelPredictor, load
 from spex.prompts import Plan, parse_answer
-from spex.records import SpieRecord, parse_record
+from spex.records import SpieRecord
 from train.chips import CLASS_NAMES
 from train.loop import Validation
 from train.pictures import PANEL, write_sheet
 from train.settings import Settings
+from train.shards import Shards
 
 _SHOWN = 4
 
@@ -92,22 +92,11 @@ def validation_records(folder: str | Path, count: int) -> list[SpieRecord]:
     Raises:
         RecordError: there is none.
     """
-    shards = sorted(Path(folder).glob("survey_*.parquet"))
-    split = [(shard, i) for shard in shards for i, name in enumerate(_column(shard, "split")) if name == "val"]
-    if not split:
+    records = Shards(folder, "survey").of("val")
+    if not len(records):
         raise RecordError(f"no survey records of split 'val' in {folder}; set validate=0, or build some")
-    chosen = [split[i] for i in np.unique(np.linspace(0, len(split) - 1, count).round().astype(int))]
-    records = []
-    for shard in dict.fromkeys(shard for shard, _ in chosen):
-        for row in pq.read_table(shard).take([i for one, i in chosen if one == shard]).to_pylist():
-            record = parse_record(row)
-            scene = record.scene.model_copy(update={"path": str(shard.parent / record.scene.path)})
-            records.append(record.model_copy(update={"scene": scene}))
-    return records
-
-
-def _column(shard: Path, name: str) -> list[str]:
-    return pq.read_table(shard, columns=[name])[name].to_pylist()
+    chosen = np.unique(np.linspace(0, len(records) - 1, count).round().astype(int))
+    return [records.record(number) for number in chosen.tolist()]
 
 
 class Table:

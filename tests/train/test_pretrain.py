@@ -23,7 +23,7 @@ from spex.records import BandRef, SceneRef, SpieRecord, write_records
 from spex.sensors import Band
 from spex.testing import write_scene
 from train.pictures import reconstruct, shown_images
-from train.pixels import PixelStream, load_images, survey_records
+from train.pixels import PixelStream, image_rates, load_images, survey_records
 from train.pretrain import load
 from train.settings import load_settings
 from train.stages import run_settings
@@ -157,14 +157,16 @@ def test_a_loss_that_is_not_finite_keeps_its_batch(data: Path, tmp_path: Path) -
         run_settings(load_settings(*_split(arguments)))
     (kept,) = tmp_path.glob("not_finite_*")
     step = int(kept.name.split("_")[3])
-    stream = PixelStream(load_images(survey_records(data)), 64, 2, 0.6, {}, 0)
+    images = load_images(survey_records(data))
+    stream = PixelStream(images, image_rates(images, {}), 64, 2, 0.6, 0)
     tensors, again = load_file(kept), stream.draw(step, 0)
     assert torch.equal(tensors["target"], again.target) and torch.equal(tensors["values.0"], again.values[0])
     assert torch.equal(tensors["bands.wavelength"].nan_to_num(), again.bands.wavelength.nan_to_num())
 
 
 def test_batches_depend_on_step_and_process_alone(data: Path) -> None:
-    stream = PixelStream(load_images(survey_records(data)), 64, 4, 0.6, {}, 3)
+    images = load_images(survey_records(data))
+    stream = PixelStream(images, image_rates(images, {}), 64, 4, 0.6, 3)
     later, first, again, other = (stream.draw(*at) for at in ((7, 0), (0, 0), (7, 0), (7, 1)))
     assert torch.equal(later.target, again.target) and torch.equal(later.visible, again.visible)
     for batch in (first, other):

@@ -10,7 +10,7 @@ import torch
 
 from spex.raster.scene import Pixels
 from spex.sensors import Band, get_sensor
-from train.pixels import CELL, Drawn, Image, PixelStream
+from train.pixels import CELL, Drawn, PixelStream
 from train.views import MOST_BANDS, sensor, through, views
 
 CUBE = tuple(Band(f"b{i}", 400.0 + 10 * i, 10.0) for i in range(200))
@@ -100,9 +100,9 @@ def test_a_cube_without_wavelengths_is_seen_as_it_is() -> None:
 def test_padding_invalid_pixels_and_what_was_visible_do_not_count() -> None:
     wide, small = tilted(CUBE, 64), tilted(FEW, 40)  # the second is smaller than a crop
     wide.valid[:5] = False
-    images = [Image("cube", replace(one, values=one.values.astype(np.float16))) for one in (wide, small)]
-    stream, rng = PixelStream(images, 64, 2, 0.5, {}, 0), np.random.default_rng(6)
-    drawn = [stream.crop(rng, image.pixels) for image in images]
+    images = [replace(one, values=one.values.astype(np.float16)) for one in (wide, small)]
+    stream, rng = PixelStream(images, np.full(2, 0.5), 64, 2, 0.5, 0), np.random.default_rng(6)
+    drawn = [stream.crop(rng, image) for image in images]
     batch = stream.collate(drawn)
     assert batch.bands.present.sum(1).tolist() == [len(v) for v in batch.values]
     for i, one in enumerate(drawn):
@@ -115,8 +115,8 @@ def test_padding_invalid_pixels_and_what_was_visible_do_not_count() -> None:
 
 
 def test_hidden_pixels_do_not_show_in_the_content_code() -> None:
-    stream = PixelStream([Image("few", tilted(FEW, 64))], 64, 1, 0.5, {}, 0)
-    drawn = stream.crop(np.random.default_rng(7), stream.images[0].pixels)
+    stream = PixelStream([tilted(FEW, 64)], np.ones(1), 64, 1, 0.5, 0)
+    drawn = stream.crop(np.random.default_rng(7), stream.images[0])
     hidden = ~np.kron(drawn.visible, np.ones((CELL, CELL), bool))
 
     def changed(pixels: Pixels, where: np.ndarray) -> Pixels:
