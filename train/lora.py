@@ -11,10 +11,12 @@ from collections.abc import Iterable
 import torch
 from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.lora import LoraLayer
+from peft.utils.integrations import dequantize_module_weight
 from torch import Tensor, nn
 
 from spex.errors import ConfigError
 
+_QUANTISED = ("Params4bit", "Int8Params")  # of bitsandbytes
 _NAME = "default"  # peft can hold several adapters in one model; here is one
 
 
@@ -71,10 +73,17 @@ def pairs(module: nn.Module) -> dict[str, tuple[Tensor, Tensor, float]]:
 
 
 def merged_state(module: nn.Module) -> dict[str, Tensor]:
-    """Weights as the module has them without peft, each pair added to its own; the module itself is not changed."""
-    state = {
-        name.replace(".base_layer.", "."): value for name, value in module.state_dict().items() if ".lora_" not in name
-    }
+    """Weights as the module has them without peft, each pair added to its own; the module itself is not changed.
+
+    Quantised weights are given in float32: what is saved needs neither a GPU nor bitsandbytes.
+    """
+    state = module.state_dict()
+    for name, layer in module.named_modules():
+        if not isinstance(layer, LoraLayer) and type(getattr(layer, "weight", None)).__name__ in _QUANTISED:
+            for key in [key for key in state if key.startswith((f"{name}.weight", f"{name}.SCB"))]:
+                del state[key]  # packed weights and their scales
+            state[f"{name}.weight"] = dequantize_module_weight(layer).detach().float()
+    state = {name.replace(".base_layer.", "."): value for name, value in state.items() if ".lora_" not in name}
     for name, (a, b, scale) in pairs(module).items():
         weight = state[f"{name}.weight"]
         state[f"{name}.weight"] = weight + scale * (b @ a).view_as(weight).to(weight.dtype)

@@ -44,6 +44,7 @@ def _started(settings: Settings) -> tuple[SpexModel, PreTrainedTokenizerBase]:
     model = SpexModel.from_pretrained(settings.start, local_files_only=True, dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(settings.start, local_files_only=True)
     add_tokens(model.language, tokenizer)
+    model.config.text_config.vocab_size = model.language.config.vocab_size
     return model, tokenizer
 
 

@@ -124,7 +124,7 @@ def make_config(size: str, tokenizer: Any, text_config: PreTrainedConfig | None 
     """
     values = {**SIZES[size], **overrides}
     own = values.pop("text_config")
-    text = text_config or {
+    text = text_config.to_dict() if text_config else {  # its own copy: a model changes the config it is given
         "model_type": "qwen3", "vocab_size": len(tokenizer), "max_position_embeddings": 4096,
         "tie_word_embeddings": True,
         "pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id, **own,

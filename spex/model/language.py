@@ -76,6 +76,8 @@ def load_language(name: str, bits: int | None = None) -> tuple[PreTrainedModel, 
         raise ModelError(f"the language model {name!r} cannot be loaded from a folder or the hub: {error}") from error
     if not getattr(tokenizer, "backend_tokenizer", None):
         raise ModelError(f"the tokenizer of {name!r} cannot be read byte by byte; give one that has a tokenizer.json")
+    if bits:
+        del model.config.quantization_config  # checkpoints hold plain weights
     return model, tokenizer
 
 

@@ -179,6 +179,10 @@ def test_weights_are_kept_and_new_tokens_are_means_of_their_pieces(built: Built)
     for name, value in before.items():
         rows = len(tokenizer) if "embed_tokens" in name or "lm_head" in name else len(value)
         assert torch.equal(after[name][:rows], value[:rows]), name
+    ids = torch.arange(12)[None] + 280
+    with torch.no_grad():
+        one, other = (m.eval()(input_ids=ids).logits[..., : len(tokenizer)] for m in (original, language))
+    torch.testing.assert_close(one, other)
     token = next(t for t in SPECIAL_TOKENS if t.startswith("<fact:"))
     for layer in (language.get_input_embeddings(), language.get_output_embeddings()):
         read_as = tokenizer(token, add_special_tokens=False)["input_ids"]
@@ -251,6 +255,14 @@ def test_pairs_learn_an_answer_and_nothing_else_of_the_language_model_moves(buil
         optimizer.zero_grad()
     assert losses[-1] < losses[0]
     assert all(p.grad is None for name, p in model.language.named_parameters() if "lora" not in name)
+
+
+def test_the_size_for_a_gpu_has_an_encoder_as_large_as_vit_b_and_more_visual_tokens(built: Built) -> None:
+    own = built[2].model.language.config
+    with torch.device("meta"):
+        model = SpexModel(make_config("qwen", built[2].processor.tokenizer, own))
+    assert 80e6 < sum(p.numel() for p in model.encoder.parameters()) < 100e6
+    assert SpexProcessor.of(built[2].processor.tokenizer, model.config).visual_tokens == 64
 
 
 def test_what_cannot_be_loaded_is_one_clear_error(tmp_path: Path) -> None:
