@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from spex.cli.main import main
 
 command = typer.Typer(
     help="Train the model: stages pretrain, masks, language, instruct.", no_args_is_help=True, add_completion=False
@@ -86,4 +89,4 @@ def export(checkpoint: Path, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    command()
+    sys.exit(main(["train", *sys.argv[1:]]))

@@ -1,4 +1,4 @@
-"""What a run runs on: one process, DDP, or DeepSpeed (ZeRO-1 to 3), as the launcher says, told apart by accelerate."""
+"""What a run runs on: one process, DDP, FSDP or DeepSpeed (ZeRO-1 to 3), as the launcher says; accelerate tells."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
-from accelerate.utils import GradientAccumulationPlugin, broadcast
+from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin, GradientAccumulationPlugin, broadcast
 from torch import nn
+from torch.distributed.tensor import DTensor
 from transformers import PreTrainedModel
 from transformers.integrations.deepspeed import set_hf_deepspeed_config, unset_hf_deepspeed_config
 
@@ -31,6 +32,10 @@ def accelerator(settings: Settings) -> Accelerator:
         handlers.append(InitProcessGroupKwargs(backend="gloo"))
     parts = GradientAccumulationPlugin(num_steps=settings.accumulate, sync_with_dataloader=False)
     found = Accelerator(mixed_precision="no", gradient_accumulation_plugin=parts, kwargs_handlers=handlers)
+    if os.environ.get("ACCELERATE_USE_FSDP") == "true" and found.distributed_type is DistributedType.MULTI_CPU:
+        # accelerate shards on GPUs only; torch does so on CPUs as well
+        found.state.distributed_type = DistributedType.FSDP
+        found.state.fsdp_plugin = FullyShardedDataParallelPlugin(fsdp_version=2)
     if plugin := found.state.deepspeed_plugin:
         plugin.deepspeed_config |= {
             "train_micro_batch_size_per_gpu": settings.batch,
@@ -52,17 +57,42 @@ def recompute_activations(model: nn.Module) -> None:
     """Have every part that can do so compute its activations again in the backward pass instead of keeping them."""
     for module in model.modules():
         if isinstance(module, PreTrainedModel) and module.supports_gradient_checkpointing:
-            module.gradient_checkpointing_enable({"use_reentrant": False})
+            module.activation_checkpointing_enable({"use_reentrant": False})
+
+
+def kind(accelerator: Accelerator) -> str:
+    """The engine's name; under all but ``plain`` every process keeps the moments of its own part of the weights."""
+    if plugin := accelerator.state.deepspeed_plugin:
+        return f"ZeRO-{plugin.zero_stage}"
+    return "FSDP" if getattr(accelerator.state, "fsdp_plugin", None) else "plain"
 
 
 def whole(model: nn.Module, accelerator: Accelerator) -> AbstractContextManager[Any]:
-    """A context in which every process sees all of the parameters (ZeRO-3 keeps them in partitions)."""
+    """A context in which every process sees all of the parameters (ZeRO-3 and FSDP keep them in parts)."""
     plugin = accelerator.state.deepspeed_plugin
+    if kind(accelerator) == "FSDP":
+        return _gathered(model)
     if plugin is None or plugin.zero_stage < 3:
         return nullcontext()
     from deepspeed.runtime.zero import GatheredParameters
 
     return GatheredParameters(list(model.parameters()))
+
+
+@contextmanager
+def _gathered(model: nn.Module) -> Iterator[None]:
+    """Full parameters in the place of FSDP's parts; its own way to them ends when a state_dict is asked for."""
+    parts = [(m, name, p) for m in model.modules() for name, p in m._parameters.items() if isinstance(p, DTensor)]
+    full: dict[int, nn.Parameter] = {}  # tied ones stay tied
+    for module, name, part in parts:
+        if id(part) not in full:
+            full[id(part)] = nn.Parameter(part.full_tensor().detach(), requires_grad=part.requires_grad)
+        module._parameters[name] = full[id(part)]
+    try:
+        yield
+    finally:
+        for module, name, part in parts:
+            module._parameters[name] = part
 
 
 @contextmanager

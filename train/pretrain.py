@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from spex.errors import ConfigError, ModelError
+from spex.errors import ConfigError, ModelError, RecordError
 from spex.model.config import SIZES, SpecAwareConfig
 from spex.model.embedding import standardise
 from spex.model.encoder import SpecAwareEncoder
@@ -86,6 +86,8 @@ def _stream(settings: Settings, records: Shards, split: str) -> PixelStream:
 
 def _validation(settings: Settings, records: Shards) -> Validation:
     """Loss on validation places, and reconstructions of a few images."""
+    if not len(records.of("val")):
+        raise RecordError(f"no survey records of split 'val' in {settings.data}; set validate=0, or build some")
     stream = _stream(settings, records, "val")
     batches = [stream.draw(number, 0) for number in range(-(-settings.validate_on // settings.batch))]
     shown = shown_images(records, settings.crop)

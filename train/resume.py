@@ -1,6 +1,7 @@
 """What a run needs to go on exactly where it was, beside the checkpoint: weights, moments, progress; no pickle.
 
-Under DeepSpeed every process keeps the moments of its own partition, so a run goes on with as many processes as it had.
+Under DeepSpeed and FSDP every process keeps the moments of its own part, so a run goes on with as many
+processes as it had.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from accelerate import Accelerator
 from accelerate.optimizer import AcceleratedOptimizer
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from spex.errors import ConfigError
+from train import engines
 from train.checkpoints import STATE, newest
 from train.settings import Settings
 
@@ -84,9 +87,8 @@ def find(out: Path, settings: Settings, accelerator: Accelerator) -> tuple[Progr
 
 def _shape(settings: Settings, accelerator: Accelerator) -> dict[str, Any]:
     """What a run must share with the one it goes on from."""
-    plugin = accelerator.state.deepspeed_plugin
     run = {name: value for name, value in asdict(settings).items() if name not in _MAY_DIFFER}
-    return json.loads(json.dumps({**run, "processes": accelerator.num_processes, "zero": plugin and plugin.zero_stage}))
+    return json.loads(json.dumps({**run, "processes": accelerator.num_processes, "engine": engines.kind(accelerator)}))
 
 
 def _tensors(model: nn.Module) -> dict[str, Tensor]:
@@ -119,18 +121,29 @@ def _moved(optimizer: AcceleratedOptimizer) -> tuple[torch.optim.Optimizer, list
     return inner, [parameter for group in inner.param_groups for parameter in group["params"]]
 
 
+def _local(value: Tensor) -> Tensor:
+    return value.to_local() if isinstance(value, DTensor) else value
+
+
+def _like(value: Tensor, one: Tensor) -> Tensor:
+    """The part of a tensor that belongs to the part of another one in this process."""
+    if not isinstance(one, DTensor):
+        return value
+    return DTensor.from_local(value, one.device_mesh, one.placements, shape=one.shape, stride=one.stride())
+
+
 def _moments(folder: Path, accelerator: Accelerator) -> Path:
-    own = accelerator.process_index if accelerator.state.deepspeed_plugin else 0
+    own = 0 if engines.kind(accelerator) == "plain" else accelerator.process_index
     return folder / f"moments_{own}.safetensors"
 
 
 def save_moments(optimizer: AcceleratedOptimizer, folder: Path, accelerator: Accelerator) -> None:
     """Write the state of the optimiser in this process, if it is not that of the main one too."""
-    if not accelerator.is_main_process and not accelerator.state.deepspeed_plugin:
+    if not accelerator.is_main_process and engines.kind(accelerator) == "plain":
         return
     inner, moved = _moved(optimizer)
     states = ((i, inner.state.get(one, {})) for i, one in enumerate(moved))
-    found = {f"{i}.{name}": value.cpu().contiguous() for i, state in states for name, value in state.items()}
+    found = {f"{i}.{name}": _local(value).cpu().contiguous() for i, state in states for name, value in state.items()}
     save_file(found, _moments(folder, accelerator))
 
 
@@ -140,7 +153,7 @@ def load_moments(optimizer: AcceleratedOptimizer, folder: Path, accelerator: Acc
     for key, value in load_file(_moments(folder, accelerator)).items():
         number, _, name = key.partition(".")
         one = moved[int(number)]
-        inner.state[one][name] = value if name == "step" else value.to(one.device)
+        inner.state[one][name] = value if name == "step" else _like(value.to(one.device), one)
 
 
 def save_progress(progress: Progress, settings: Settings, accelerator: Accelerator, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Stage ``instruct`` on two real processes: DDP and DeepSpeed give what one process gives, also after a break."""
+"""Stage ``instruct`` on two real processes: every engine gives what one process gives, also after a break."""
 
 from __future__ import annotations
 
@@ -22,12 +22,23 @@ from train.settings import load_settings
 from train.stages import run_settings
 
 ROOT = Path(__file__).parents[2]
-DDP = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
 
 
-def zero(stage: int, *more: str) -> list[str]:
-    launcher = ["-m", "accelerate.commands.launch", "--use_deepspeed", "--zero_stage", str(stage), *more]
+def zero(stage: int) -> list[str]:
+    launcher = ["-m", "accelerate.commands.launch", "--use_deepspeed", "--zero_stage", str(stage)]
     return [*launcher, "--num_processes", "2", "--num_machines", "1", "--main_process_port", "0"]
+
+
+OFFLOAD = {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_CONFIG_FILE": "train/configs/zero3_offload.json"}
+ENGINES: dict[str, tuple[list[str], dict[str, str]]] = {
+    "DDP": (TORCHRUN, {"ACCELERATE_USE_CPU": "true"}),
+    "FSDP": (TORCHRUN, {"ACCELERATE_USE_CPU": "true", "ACCELERATE_USE_FSDP": "true"}),
+    "ZeRO-1": (zero(1), {}),
+    "ZeRO-2": (zero(2), {}),
+    "ZeRO-3": (zero(3), {}),
+    "ZeRO-3 with offload": (TORCHRUN, OFFLOAD),
+}
 
 
 def config(small: Path, out: Path, **changes: Any) -> tuple[str, list[str]]:
@@ -39,28 +50,17 @@ def config(small: Path, out: Path, **changes: Any) -> tuple[str, list[str]]:
     return str(ROOT / "train/configs/instruct.yaml"), [f"{k}={json.dumps(v)}" for k, v in values.items()]
 
 
-def start(launch: list[str], small: Path, out: Path, **changes: Any) -> subprocess.Popen[bytes]:
+def start(engine: str, small: Path, out: Path) -> subprocess.Popen[bytes]:
     """Start a run on two processes."""
-    path, overrides = config(small, out, **changes)
-    cpu = {} if "--use_deepspeed" in launch else {"ACCELERATE_USE_CPU": "true"}
-    full = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **cpu}
-    return subprocess.Popen([sys.executable, *launch, "-m", "train", "run", path, *overrides], env=full, cwd=ROOT)
+    launcher, environment = ENGINES[engine]
+    path, overrides = config(small, out)
+    full = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **environment}
+    return subprocess.Popen([sys.executable, *launcher, "-m", "train", "run", path, *overrides], env=full, cwd=ROOT)
 
 
 def step_of(out: Path) -> int:
     path = out / "checkpoint/training/state.json"
     return int(json.loads(path.read_text())["progress"]["step"]) if path.exists() else 0
-
-
-def killed_and_gone_on_with(launch: list[str], small: Path, out: Path, **changes: Any) -> None:
-    """Kill the launcher and its processes after the first checkpoint; the run must still end."""
-    first = start(launch, small, out, **changes)
-    while not step_of(out) and first.poll() is None:
-        time.sleep(0.02)
-    first.send_signal(signal.SIGTERM)  # the launcher ends its processes
-    first.wait(timeout=60)
-    assert 0 < step_of(out) < 40
-    assert start(launch, small, out, **changes).wait(timeout=300) == 0
 
 
 def assert_same_run(one: Path, other: Path) -> None:
@@ -83,18 +83,21 @@ def alone(small: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def test_ddp_gives_what_one_process_gives_also_after_a_kill(alone: Path, small: Path, tmp_path: Path) -> None:
-    killed_and_gone_on_with(DDP, small, tmp_path)
-    assert_same_run(alone, tmp_path)
-    with pytest.raises(ConfigError, match=r"accumulate=1, not 2|processes=2, not 1"):
-        run_settings(load_settings(*config(small, tmp_path, accumulate=2)))
-
-
-@pytest.mark.parametrize("stage", [pytest.param(1, marks=pytest.mark.slow), 2, pytest.param(3, marks=pytest.mark.slow)])
-def test_deepspeed_gives_what_one_process_gives_also_after_a_kill(
-    alone: Path, small: Path, tmp_path: Path, stage: int
+@pytest.mark.parametrize(
+    "engine", [pytest.param(name, marks=() if name == "DDP" else pytest.mark.slow) for name in ENGINES]
+)
+def test_two_processes_give_what_one_gives_also_after_a_kill(
+    alone: Path, small: Path, tmp_path: Path, engine: str
 ) -> None:
-    killed_and_gone_on_with(zero(stage), small, tmp_path)
+    first = start(engine, small, tmp_path)
+    while not step_of(tmp_path) and first.poll() is None:
+        time.sleep(0.02)
+    first.send_signal(signal.SIGTERM)  # the launcher ends its processes
+    first.wait(timeout=60)
+    assert step_of(tmp_path) == 20
+    assert start(engine, small, tmp_path).wait(timeout=300) == 0
     assert_same_run(alone, tmp_path)
     model = spex.load(str(tmp_path / "checkpoint"))
     assert model.extract(small / "scene_2.tif", "where is water?").answer
+    with pytest.raises(ConfigError, match=r"accumulate=1, not 2"):
+        run_settings(load_settings(*config(small, tmp_path, accumulate=2)))
