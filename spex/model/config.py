@@ -42,6 +42,10 @@ class SpecAwareConfig(PreTrainedConfig):
     coarse_strides: list[int] | tuple[int, ...] = (16, 32)
 
 
+FORMAT = 2
+"""Of checkpoints: what the weights mean; another one cannot be loaded."""
+
+
 @strict
 class SpexConfig(PreTrainedConfig):
     """Sizes of every part of :class:`spex.model.spex.SpexModel`.
@@ -61,6 +65,7 @@ class SpexConfig(PreTrainedConfig):
             text is then read with the answer, when its spans become prompt tokens).
         presence_threshold: below this chance of being anywhere in the scene a span has no mask.
         temperature: divides the mask logits (calibration).
+        format_version: ``FORMAT`` of the version that wrote it.
         image_token_id: placeholder of a visual token; seg_start_id and seg_end_id bracket a span.
     """
 
@@ -82,6 +87,7 @@ class SpexConfig(PreTrainedConfig):
     prior_in_answer: bool = True
     presence_threshold: float = 0.2
     temperature: float = 1.0
+    format_version: int = FORMAT
     image_token_id: int = 3
     seg_start_id: int = 4
     seg_end_id: int = 5

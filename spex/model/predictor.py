@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import os
 from collections import OrderedDict
@@ -23,12 +24,13 @@ from spex.evidence.classes import classes
 from spex.evidence.maps import evidence_maps
 from spex.evidence.prior import prior_text
 from spex.evidence.scene import SceneEvidence
+from spex.model.config import FORMAT, SpexConfig
 from spex.model.generation import Request, write
 from spex.model.precision import autocast
 from spex.model.processor import SpexProcessor
 from spex.model.spectral import band_batch
 from spex.model.spex import SceneContext, SpexModel
-from spex.prompts import Exchange, Plan, format_span, parse_answer
+from spex.prompts import IMAGE_TOKEN, Exchange, Plan, format_span, parse_answer
 from spex.raster.scene import Pixels
 
 SHIPPED = Path(__file__).parents[1] / "checkpoints" / "base"
@@ -191,10 +193,28 @@ def load(
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()
     try:
+        found = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("format_version", FORMAT)
+        if found != FORMAT:
+            raise ModelError(
+                f"it has format {found}, and this version of SPEX reads {FORMAT}; install the one it is of"
+            )
         model = SpexModel.from_pretrained(str(folder), local_files_only=True, dtype=torch.float32)
         model.to(place)  # type: ignore[arg-type]  # transformers' decorator hides self
         processor = SpexProcessor.from_pretrained(str(folder), model.config)
+        _require_tokens(processor, model.config)
     except Exception as error:  # whatever the files' readers raise, the cause is the checkpoint
         raise ModelError(f"the checkpoint {folder} cannot be loaded: {error}") from error
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
     return ModelPredictor(model, processor, folder.name, digest, prior)
+
+
+def _require_tokens(processor: SpexProcessor, config: SpexConfig) -> None:
+    """Refuse a tokenizer that reads images or spans otherwise than the model does."""
+    wanted = {IMAGE_TOKEN: config.image_token_id, "<seg": config.seg_start_id, "</seg>": config.seg_end_id}
+    known = processor.tokenizer.get_vocab()
+    for token, number in wanted.items():
+        if known.get(token) != number:
+            raise ModelError(
+                f"its tokenizer has the special token {token!r} as {known.get(token)}, not {number}; "
+                "take the tokenizer files that were saved with the weights"
+            )
