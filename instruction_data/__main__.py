@@ -28,6 +28,7 @@ def build(
     labels: Annotated[str | None, typer.Option(help="folder or glob of class rasters, or one vector file")] = None,
     legend: Annotated[str | None, typer.Option(help="legend of the labels: a name, a YAML file or mask:CLASS")] = None,
     column: Annotated[str | None, typer.Option(help="class column of vector labels")] = None,
+    classes: Annotated[Path | None, typer.Option(help="YAML file of classes that SPEX does not have")] = None,
     sensor: Annotated[str | None, typer.Option(help="sensor of the scenes, where they do not say")] = None,
     bands: Annotated[str | None, typer.Option(help="bands of the scenes: NAME=NM/FWHM,... or a JSON file")] = None,
     chip: Annotated[int, typer.Option(min=32, help="side of a chip in pixels, at most")] = 256,
@@ -49,8 +50,9 @@ def build(
     settings = Settings(dialogues, simulated, seed, val_share, strict=strict)
     scenes = SceneOptions(labels=labels, legend=legend, column=column, sensor=sensor, bands=bands, chip=chip)
     report = run(
-        inputs or [], out, settings, scenes=scenes, layout=layout, spectra=spectra, workers=workers or _cores()
-    )
+        inputs or [], out, settings, scenes=scenes, layout=layout, spectra=spectra, classes=classes,
+        workers=workers or _cores(),
+    )  # fmt: skip
     write_card(out, _written(context))
     if llava:
         from instruction_data.llava import export

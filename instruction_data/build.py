@@ -41,6 +41,7 @@ from instruction_data.pseudo import PseudoLabels
 from instruction_data.records import Origin, chip_records
 from instruction_data.report import Report, Skipped
 from spex.errors import OutputError, RecordError, SpexError
+from spex.evidence.classes import added, extend, read_entries
 from spex.records import RecordWriter
 
 _SHARDS = 16  # a source is cut into this many at least, so that few scenes still keep several processes busy
@@ -88,6 +89,7 @@ def build(
     scenes: SceneOptions | None = None,
     layout: str | None = None,
     spectra: Path | None = None,
+    classes: Path | None = None,
     workers: int = 1,
 ) -> Report:
     """Build all ``inputs`` and ``settings.simulated`` chips into ``out``; goes on where an earlier build stopped.
@@ -99,6 +101,7 @@ def build(
         scenes: how scenes outside the known layouts are labelled and cut.
         layout: take every input for this one instead of looking which it is in.
         spectra: measured spectra for the simulator.
+        classes: a file of classes that SPEX does not have, in the form of ``classes.yaml``.
         workers: processes; 1 stays in this one.
 
     Raises:
@@ -107,12 +110,14 @@ def build(
         SpexError: with ``strict``, what is wrong with the first scene that cannot be used.
     """
     start, scenes = time.perf_counter(), scenes or SceneOptions()
+    if classes:
+        extend(read_entries(classes), str(classes))
     found = gather(inputs, scenes, layout, settings.simulated, settings.seed, spectra)
     entries = placed(found, settings.val_share)
     if not entries:
         raise RecordError("nothing to build from: the inputs hold no scene and no simulated ones are asked for")
     decided = asdict(settings) | {"strict": None, "layout": layout, "spectra": spectra} | asdict(scenes)
-    decided |= {"inputs": list(inputs), "plan": _digest(entries)}
+    decided |= {"inputs": list(inputs), "plan": _digest(entries)} | ({"classes": added()} if classes else {})
     shards, new = plan(entries, settings), not out.exists()
     try:
         (out / "chips").mkdir(parents=True, exist_ok=True)
@@ -206,7 +211,7 @@ def _run(shards: Sequence[Shard], out: Path, workers: int) -> Iterator[Shard]:
             build_shard(shard, out)
             yield shard
         return
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _end_with_parent)
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _start, (added(),))
     try:
         queue, running = iter(shards), dict[Future[None], Shard]()
         while True:
@@ -225,8 +230,9 @@ def _run(shards: Sequence[Shard], out: Path, workers: int) -> Iterator[Shard]:
         pool.shutdown(cancel_futures=True)
 
 
-def _end_with_parent() -> None:
-    """End this process when the one that started it is killed; it would wait for work for ever."""
+def _start(entries: dict[str, Any]) -> None:
+    """Know the classes that were added, and end when the process that started this one is killed, not wait for ever."""
+    extend(entries, "the classes of this build")
     parent = multiprocessing.parent_process()
     assert parent is not None
 

@@ -219,7 +219,7 @@ class Page:
         return self.chats[session], self._said[session]
 
 
-def serve(model: str | None = None, port: int | None = None) -> tuple[gr.Blocks, str]:
+def serve(model: str | None = None, port: int | None = None, adapter: Path | None = None) -> tuple[gr.Blocks, str]:
     """Start the server in the background.
 
     Args:
@@ -235,7 +235,7 @@ def serve(model: str | None = None, port: int | None = None) -> tuple[gr.Blocks,
 
     @cache
     def extractor(method: Method) -> Extractor:
-        return load(model if method == "model" else "prior")
+        return load(model, adapter=adapter) if method == "model" else load("prior")
 
     blocks = Page(extractor, _root()).build()
     _, url, _ = blocks.launch(

@@ -33,6 +33,42 @@ def run_stage(
         typer.echo(f"{settings.stage}: {last}; checkpoint in {Path(settings.out, 'checkpoint')}")
 
 
+@command.command("adapt")
+def adapt_region(
+    data: Annotated[
+        Path,
+        typer.Option(
+            help="Folder of scenes with labels or a file of polygons, or of SPIE records; new classes in classes.yaml."
+        ),
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the adapter and its report.")],
+    minutes: Annotated[float | None, typer.Option(min=0.1, help="Time for everything; 12 if left out.")] = None,
+    labels: Annotated[str | None, typer.Option(help="Labels, as `spex spie build` takes them.")] = None,
+    legend: Annotated[str | None, typer.Option(help="Legend of the labels: a name, a YAML file or mask:CLASS.")] = None,
+    column: Annotated[str | None, typer.Option(help="Class column of polygons.")] = None,
+    sensor: Annotated[str | None, typer.Option(help="Sensor of the scenes, where they do not say.")] = None,
+    bands: Annotated[str | None, typer.Option(help="Bands of the scenes, as `spex spie build` takes them.")] = None,
+    model: Annotated[str | None, typer.Option(help="Base model: name or folder. The shipped one if left out.")] = None,
+    check: Annotated[
+        Path | None, typer.Option(help="SPIE records of other places to measure on; all of DATA is then learned.")
+    ] = None,
+    keep: Annotated[Path | None, typer.Option(help="SPIE records that are to be read as well as before.")] = None,
+    config: Annotated[Path | None, typer.Option(help="Settings; train/configs/adapt.yaml if left out.")] = None,
+) -> int:
+    """Teach the model a new region or class from a few tiles: an adapter and a report; exit status 1 if it forgot."""
+    from train.adapt import Task, adapt
+    from train.region import Given
+    from train.settings import load_settings
+
+    config = config or Path(__file__).with_name("configs") / "adapt.yaml"
+    settings = load_settings(config, [] if minutes is None else [f"minutes={minutes}"])
+    task = Task(data, out, Given(labels, legend, column, sensor, bands), model, check, keep)
+    report = adapt(task, settings, say=typer.echo)
+    typer.echo((out / "report.md").read_text(encoding="utf-8"))
+    typer.echo(f'use it with: spex extract SCENE "QUERY" -o OUT --adapter {out}')
+    return 1 if report["forgetting"]["beyond"] else 0
+
+
 @command.command("downstream")
 def run_comparison(
     config: Annotated[Path, typer.Argument(help="YAML file, for example train/configs/downstream.yaml.")],

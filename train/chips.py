@@ -66,15 +66,15 @@ class MaskBatch:
     labels: Tensor
 
 
-def labels_of(record: SpieRecord, shape: tuple[int, int]) -> NDArray[np.int8]:
-    """Label planes of a survey record."""
-    labels = np.full((len(CLASS_NAMES), *shape), -1, np.int8)
+def labels_of(record: SpieRecord, shape: tuple[int, int], names: Sequence[str] = CLASS_NAMES) -> NDArray[np.int8]:
+    """Label planes of a survey record, one for each of ``names``."""
+    labels = np.full((len(names), *shape), -1, np.int8)
     for span in record.spans:
         if span.mask is not None:
             plane = span.mask.decode().astype(np.int8)
             if span.ignore is not None:
                 plane[span.ignore.decode()] = -1
-            labels[CLASS_NAMES.index(span.class_name)] = plane
+            labels[names.index(span.class_name)] = plane
     return labels
 
 

@@ -6,7 +6,8 @@ After Hu et al., "LoRA" (arXiv 2106.09685). A layer with weight W computes with 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import torch
 from peft import LoraConfig, inject_adapter_in_model
@@ -101,3 +102,16 @@ def merge(module: nn.Module) -> None:
 
 def _injected(module: nn.Module) -> Iterable[tuple[str, LoraLayer]]:
     return ((name, layer) for name, layer in module.named_modules() if isinstance(layer, LoraLayer))
+
+
+@contextmanager
+def switched_off(module: nn.Module) -> Iterator[None]:
+    """Within it the module computes as if there were no pairs; these are learned by nothing that happens inside."""
+    layers = [layer for _, layer in _injected(module)]
+    for layer in layers:
+        layer.enable_adapters(False)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.enable_adapters(True)

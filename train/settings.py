@@ -74,6 +74,8 @@ class Settings:
     prior_dropout: float = 0.5
     """Share of conversations drawn from those built without prior text, and (a third of it) of crops without
     evidence maps."""
+    rank: int = 16
+    """Of the low-rank pairs of stage adapt."""
     loss: dict[str, float] = field(default_factory=lambda: dict(LOSS_WEIGHTS))
     """Weights of the loss terms."""
     threads: int = 2
@@ -125,7 +127,7 @@ def load_settings(path: str | Path, overrides: list[str] | None = None) -> Setti
         ConfigError: a file that cannot be read, an unknown name, or a value of the wrong type.
     """
     settings = read_settings(Settings, path, overrides)
-    if settings.stage not in ("masks", "language", "instruct", "pretrain"):
+    if settings.stage not in ("masks", "language", "instruct", "pretrain", "adapt"):
         raise ConfigError(f"stage {settings.stage!r} in {path}; one of pretrain, masks, language, instruct")
     if settings.precision not in ("auto", "bf16", "fp32"):
         raise ConfigError(f"precision {settings.precision!r} in {path}; one of auto, bf16, fp32")

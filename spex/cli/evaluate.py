@@ -36,13 +36,14 @@ def command(
         ),
     ] = None,
     model: Annotated[str | None, typer.Option(help="Checkpoint: name or folder. The shipped one if left out.")] = None,
+    adapter: Annotated[Path | None, typer.Option(help="Folder of an adapter of `spex train adapt`.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Measure this many scenes at most.")] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Write all scores to this JSON file.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the scores as JSON instead of tables.")] = False,
 ) -> None:
     """Measure masks against labels: scores per class on survey records, model and index rules side by side."""
     chosen = list(dict.fromkeys(method or [Arm.prior, Arm.model]))
-    methods = {arm.value: _method(arm, model) for arm in chosen}
+    methods = {arm.value: _method(arm, model, adapter) for arm in chosen}
     scores = Scores()
     for number, case in enumerate(cases(_surveys(records, split))):
         if number == limit:
@@ -72,9 +73,9 @@ def _surveys(path: Path, split: str) -> Iterator[SpieRecord]:
         yield from (record for record in read_records(shard) if record.kind == "survey" and record.split == split)
 
 
-def _method(arm: Arm, name: str | None) -> Method:
+def _method(arm: Arm, name: str | None, adapter: Path | None) -> Method:
     if arm is Arm.prior:
         return Door(load("prior").predictor)
     from spex.model.predictor import load as load_model
 
-    return Door(load_model(name, prior=arm is not Arm.bare), told=arm is Arm.told)
+    return Door(load_model(name, prior=arm is not Arm.bare, adapter=adapter), told=arm is Arm.told)

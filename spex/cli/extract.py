@@ -40,6 +40,9 @@ def command(
         Method, typer.Option(help="The model, or the spectral index rules alone (no weights).")
     ] = Method.model,
     model: Annotated[str | None, typer.Option(help="Checkpoint: name or folder. The shipped one if left out.")] = None,
+    adapter: Annotated[
+        Path | None, typer.Option(help="Folder of a region or class that the model learned with `spex train adapt`.")
+    ] = None,
     sensor: Annotated[str | None, typer.Option(help="Sensor of the scene, for example sentinel-2a.")] = None,
     bands: Annotated[
         str | None, typer.Option(help='Bands: "B02=490/65,B03=560/35" (name=centre/width in nm), or a JSON file.')
@@ -56,10 +59,10 @@ def command(
     """Answer a query on a scene: masks, regions, facts and an explanation in a result folder."""
     clean_query(query)
     check_folder(out, overwrite=overwrite)
-    if method is Method.prior and model is not None:
-        raise ConfigError("--model goes with --method model; the prior has no weights")
+    if method is Method.prior and (model or adapter):
+        raise ConfigError("--model and --adapter go with --method model; the prior has no weights")
     with _scene(scene, sensor, bands, gsd) as opened:
-        extractor: Extractor = load("prior" if method is Method.prior else model)
+        extractor: Extractor = load("prior" if method is Method.prior else model, adapter=adapter)
         with _progress(quiet) as progress:
             extraction = extractor.extract(opened, query, tile=tile, overlap=overlap, progress=progress)
         extraction.save(out, overwrite=overwrite)

@@ -8,6 +8,7 @@ from typing import Any
 from spex.engine.predict import Predictor, PriorPredictor
 from spex.engine.results import Extraction
 from spex.engine.session import Progress, Session
+from spex.errors import ConfigError
 from spex.raster.scene import Scene
 
 SceneLike = Scene | str | os.PathLike[str]
@@ -55,17 +56,24 @@ class Extractor:
         return Session(_opened(scene), self.predictor, **options)
 
 
-def load(name_or_path: str | os.PathLike[str] | None = None) -> Extractor:
+def load(
+    name_or_path: str | os.PathLike[str] | None = None, *, adapter: str | os.PathLike[str] | None = None
+) -> Extractor:
     """A ready extractor: the shipped model, a checkpoint by name or folder, or ``"prior"`` for the index rules alone.
 
+    Args:
+        adapter: folder of what the model learned of a region or a class, as ``spex train adapt`` writes it.
+
     Raises:
-        ModelError: there is no such checkpoint, or it is damaged.
+        ModelError: there is no such checkpoint or adapter, it is damaged, or they do not belong together.
     """
     if name_or_path == "prior":
+        if adapter is not None:
+            raise ConfigError("an adapter goes with a model; the prior has no weights")
         return Extractor(PriorPredictor())
     from spex.model import load as load_model
 
-    return Extractor(load_model(name_or_path))
+    return Extractor(load_model(name_or_path, adapter=adapter))
 
 
 def _opened(scene: SceneLike) -> Scene:

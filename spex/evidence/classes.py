@@ -8,6 +8,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.resources import files
+from os import PathLike
+from pathlib import Path
 from typing import Any, Literal
 
 import yaml
@@ -20,6 +22,12 @@ _CONDITION = re.compile(r"(z:)?([A-Za-z0-9]+) (above|below) (?:(scene)([+-]\d+(?
 _ARTICLES = frozenset({"a", "an", "the"})
 _WORD = re.compile(r"[^\W_]+")
 _SOLID = re.compile(r"[\u3400-\u9fff]")  # scripts written without spaces: Han
+_NAME = re.compile(r"[a-z]+(?:_[a-z]+)*")
+_COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
+_DEFAULTS: dict[str, Any] = {
+    "synonyms": [], "colour": "#d01c8b", "codes": {}, "needs": "a rule of its own", "confused_with": [], "recipes": [],
+}  # fmt: skip
+_added: dict[str, dict[str, Any]] = {}
 
 
 def is_calibrated(level: str) -> bool:
@@ -120,7 +128,7 @@ def classes() -> dict[str, LandClass]:
     Raises:
         ConfigError: a condition of ``classes.yaml`` is malformed.
     """
-    entries = _document()["classes"]
+    entries = _document()["classes"] | _added
     return {
         name: LandClass(
             name=name,
@@ -141,6 +149,86 @@ def classes() -> dict[str, LandClass]:
         )
         for name, entry in entries.items()
     }
+
+
+def extend(entries: Mapping[str, Mapping[str, Any]], source: str) -> None:
+    """Add classes for the rest of this process; an entry that is there already, word for word, stays.
+
+    Args:
+        entries: by name, in the form of ``classes.yaml``; all but ``title`` may be left out. A class without recipes is
+            one that no spectral index shows: only a model that learned it can. Its words are no longer those of others.
+        source: where they come from, for messages.
+
+    Raises:
+        ConfigError: an entry that is malformed, or that says something else than a class there is.
+    """
+    new = {name: _entry(name, entry, {*_document()["classes"], *entries}, source) for name, entry in entries.items()}
+    for name, entry in new.items():
+        if name in _document()["classes"] or _added.get(name, entry) != entry:
+            raise ConfigError(f"{source}: there is another class {name!r} already; give yours another name")
+    missing = {name: entry for name, entry in new.items() if name not in _added}
+    for name, entry in missing.items():
+        for phrase in (name.replace("_", " "), entry["title"], *entry["synonyms"]):
+            if not _words(phrase) and not _SOLID.search(phrase):
+                raise ConfigError(f"{source}: {name!r} is called {phrase!r}, which holds no word; use another")
+            taken = resolve(phrase)
+            if taken and phrase.casefold() in (taken.replace("_", " "), classes()[taken].title):
+                raise ConfigError(f"{source}: {name!r} is called {phrase!r}, as {taken!r} is; use another word")
+    _added.update(missing)
+    try:
+        _forget()
+        classes()
+    except (ConfigError, KeyError, TypeError, AttributeError) as error:
+        for name in missing:
+            del _added[name]
+        _forget()
+        raise ConfigError(f"{source}: {error}; write entries as in spex/evidence/classes.yaml") from error
+
+
+def read_entries(path: str | PathLike[str]) -> dict[str, Any]:
+    """The entries of a file in the form of ``classes.yaml``, for ``extend``; its ``indices`` may be left out.
+
+    Raises:
+        ConfigError: not readable, or without classes.
+    """
+    try:
+        document = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"cannot read the classes {path}: {' '.join(str(error).split())}") from error
+    entries = document.get("classes") if isinstance(document, dict) else None
+    if not isinstance(entries, dict) or not entries:
+        raise ConfigError(
+            f"{path}: no 'classes' in it; write for example 'classes: {{solar_farm: {{title: solar farm}}}}'"
+        )
+    return entries
+
+
+def added() -> dict[str, dict[str, Any]]:
+    """The entries that ``extend`` was given, by name, every field written out."""
+    return dict(_added)
+
+
+def _entry(name: str, entry: Any, known: Collection[str], source: str) -> dict[str, Any]:
+    fields = {*_DEFAULTS, "title", "parent", "words", "without", "beside"}
+    if not _NAME.fullmatch(name):
+        raise ConfigError(f"{source}: {name!r} is no name of a class; use small letters and single underscores")
+    if not isinstance(entry, Mapping) or not isinstance(entry.get("title"), str):
+        raise ConfigError(f"{source}: {name!r} needs a title; write for example '{name}: {{title: {name}}}'")
+    if unknown := sorted(set(entry) - fields):
+        raise ConfigError(f"{source}: {name!r} has {unknown[0]!r}; known are {', '.join(sorted(fields))}")
+    full = _DEFAULTS | dict(entry)
+    if not _COLOUR.fullmatch(str(full["colour"])):
+        raise ConfigError(f"{source}: {name!r} has the colour {full['colour']!r}; write it as '#d01c8b'")
+    if not isinstance(full["synonyms"], list) or not all(isinstance(word, str) for word in full["synonyms"]):
+        raise ConfigError(f"{source}: the synonyms of {name!r} are no list of words; write [solar park, panels]")
+    if strange := [other for other in (full.get("parent"), full.get("beside")) if other and other not in known]:
+        raise ConfigError(f"{source}: {name!r} names {strange[0]!r}, which is no class")
+    return full
+
+
+def _forget() -> None:
+    for kept in (classes, _lexicon, _matches):
+        kept.cache_clear()
 
 
 @cache
@@ -175,7 +263,7 @@ def _lexicon() -> tuple[dict[str, list[tuple[tuple[str, ...], str]]], re.Pattern
     """Phrases by their first word; for those written without spaces a pattern, longest first, and their classes."""
     spaced: dict[tuple[str, ...], str] = {}
     solid: dict[str, str] = {}
-    for name, land_class in classes().items():
+    for name, land_class in sorted(classes().items(), key=lambda item: item[0] not in _added):
         for phrase in (name, land_class.title, *land_class.synonyms):
             spaced.setdefault(tuple(word for word, _, _ in _words(phrase)), name)
     for name, land_class in classes().items():

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 _WATER_INDICES = ("MNDWI", "NDWI")
 Array = np.ndarray[Any, Any]
-Status = Literal["present", "absent", "unavailable"]
+Status = Literal["present", "absent", "unavailable", "unmeasured"]
+"""``unavailable``: these bands cannot tell; ``unmeasured``: no index shows the class on any bands, a model may."""
 
 KEPT_REGIONS = 10
 _SAMPLE = 1 << 16  # pixels that thresholds and statistics are estimated from
@@ -190,6 +191,8 @@ class _Findings:
     def _decide(self, land_class: LandClass) -> ClassEvidence:
         name = land_class.name
         recipe = self.maps.recipe(name)
+        if not land_class.recipes:
+            return ClassEvidence(name, "unmeasured", f"no spectral index shows {land_class.title}", weak=True)
         if recipe is None:
             elsewhere = land_class.recipe(self.maps.planes, "surface") is not None
             reason = "needs calibrated reflectance" if elsewhere else f"needs {land_class.needs}"

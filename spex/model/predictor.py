@@ -24,6 +24,7 @@ from spex.evidence.classes import classes
 from spex.evidence.maps import evidence_maps
 from spex.evidence.prior import prior_text
 from spex.evidence.scene import SceneEvidence
+from spex.model.adapter import read_adapter
 from spex.model.config import FORMAT, SpexConfig
 from spex.model.generation import Request, write
 from spex.model.precision import autocast
@@ -176,12 +177,17 @@ class ModelPredictor:
 
 
 def load(
-    name_or_path: str | os.PathLike[str] | None = None, *, device: str | None = None, prior: bool = True
+    name_or_path: str | os.PathLike[str] | None = None,
+    *,
+    device: str | None = None,
+    prior: bool = True,
+    adapter: str | os.PathLike[str] | None = None,
 ) -> ModelPredictor:
-    """Load a checkpoint folder, or the ``base`` model that ships with SPEX.
+    """Load a checkpoint folder, or the ``base`` model that ships with SPEX, with the folder of an adapter merged in.
 
     Raises:
-        ModelError: no such folder, or files missing, damaged or of another kind.
+        ModelError: no such folder, files missing, damaged or of another kind, or an adapter of another model.
+        ConfigError: the adapter brings a class that is known already as another one.
     """
     folder = SHIPPED if name_or_path in (None, "base") else Path(str(name_or_path))
     weights = folder / "model.safetensors"
@@ -204,8 +210,12 @@ def load(
         _require_tokens(processor, model.config)
     except Exception as error:  # whatever the files' readers raise, the cause is the checkpoint
         raise ModelError(f"the checkpoint {folder} cannot be loaded: {error}") from error
-    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
-    return ModelPredictor(model, processor, folder.name, digest, prior)
+    name, digest = folder.name, hashlib.sha256(weights.read_bytes()).hexdigest()
+    if adapter is not None:
+        learned = read_adapter(adapter)
+        learned.merge_into(model, digest)
+        name, digest = f"{name}+{learned.name}", hashlib.sha256(f"{digest}{learned.sha256}".encode()).hexdigest()
+    return ModelPredictor(model, processor, name, digest, prior)
 
 
 def _require_tokens(processor: SpexProcessor, config: SpexConfig) -> None:
