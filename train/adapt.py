@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 
 from spex.engine.predict import PriorPredictor
@@ -113,7 +112,7 @@ def _claim(task: Task, settings: Settings, work: Path) -> None:
     """See that the folder is free, or begun by the same command."""
     if (task.out / "report.json").exists():
         raise ConfigError(f"{task.out} holds an adapter already; give another folder, or remove this one")
-    told = json.loads(json.dumps([asdict(task), asdict(settings)], default=str))
+    told = json.loads(json.dumps([asdict(task), asdict(settings) | {"minutes": None}], default=str))
     path = work / "task.json"
     if path.exists() and json.loads(path.read_text(encoding="utf-8")) != told:
         raise ConfigError(f"{task.out} was begun with other data or settings; give another folder, or remove this one")
@@ -139,9 +138,7 @@ def _learned(
         left = settings.minutes - (1 + _MARGIN) * measuring / 60
         if left <= 0:
             raise ConfigError(f"{settings.minutes:g} minutes are too few: measuring alone takes {measuring / 30:.1f}")
-        native = torch.cuda.is_available() or torch.ops.mkldnn._is_mkldnn_bf16_supported()
-        precision = settings.precision if native else "fp32"  # emulated, bfloat16 is a tenth as fast
-        stage = replace(settings, data=str(task.data), out=str(run), minutes=left, precision=precision)
+        stage = replace(settings, data=str(task.data), out=str(run), minutes=left)
         path.write_text(yaml.safe_dump(asdict(stage)), encoding="utf-8")
     finished = work / "learned"
     if not finished.exists():

@@ -206,7 +206,7 @@ def train(
     """
     names, base = tuple(classes()), predictor.sha256
     assert base is not None
-    model, out = copy.deepcopy(predictor.model).requires_grad_(True), Path(settings.out)
+    model, out = copy.deepcopy(predictor.model), Path(settings.out)
     replayed = [unlabelled(sample_halves()[0], names), *(chip(record, names) for record in kept)]
     stream = RegionStream([chip(r, names) for r in learned], replayed, names, predictor.processor, settings)
     torch.manual_seed(settings.seed)

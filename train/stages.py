@@ -89,7 +89,13 @@ def _encoder(folder: str, model: SpexModel) -> SpecAwareEncoder:
 
 
 def run_settings(settings: Settings) -> list[dict[str, float]]:
-    """Run the stage that the settings name; return its log."""
+    """Run the stage that the settings name; return its log.
+
+    Raises:
+        ConfigError: stage adapt, which has a command of its own.
+    """
+    if settings.stage == "adapt":
+        raise ConfigError("stage adapt has a command of its own: spex train adapt --data DIR --out ADAPTER")
     if settings.stage == "pretrain":
         from train import pretrain
 

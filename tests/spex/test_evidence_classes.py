@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
-from spex.evidence.classes import classes, index_range, mentioned, resolve
+from spex.errors import ConfigError
+from spex.evidence import classes as known
+from spex.evidence.classes import classes, extend, index_range, mentioned, read_entries, resolve
 from spex.evidence.indices import EVIDENCE_INDICES
 
 NAMES = [
@@ -140,3 +143,57 @@ def test_a_recipe_fits_the_bands_there_are() -> None:
     assert water.recipe({"B", "G", "R"}, "surface") is None
     assert classes()["burned"].recipe({"B", "G", "R", "N"}, "surface") is None
     assert classes()["snow_ice"].recipe({"B", "G", "R", "N", "S1"}, "uncalibrated") is None
+
+
+@pytest.fixture
+def only_own() -> Iterator[None]:
+    """Classes that a test adds are gone after it."""
+    yield
+    known._added.clear()
+    known._forget()
+
+
+def test_a_class_comes_by_data_and_takes_its_words_along(tmp_path: Path, only_own: None) -> None:
+    assert resolve("solar farm") == "cropland"  # by its last word
+    path = tmp_path / "classes.yaml"
+    path.write_text("classes: {solar_farm: {title: solar farms, synonyms: [solar park], parent: built_up}}")
+    extend(read_entries(path), str(path))
+    extend(read_entries(path), str(path))  # the same again is no conflict
+    assert list(classes())[-1] == "solar_farm" and "solar_farm" in classes()["built_up"].children
+    assert mentioned("Solar parks, lakes and a solar farm") == ["solar_farm", "water"]
+    assert not classes()["solar_farm"].recipes
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ("water: {title: sea}", "there is another class 'water'"),
+        ("Farm: {title: farm}", "is no name of a class"),
+        ("farm: {synonyms: [farm]}", "needs a title"),
+        ("farm: {title: open land, colour: red}", "has the colour 'red'"),
+        ("farm: {title: open land, parent: city}", "names 'city'"),
+        ("farm: {title: open land, size: 3}", "has 'size'"),
+        ("farm: {title: cloud shadow}", "as 'cloud_shadow' is"),
+        ("farm: {title: '...'}", "holds no word"),
+        ("farm: {title: open land, synonyms: park}", "are no list of words"),
+        ("farm: {title: open land, recipes: [{level: any, when: [NDVI is 3]}]}", "condition 'NDVI is 3'"),
+    ],
+)
+def test_entries_that_are_none_are_refused_and_leave_nothing_behind(
+    entry: str, said: str, tmp_path: Path, only_own: None
+) -> None:
+    before = list(classes())
+    path = tmp_path / "classes.yaml"
+    path.write_text(f"classes: {{{entry}}}")
+    with pytest.raises(ConfigError, match=said):
+        extend(read_entries(path), str(path))
+    assert list(classes()) == before
+
+
+def test_a_file_without_classes_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "classes.yaml"
+    path.write_text("solar_farm: {title: solar farms}")
+    with pytest.raises(ConfigError, match="no 'classes' in it"):
+        read_entries(path)
+    with pytest.raises(ConfigError, match="cannot read the classes"):
+        read_entries(tmp_path / "none.yaml")
