@@ -69,7 +69,7 @@ def records_of(data: Path, work: Path, given: Given) -> Path:
     options = {"--labels": labels, "--legend": legend, "--column": given.column, "--sensor": given.sensor,
                "--bands": given.bands, "--classes": str(own) if own.is_file() else None}  # fmt: skip
     command = [sys.executable, "-m", "spex", "spie", "build", str(data), "--out", str(out), "--dialogues", "0"]
-    command += ["--val-share", "0", *(word for pair in options.items() if pair[1] for word in pair)]
+    command += ["--val-share", "0", "--workers", "1", *(word for pair in options.items() if pair[1] for word in pair)]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
     if done.returncode > 1 or not any(out.glob("survey_*.parquet")):

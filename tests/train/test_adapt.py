@@ -57,14 +57,14 @@ def only_own_classes() -> Iterator[None]:
     known._forget()
 
 
-def region(folder: Path, count: int, *, apart: bool = True, first: int = 0) -> Path:
-    """Tiles of 64 pixels with class rasters, each turned another way; ``apart`` puts them 20 km from each other."""
+def region(folder: Path, count: int) -> Path:
+    """Tiles of 64 pixels, 20 km from each other, with class rasters, each turned another way."""
     (folder / "labels").mkdir(parents=True)
-    for number in range(first, first + count):
+    for number in range(count):
         values, truth = synthetic(BANDS, 64, 64, seed=number)
         values, truth = (np.rot90(a, number, (-2, -1)) for a in (values, truth))
-        east = 500_000 + number * (20_000 if apart else 640)
-        grid = {"crs": "EPSG:32632", "transform": from_origin(east, 5_300_000, 10, 10), "height": 64, "width": 64}
+        corner = from_origin(500_000 + 20_000 * number, 5_300_000, 10, 10)
+        grid = {"crs": "EPSG:32632", "transform": corner, "height": 64, "width": 64}
         path = folder / f"tile{number}.tif"
         with rasterio.open(path, "w", driver="GTiff", count=len(BANDS), dtype="float32", **grid) as out:
             out.write(values)
@@ -177,9 +177,8 @@ def test_records_of_a_region_know_its_new_class(built: Path) -> None:
     assert given.learned == parted.learned and given.checked == parted.checked
 
 
-def test_one_place_is_parted_into_two_blocks(tmp_path: Path) -> None:
-    data = region(tmp_path / "tiles", 8, apart=False)
-    parted = held_out(surveys(records_of(data, tmp_path / "work", Given())))
+def test_one_place_is_parted_into_two_blocks(built: Path) -> None:
+    parted = held_out([record.model_copy(update={"place": "one"}) for record in surveys(built)])
     assert "one place" in parted.held_out and len(parted.checked) == 2
 
     def east(record: SpieRecord) -> float:
