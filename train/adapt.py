@@ -76,8 +76,9 @@ def adapt(task: Task, settings: Settings, say: Callable[[str], None] = print) ->
     measuring = time.monotonic() - began
     say(f"measured before, {(time.monotonic() - began) / 60:.1f} minutes; learning")
     made = _learned(task, settings, predictor, region, kept, measuring, work)
-    adapter = replace(read_adapter(made), about={"tiles": len(region.learned), "settings": asdict(settings)})
-    adapter.save(task.out)
+    learned = read_adapter(made)
+    about = {**learned.about, "tiles": len(region.learned), "settings": asdict(settings)}
+    replace(learned, about=about).save(task.out)
     say(f"learned, {(time.monotonic() - began) / 60:.1f} minutes; measuring")
     after = load(task.base, adapter=task.out)
     here.ask({"after": after})
@@ -97,7 +98,7 @@ def adapt(task: Task, settings: Settings, say: Callable[[str], None] = print) ->
         "tiles": len(region.learned),
         "held_out": region.held_out,
         "minutes": round((time.monotonic() - began) / 60, 2),
-        "steps": _steps(work),
+        "steps": about["steps"],
         "bytes": (task.out / "adapter.safetensors").stat().st_size,
         "scores": here.rows(),
         "kept": there.rows(),
@@ -146,11 +147,6 @@ def _learned(
         adapter_stage.train(stage, predictor, region.learned, replayed)
         finished.touch()
     return run / "checkpoint"
-
-
-def _steps(work: Path) -> int:
-    state = next(work.glob("*/checkpoint/training/state.json"))
-    return int(json.loads(state.read_text(encoding="utf-8"))["step"])
 
 
 def _shown(compared: Compared) -> str:

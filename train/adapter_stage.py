@@ -132,11 +132,14 @@ class AdaptTrainer(nn.Module):
     def __init__(self, model: SpexModel, rank: int) -> None:
         super().__init__()
         self.model = model
+        self.steps: Tensor
+        self.register_buffer("steps", torch.zeros((), dtype=torch.long))
         lora.inject(model, rank, [name for name in lora.targets(model) if name.split(".")[0] in PARTS])
 
     def forward(self, batch: RegionBatch) -> dict[str, Tensor]:
         """Loss terms: masks and presence where labels speak, and where they do not, what the model said before."""
         model, masks, text = self.model, batch.masks, batch.text
+        self.steps += 1
         with torch.no_grad():
             context, fused = model.context(masks.values, masks.valid, masks.bands)
             hidden = model.language.get_decoder()(
@@ -214,7 +217,7 @@ def train(
 
     def save(folder: Path) -> None:
         pairs = {name: (down, scale * up) for name, (down, up, scale) in lora.pairs(model).items()}
-        Adapter(out.name, base, pairs, added()).save(folder)
+        Adapter(out.name, base, pairs, added(), {"steps": int(trainer.steps)}).save(folder)
 
     run(settings, trainer, stream.draw, lambda part, batch: part(batch), save)
     return out / "checkpoint"

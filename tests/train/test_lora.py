@@ -100,3 +100,18 @@ def test_a_layer_that_is_not_there_is_refused() -> None:
         lora.inject(spex_model(), 2, ["nose"])
     with pytest.raises(ConfigError, match="has no linear layer"):
         lora.inject(nn.LayerNorm(3), 2)
+
+
+def test_switched_off_pairs_change_nothing_and_are_there_again_afterwards() -> None:
+    model = spex_model()
+    before = outputs(model)
+    lora.inject(model, 4)
+    stir(model)
+    moved = outputs(model)
+    trained = {name for name, p in model.named_parameters() if p.requires_grad}
+    with lora.switched_off(model):
+        for a, b in zip(before, outputs(model), strict=True):
+            torch.testing.assert_close(a, b)
+    for a, b, c in zip(moved, outputs(model), before, strict=True):
+        assert torch.equal(a, b) and not torch.allclose(a, c)
+    assert trained == {name for name, p in model.named_parameters() if p.requires_grad}
