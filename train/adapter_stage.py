@@ -37,11 +37,12 @@ from train.chips import Chip, MaskBatch, Sample, collate, crop, jitter, labels_o
 from train.dialogues import TextBatch, pad
 from train.loop import rng_at, run
 from train.losses import mask_losses, presence_loss
+from train.masks import all_classes
 from train.settings import Settings
 
 PARTS = ("condensation", "refiner", "decoder")
 _ASKED = 3  # labelled classes of a crop that are asked for at most, and one more that is not labelled
-_REPLAYED = 0.2  # of the crops
+_REPLAYED = 0.25  # of the crops
 _TOLD = 0.25  # of the batches carry prior text: it is most of the language model's work
 _QUERIES = ("{}", "show {}", "where is {}?", "map {}", "find all {}", "extract {}", "outline {}")
 
@@ -127,13 +128,19 @@ class RegionStream:
 
 
 class AdaptTrainer(nn.Module):
-    """A model with pairs in ``PARTS``; switched off, it is what it was."""
+    """A model with pairs in ``PARTS``; switched off, it is what it was.
 
-    def __init__(self, model: SpexModel, rank: int) -> None:
+    Args:
+        table: prompt tokens (classes, K, prompt_dim) of the classes known before, the first of all.
+    """
+
+    def __init__(self, model: SpexModel, rank: int, table: Tensor) -> None:
         super().__init__()
         self.model = model
         self.steps: Tensor
+        self.table: Tensor
         self.register_buffer("steps", torch.zeros((), dtype=torch.long))
+        self.register_buffer("table", table)
         lora.inject(model, rank, [name for name in lora.targets(model) if name.split(".")[0] in PARTS])
 
     def forward(self, batch: RegionBatch) -> dict[str, Tensor]:
@@ -150,30 +157,53 @@ class AdaptTrainer(nn.Module):
         spans = model.spans(text.input_ids, text.start)
         owner = torch.tensor([row for row, _, _ in spans])
 
-        def decoded() -> tuple[Tensor, Tensor]:
-            """Logits of masks (S, H, W) and of presence (S,)."""
+        def decoded() -> tuple[Tensor, Tensor, Tensor, Tensor]:
+            """Logits of the spans' masks (S, H, W) and presence (S,), then (B, classes, H, W) and (B, classes)."""
             weights = model.refiner(model.prompts(hidden, spans), context.coarse[owner])
             features = model.features(fused, masks.evidence)
             pairs = zip(owner.tolist(), weights, strict=True)
-            return torch.stack([mask_logits(features[row], w[None])[0] for row, w in pairs]), weights[:, -1]
+            found = torch.stack([mask_logits(features[row], w[None])[0] for row, w in pairs])
+            return found, weights[:, -1], *all_classes(model, self.table, context.coarse, features)
 
         with torch.no_grad(), lora.switched_off(model):
-            before, present_before = (logits.float().sigmoid() for logits in decoded())
-        found, presence = decoded()
-        labels = masks.labels[owner, batch.span_classes]
+            before = decoded()
+        now = decoded()
+        labels, valid = masks.labels[owner, batch.span_classes], torch.stack(masks.valid)
         told = (labels >= 0).flatten(1).any(1)
-        silent = torch.stack(masks.valid)[owner] & (labels < 0) & batch.known[:, None, None]
-        stays = ~told & batch.known
-        bce, dice = mask_losses(found, labels)
-        keep = F.binary_cross_entropy_with_logits(found.float(), before, reduction="none") * silent
-        keep_presence = F.binary_cross_entropy_with_logits(presence.float(), present_before, reduction="none") * stays
+        bce, dice = mask_losses(now[0], labels)
+        others = masks.labels[:, : len(self.table)] < 0
+        silent = (
+            valid[owner] & (labels < 0) & batch.known[:, None, None],
+            ~told & batch.known,
+            valid[:, None] & others,
+            others.flatten(2).all(2),
+        )
+        kept = [_gap(mine, theirs, where) for mine, theirs, where in zip(now, before, silent, strict=True)]
         return {
             "bce": bce,
             "dice": dice,
-            "presence": presence_loss(presence[told], labels[told]),
-            "keep": keep.sum() / silent.sum().clamp(min=1),
-            "keep_presence": keep_presence.sum() / stays.sum().clamp(min=1),
+            "presence": presence_loss(now[1][told], labels[told]),
+            "keep": kept[0] + kept[2],
+            "keep_presence": kept[1] + kept[3],
         }
+
+
+def _gap(logits: Tensor, before: Tensor, where: Tensor) -> Tensor:
+    """How far logits are from what they were: mean divergence of the probabilities where it counts."""
+    chance = before.float().sigmoid()
+    apart, least = (F.binary_cross_entropy_with_logits(x.float(), chance, reduction="none") for x in (logits, before))
+    return ((apart - least) * where).sum() / where.sum().clamp(min=1)
+
+
+@torch.no_grad()
+def class_prompts(predictor: ModelPredictor, names: Sequence[str]) -> Tensor:
+    """Prompt tokens (classes, K, prompt_dim) of bare spans with the classes' titles, no scene in sight."""
+    model, processor = predictor.model, SpexProcessor(predictor.processor.tokenizer, 0, 1)
+    about = [classes()[name] for name in names]
+    text = pad([processor.encode(a.title, "", format_span(a.name, a.title)) for a in about], processor.tokenizer)
+    ids, mask = text.input_ids.to(model.device), text.attention_mask.to(model.device)
+    hidden = model.language.get_decoder()(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
+    return model.prompts(hidden, model.spans(ids, text.start))
 
 
 def chip(record: SpieRecord, names: Sequence[str]) -> Chip:
@@ -213,7 +243,8 @@ def train(
     replayed = [unlabelled(sample_halves()[0], names), *(chip(record, names) for record in kept)]
     stream = RegionStream([chip(r, names) for r in learned], replayed, names, predictor.processor, settings)
     torch.manual_seed(settings.seed)
-    trainer = AdaptTrainer(model, settings.rank)
+    table = class_prompts(predictor, [name for name in names if name not in added()])
+    trainer = AdaptTrainer(model, settings.rank, table)
 
     def save(folder: Path) -> None:
         pairs = {name: (down, scale * up) for name, (down, up, scale) in lora.pairs(model).items()}
