@@ -147,7 +147,7 @@ def jitter(pixels: Pixels, rng: np.random.Generator, needed: Collection[str] = (
         values = np.clip(values, 0, None) ** np.float32(np.exp(rng.normal(0, 0.25)))
     values = values + rng.normal(0, rng.exponential(0.004), values.shape).astype(np.float32)
     if display:
-        values = values.clip(0, 1)
+        values = values.clip(0, max(1.0, float(pixels.values.max())))  # not all display values end at 1
     pixels = replace(pixels, values=np.where(pixels.valid, values, 0).astype(np.float32))
     fewer = drop_bands(pixels, rng) if count > 4 and rng.random() < 0.4 else pixels
     return fewer if set(needed) <= set(available(role_weights(fewer.bands))) else pixels
