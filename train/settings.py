@@ -24,7 +24,7 @@ class Settings:
 
     stage: str
     """pretrain (the encoder, from pixels alone), masks (encoder and decoder from labels), language (the language model
-    from dialogues) or instruct (all, jointly)."""
+    from dialogues), align (projector and aggregation from captions of the evidence) or instruct (all, jointly)."""
     data: str
     """Folder of SPIE records, as ``spex spie build`` writes it."""
     out: str
@@ -127,8 +127,9 @@ def load_settings(path: str | Path, overrides: list[str] | None = None) -> Setti
         ConfigError: a file that cannot be read, an unknown name, or a value of the wrong type.
     """
     settings = read_settings(Settings, path, overrides)
-    if settings.stage not in ("masks", "language", "instruct", "pretrain", "adapt"):
-        raise ConfigError(f"stage {settings.stage!r} in {path}; one of pretrain, masks, language, instruct")
+    stages = ("pretrain", "masks", "language", "align", "instruct", "adapt")
+    if settings.stage not in stages:
+        raise ConfigError(f"stage {settings.stage!r} in {path}; one of {', '.join(stages)}")
     if settings.precision not in ("auto", "bf16", "fp32"):
         raise ConfigError(f"precision {settings.precision!r} in {path}; one of auto, bf16, fp32")
     if settings.tune not in ("all", "lora", "none"):

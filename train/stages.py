@@ -109,6 +109,10 @@ def run_settings(settings: Settings) -> list[dict[str, float]]:
         from train import language
 
         return language.train(settings, model, processor)
+    if settings.stage == "align":
+        from train import align
+
+        return align.train(settings, model, processor)
     from train import instruct
 
     return instruct.train(settings, model, processor)
