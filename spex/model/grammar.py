@@ -129,10 +129,11 @@ class SpanGrammar:
         """Where the query holds synonyms of classes, spans are of these, each once before any comes again."""
         if self._repeats(text):
             return False
-        used = Counter[str]()
+        used, own = Counter[str](), ""
         for match in _NAMES.finditer(text):
             attribute, name, ended = match.groups()
-            open_to = set(self.named)
+            own = name if attribute == "class" else own
+            open_to = set(self.named) if attribute == "class" else set(self.named) - {own}
             if attribute == "class":
                 left = {name for name in open_to if used[name] < max(1, self.most[name])}
                 open_to = left if self.most else left or open_to

@@ -31,6 +31,7 @@ from spex.model.precision import autocast
 from spex.model.processor import SpexProcessor
 from spex.model.spectral import band_batch
 from spex.model.spex import SceneContext, SpexModel
+from spex.model.standins import StandIns
 from spex.prompts import IMAGE_TOKEN, Exchange, Plan, format_span, parse_answer
 from spex.raster.scene import Pixels
 
@@ -118,7 +119,10 @@ class ModelPredictor:
     def _write(self, requests: Sequence[Request], context: SceneContext) -> Iterator[list[str]]:
         told = self.model.config.prior_in_answer
         given = [one if told else replace(one, prior="") for one in requests]
-        return write(self.model, self.processor, context.visual, given)
+        stand_ins = [StandIns.of(one) for one in given]
+        asked = [known.asked(one) for known, one in zip(stand_ins, given, strict=True)]
+        for texts in write(self.model, self.processor, context.visual, asked):
+            yield [known.answered(text) for known, text in zip(stand_ins, texts, strict=True)]
 
     def _plans(self, requests: Sequence[Request], texts: Sequence[str], context: SceneContext) -> list[Plan]:
         answers = [parse_answer(text) for text in texts]

@@ -314,3 +314,10 @@ def test_grammar_tells_the_side_of_a_threshold_as_the_span_has_it(side: str, oth
 
 def test_numbers_of_a_query_are_read_from_digits_and_words() -> None:
     assert {"1200", "0.5", "3"} <= numbers_of("three lakes over 1,200 m2 and half a hectare")
+
+
+def test_a_span_never_takes_its_own_class_away(predictor: ModelPredictor) -> None:
+    grammar = SpanGrammar("lakes but no forest")
+    assert grammar.allowed("<seg class=water not=tree_cover>lakes</seg>.", done=True)
+    assert not grammar.allowed("<seg class=water not=wat", done=False)
+    assert not SpanGrammar("lakes").allowed("<seg class=water not=", done=False)
