@@ -18,6 +18,7 @@ import yaml
 
 from spex.engine.predict import PriorPredictor
 from spex.errors import ConfigError
+from spex.evaluate import Door
 from spex.evidence.classes import added, classes
 from spex.model.adapter import read_adapter
 from spex.model.predictor import ModelPredictor, load
@@ -73,19 +74,20 @@ def adapt(task: Task, settings: Settings, say: Callable[[str], None] = print) ->
     here.ask({"index rules": PriorPredictor(), "before": predictor}, limit)
     there.ask({"before": predictor}, limit)
     sample, before = sample_case(adapter_stage.sample_halves()[1], predictor, known)
+    told = region.held_out
+    if len(here.cases) < len(region.checked):
+        told += f", of which {len(here.cases)} were measured in the time there is"
     measuring = time.monotonic() - began
     say(f"measured before, {(time.monotonic() - began) / 60:.1f} minutes; learning")
     made = _learned(task, settings, predictor, region, kept, measuring, work)
+    say(f"learned, {(time.monotonic() - began) / 60:.1f} minutes; measuring")
     learned = read_adapter(made)
     about = {**learned.about, "tiles": len(region.learned), "settings": asdict(settings)}
     replace(learned, about=about).save(task.out)
-    say(f"learned, {(time.monotonic() - began) / 60:.1f} minutes; measuring")
     after = load(task.base, adapter=task.out)
+    shares = changed(sample, before, Door(after)(sample))
     here.ask({"after": after})
     there.ask({"after": after})
-    again = Compared([sample])
-    again.ask({"after": after})
-    shares = changed(sample, before, again.maps["sample", "after"])
     losses = lost([*here.rows(), *there.rows()], added())
     beyond = [name for name, loss in losses.items() if loss > MOST_LOST]
     beyond += [f"sample/{name}" for name, share in shares.items() if share > MOST_CHANGED]
@@ -96,7 +98,7 @@ def adapt(task: Task, settings: Settings, say: Callable[[str], None] = print) ->
         "base": {"name": predictor.name, "sha256": predictor.sha256},
         "new": [name for name in added() if any(row["class"] == name for row in here.rows())],
         "tiles": len(region.learned),
-        "held_out": region.held_out,
+        "held_out": told,
         "minutes": round((time.monotonic() - began) / 60, 2),
         "steps": about["steps"],
         "bytes": (task.out / "adapter.safetensors").stat().st_size,

@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +26,7 @@ from spex.evidence.maps import evidence_maps
 from spex.evidence.prior import prior_text
 from spex.evidence.scene import SceneEvidence
 from spex.model.adapter import read_adapter
-from spex.model.config import FORMAT, SpexConfig
+from spex.model.config import FORMAT
 from spex.model.generation import Request, write
 from spex.model.precision import autocast
 from spex.model.processor import SpexProcessor
@@ -222,7 +223,7 @@ def load(
     return ModelPredictor(model, processor, name, digest, prior)
 
 
-def _require_tokens(processor: SpexProcessor, config: SpexConfig) -> None:
+def _require_tokens(processor: SpexProcessor, config: Any) -> None:
     """Refuse a tokenizer that reads images or spans otherwise than the model does."""
     wanted = {IMAGE_TOKEN: config.image_token_id, "<seg": config.seg_start_id, "</seg>": config.seg_end_id}
     known = processor.tokenizer.get_vocab()
