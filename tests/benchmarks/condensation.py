@@ -21,7 +21,7 @@ from torch import Tensor
 
 from spex.evidence.classes import classes
 from spex.evidence.scene import measure
-from spex.model.decoder import Condensation, PromptRefiner, mask_logits
+from spex.model.decoder import Condensation, Pooling, PromptRefiner, mask_logits
 from spex.model.predictor import ModelPredictor, load
 from spex.prompts import format_span
 from spex.records import load_pixels, read_records
@@ -90,8 +90,8 @@ class Arm(torch.nn.Module):
     def __init__(self, predictor: ModelPredictor, kind: str, tokens: int) -> None:
         super().__init__()
         config = predictor.model.config
-        own = type(config).from_dict({**config.to_dict(), "condensation": kind, "prompt_tokens": tokens})
-        self.condensation = Condensation(own, config.text_config.hidden_size)
+        own = type(config).from_dict({**config.to_dict(), "prompt_tokens": tokens})
+        self.condensation = (Condensation if kind == "attention" else Pooling)(own, config.text_config.hidden_size)
         self.refiner = PromptRefiner(own)
 
     def forward(self, spans: Sequence[tuple[Seen, str]]) -> list[Tensor]:
