@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,9 @@ import pytest
 import rasterio
 from rasterio.crs import CRS
 from rasterio.transform import from_origin
+
+# A shell ignores it for jobs in the background; processes started here would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 WATER, FIELD, SOIL = 0, 1, 2
 # Reflectance of blue, green, red, near infrared: plausible, and far enough apart for any index.
