@@ -11,7 +11,11 @@ set -euo pipefail
 
 nodes=${SLURM_NNODES:-1}
 each=${SLURM_GPUS_ON_NODE:-1}
-host=$(scontrol show hostnames "${SLURM_JOB_NODELIST:-}" 2>/dev/null | head -n 1 || true)
+host=127.0.0.1
+if [ -n "${SLURM_JOB_NODELIST:-}" ]; then
+    hosts=$(scontrol show hostnames "$SLURM_JOB_NODELIST")
+    host=${hosts%%$'\n'*}
+fi
 export OMP_NUM_THREADS=${SLURM_CPUS_PER_TASK:-1}
 if [ -n "${ZERO:-}" ]; then
     export ACCELERATE_USE_DEEPSPEED=true ACCELERATE_DEEPSPEED_CONFIG_FILE=$ZERO
@@ -19,5 +23,5 @@ elif [ -z "${SLURM_GPUS_ON_NODE:-}" ]; then
     export ACCELERATE_USE_CPU=true
 fi
 exec ${SLURM_JOB_ID:+srun --kill-on-bad-exit=1} python -m torch.distributed.run --nnodes "$nodes" --nproc_per_node "$each" \
-    --rdzv_backend c10d --rdzv_id "${SLURM_JOB_ID:-0}" --rdzv_endpoint "${host:-127.0.0.1}:${PORT:-29500}" \
+    --rdzv_backend c10d --rdzv_id "${SLURM_JOB_ID:-0}" --rdzv_endpoint "$host:${PORT:-29500}" \
     -m train run "$@"
