@@ -90,6 +90,13 @@ def assert_ends_as(out: Path, whole: nn.Module) -> None:
         torch.testing.assert_close(end[name], weight.detach(), rtol=0, atol=1e-5)
 
 
+def assert_logs_as(out: Path, whole: Path) -> None:
+    """Up to rounding: a child process sums with other threads than its parent."""
+    for name in ("log", "validation"):
+        for mine, theirs in zip(rows(out, name), rows(whole, name), strict=True):
+            assert mine | {"minutes": 0} == pytest.approx(theirs | {"minutes": 0}, rel=1e-5)
+
+
 def test_two_parts_of_four_move_the_weights_as_eight_at_once(tmp_path: Path) -> None:
     whole = train(settings(tmp_path / "whole"), noise=0.0)
     halves = train(
@@ -132,9 +139,7 @@ def test_a_run_out_of_patience_is_finished_until_it_is_given_more(tmp_path: Path
         train(settings(tmp_path, steps=100, validate=20, patience=1), scores)
     train(settings(tmp_path, steps=100, validate=20, patience=2), scores)
     whole = train(settings(tmp_path / "whole", steps=100, validate=20, patience=2), scores)
-    for name in ("log", "validation"):
-        numbers = [[row | {"minutes": 0} for row in rows(out, name)] for out in (tmp_path, tmp_path / "whole")]
-        assert numbers[0] == numbers[1]
+    assert_logs_as(tmp_path, tmp_path / "whole")
     assert state(tmp_path / "checkpoint")["best_step"] == 60
     assert_ends_as(tmp_path, whole)
 
@@ -219,11 +224,10 @@ def test_a_kill_at_any_moment_leaves_a_run_to_go_on_with(tmp_path: Path) -> None
     (out / "checkpoint.part").mkdir()
     train(about, SCORES)
     train(settings(tmp_path / "whole", validate=20, keep=2), SCORES)
-    for name in ("log", "validation"):
-        numbers = [[row | {"minutes": 0} for row in rows(one, name)] for one in (out, tmp_path / "whole")]
-        assert numbers[0] == numbers[1]
+    assert_logs_as(out, tmp_path / "whole")
     for name in ("checkpoint", "checkpoint_000060", "best"):
-        for path in (tmp_path / "whole" / name).glob("*.safetensors"):
-            a, b = load_file(path), load_file(out / name / path.name)
-            assert all(torch.equal(a[key], b[key]) for key in a)
+        paths = list((tmp_path / "whole" / name).glob("*.safetensors"))
+        assert paths
+        for path in paths:
+            torch.testing.assert_close(load_file(out / name / path.name), load_file(path), rtol=0, atol=1e-5)
     assert state(out / "checkpoint")["best_step"] == 80
