@@ -1,8 +1,8 @@
-"""Stage ``adapt``: a region or a class learned from a few tiles, as low-rank pairs in the parts that make the masks.
+"""Stage ``adapt``: a region or a class learned from a few tiles, as low-rank pairs in the parts that make prompts.
 
-Encoder and language model stay as they are, so every query is read as before and both versions of the model share all
-of their work but the decoder's. Where the labels are silent the model is held to what it said before: on the region's
-own tiles, on half of the sample scene, and on records given to be kept.
+Only masks of the classes learned pass through the pairs, so every other class stays bit for bit what it was. What the
+frozen parts make of a crop is computed once and kept, so steps are cheap. Where the labels are silent, as on half of
+the sample scene, a class that the model knew before is held to what the model said of it.
 """
 
 from __future__ import annotations
@@ -18,83 +18,120 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from spex.evidence.classes import added, classes
-from spex.evidence.maps import evidence_maps
 from spex.evidence.prior import prior_text
 from spex.evidence.scene import measure
-from spex.model.adapter import Adapter
+from spex.model.adapter import PARTS, Adapter
 from spex.model.decoder import mask_logits
 from spex.model.predictor import ModelPredictor
-from spex.model.processor import SpexProcessor
 from spex.model.spex import SpexModel
 from spex.prompts import format_span
 from spex.raster.sample import write_sample
 from spex.raster.scene import Pixels, Scene
 from spex.records import SpieRecord, load_pixels
 from train import lora
-from train.chips import Chip, MaskBatch, Sample, collate, crop, jitter, labels_of
-from train.dialogues import TextBatch, pad
+from train.chips import Chip, crop, jitter, labels_of
 from train.loop import rng_at, run
 from train.losses import mask_losses, presence_loss
-from train.masks import all_classes
 from train.settings import Settings
 
-PARTS = ("condensation", "refiner", "decoder")
-_ASKED = 3  # labelled classes of a crop that are asked for at most, and one more that is not labelled
-_REPLAYED = 0.25  # of the crops
-_TOLD = 0.25  # of the batches carry prior text: it is most of the language model's work
+_CROPS = 256  # that are looked at and kept
+_ASKED = 6  # classes of a crop that are asked for at most
+_REPLAYED = 0.35  # of the crops
+_JITTERED = {False: 0.3, True: 0.8}  # of the region's crops, and of those replayed: few scenes stand for all others
+_TOLD = 0.5  # of the crops are asked about with prior text: it is most of the language model's work
 _QUERIES = ("{}", "show {}", "where is {}?", "map {}", "find all {}", "extract {}", "outline {}")
 
 
 @dataclass(frozen=True)
-class RegionBatch:
-    """Crops, one conversation with each; per span in reading order its class, and whether the model knew it before."""
+class Look:
+    """What the frozen parts make of a crop and of a conversation with S spans about it.
 
-    masks: MaskBatch
-    text: TextBatch
-    span_classes: Tensor
-    known: Tensor
+    Args:
+        names: classes of the spans. states: hidden states (T, text_dim) of each. coarse: overview (fusion_dim, h, w).
+        features: of the pixels, float16 (pixel_dim, H, W). before: decoder weights (S, pixel_dim + 2) without pairs.
+        labels: int8 (S, H, W): 1 yes, 0 no, -1 unknown. silent: bool (S, H, W), where all is to stay as it was.
+    """
+
+    names: tuple[str, ...]
+    states: list[Tensor]
+    coarse: Tensor
+    features: Tensor
+    before: Tensor
+    labels: Tensor
+    silent: Tensor
 
 
 class RegionStream:
-    """Batches of a region's crops and of those replayed.
+    """Crops of a region and of what is replayed, each asked for some of the classes that the region shows.
 
     Args:
-        chips: of the region. replayed: others, that are to stay as they are. names: all classes.
+        predictor: the model as it is. chips: of the region. replayed: others, on which it is to stay as it is.
+        names: all classes, in the order of the chips' labels.
+
+    Attributes:
+        learned: the classes that the region shows.
     """
 
     def __init__(
-        self, chips: Sequence[Chip], replayed: Sequence[Chip], names: Sequence[str], processor: SpexProcessor,
+        self, predictor: ModelPredictor, chips: Sequence[Chip], replayed: Sequence[Chip], names: Sequence[str],
         settings: Settings,
     ) -> None:  # fmt: skip
-        self.chips, self.replayed, self.names = list(chips), list(replayed), list(names)
-        self.processor, self.settings = processor, settings
-        self.shown = {
-            number: here for number in range(len(names)) if (here := [c for c in chips if (c.labels[number] > 0).any()])
-        }
+        self.predictor, self.settings, self.names = predictor, settings, list(names)
+        self.chips, self.replayed = list(chips), list(replayed)
+        shown = {n: [chip for chip in chips if (chip.labels[n] > 0).any()] for n in range(len(names))}
+        self.shown = {n: some for n, some in shown.items() if some}
+        self.learned = tuple(self.names[n] for n in self.shown)
+        self._looks: dict[int, Look] = {}
 
-    def draw(self, step: int, process: int) -> RegionBatch:
+    def draw(self, step: int, process: int) -> list[Look]:
         """The batch of a step."""
-        rng = rng_at(self.settings.seed, step, process)
-        told = rng.random() < _TOLD
-        samples: list[Sample] = []
-        conversations, numbers = [], list[int]()
-        for _ in range(self.settings.batch):
-            sample, first = self._crop(rng)
-            asked = self._asked(rng, sample, first)
-            numbers += asked
-            conversations.append(self._conversation(rng, sample, asked, told=told))
-            samples.append(sample)
-        text = pad(conversations, self.processor.tokenizer)
-        known = torch.tensor([self.names[number] not in added() for number in numbers])
-        return RegionBatch(collate(samples), text, torch.tensor(numbers), known)
+        numbers = rng_at(self.settings.seed, step, process).integers(_CROPS, size=self.settings.batch)
+        return [self.look(int(number)) for number in numbers]
 
-    def _crop(self, rng: np.random.Generator) -> tuple[Sample, int | None]:
-        """A crop, and the class it was chosen for: every labelled class has its turn, however rare it is."""
+    def look(self, number: int) -> Look:
+        """The crop of a number, looked at when it is first drawn."""
+        if number not in self._looks:
+            self._looks[number] = self._look(np.random.default_rng([self.settings.seed, number]))
+        return self._looks[number]
+
+    @torch.no_grad()
+    def _look(self, rng: np.random.Generator) -> Look:
+        pixels, labels, asked = self._crop(rng)
+        evidence, predictor = measure(pixels), self.predictor
+        about = [classes()[self.names[n]] for n in asked]
+        phrases = [str(rng.choice([a.title, *a.synonyms[:8]])) if rng.random() < 0.5 else a.title for a in about]
+        query = str(rng.choice(_QUERIES)).format(" and ".join(phrases))
+        prior = prior_text(evidence, query) if rng.random() < _TOLD else ""
+        answer = " ".join(
+            f"{format_span(a.name, words)}: <fact:area>." for a, words in zip(about, phrases, strict=True)
+        )
+        ids, start = predictor.processor.encode(query, prior, answer)
+        tokens, begins = torch.tensor([ids], device=predictor.device), torch.tensor([start], device=predictor.device)
+        context = predictor.context(pixels, evidence)
+        read = predictor.model(tokens, torch.ones_like(tokens), begins, context, logits=False)
+        told = torch.from_numpy(np.where(pixels.valid, labels[asked], -1))
+        known = torch.tensor([a.name not in added() for a in about])
+        return Look(
+            names=tuple(a.name for a in about),
+            states=[read.hidden[0, begin:end].clone() for _, begin, end in predictor.model.spans(tokens, begins)],
+            coarse=context.coarse[0].clone(),
+            features=torch.from_numpy(predictor.features(pixels, evidence)),
+            before=read.weights.clone(),
+            labels=told,
+            silent=torch.from_numpy(pixels.valid) & (told < 0) & known[:, None, None],
+        )
+
+    def _crop(self, rng: np.random.Generator) -> tuple[Pixels, NDArray[np.int8], list[int]]:
+        """A crop, its labels, and what to ask for: every class has its turn, however rare it is.
+
+        A new class is asked for only where the labels speak of it.
+        """
         first = None
-        if not self.shown or (self.replayed and rng.random() < _REPLAYED):
-            chip = (self.replayed or self.chips)[int(rng.integers(len(self.replayed or self.chips)))]
+        if self.replayed and rng.random() < _REPLAYED:
+            chip = self.replayed[int(rng.integers(len(self.replayed)))]
         else:
             first = int(rng.choice(list(self.shown)))
             chip = self.shown[first][int(rng.integers(len(self.shown[first])))]
@@ -102,89 +139,47 @@ class RegionStream:
             pixels, labels = crop(chip, self.settings.crop, rng)
             if pixels.valid.any() and (first is None or (labels[first] > 0).any()):
                 break
-        if rng.random() < 0.3:
+        if rng.random() < _JITTERED[first is None]:
             pixels = jitter(pixels, rng)
-        evidence = measure(pixels)
-        return Sample(pixels, evidence, evidence_maps(pixels, evidence), labels), first
-
-    def _asked(self, rng: np.random.Generator, sample: Sample, first: int | None) -> list[int]:
-        """Classes to ask for: some that the labels speak of, and one that they do not, if the model knew it before."""
-        new = added()
-        told = [n for n in range(len(self.names)) if (sample.labels[n] >= 0).any() and n != first]
-        silent = [n for n in range(len(self.names)) if n not in (*told, first) and self.names[n] not in new]
-        chosen = ([] if first is None else [first]) + rng.permutation(told)[: int(rng.integers(_ASKED))].tolist()
-        chosen += rng.permutation(silent)[: 1 if chosen else 3].tolist()
-        return [int(n) for n in rng.permutation(chosen)]
-
-    def _conversation(
-        self, rng: np.random.Generator, sample: Sample, asked: list[int], *, told: bool
-    ) -> tuple[list[int], int]:
-        about = [classes()[self.names[n]] for n in asked]
-        phrases = [str(rng.choice([a.title, *a.synonyms[:8]])) if rng.random() < 0.5 else a.title for a in about]
-        query = str(rng.choice(_QUERIES)).format(" and ".join(phrases))
-        spans = [format_span(a.name, phrase) for a, phrase in zip(about, phrases, strict=True)]
-        prior = prior_text(sample.evidence, query) if told else ""
-        return self.processor.encode(query, prior, " ".join(f"{span}: <fact:area>." for span in spans))
+        able = [n for n in self.shown if n != first and (self.names[n] not in added() or (labels[n] >= 0).any())]
+        chosen = [*([] if first is None else [first]), *rng.permutation(able).tolist()][:_ASKED]
+        return pixels, labels, [int(n) for n in rng.permutation(chosen)]
 
 
 class AdaptTrainer(nn.Module):
-    """A model with pairs in ``PARTS``; switched off, it is what it was.
+    """Condensation and refiner of a model with pairs beside their layers; nothing else is learned."""
 
-    Args:
-        table: prompt tokens (classes, K, prompt_dim) of the classes known before, the first of all.
-    """
-
-    def __init__(self, model: SpexModel, rank: int, table: Tensor) -> None:
+    def __init__(self, model: SpexModel, rank: int) -> None:
         super().__init__()
-        self.model = model
         self.steps: Tensor
-        self.table: Tensor
         self.register_buffer("steps", torch.zeros((), dtype=torch.long))
-        self.register_buffer("table", table)
-        lora.inject(model, rank, [name for name in lora.targets(model) if name.split(".")[0] in PARTS])
+        for part in PARTS:
+            setattr(self, part, copy.deepcopy(model.get_submodule(part)))
+        lora.inject(self, rank)
 
-    def forward(self, batch: RegionBatch) -> dict[str, Tensor]:
+    def forward(self, looks: Sequence[Look]) -> dict[str, Tensor]:
         """Loss terms: masks and presence where labels speak, and where they do not, what the model said before."""
-        model, masks, text = self.model, batch.masks, batch.text
         self.steps += 1
-        with torch.no_grad():
-            context, fused = model.context(masks.values, masks.valid, masks.bands)
-            hidden = model.language.get_decoder()(
-                inputs_embeds=model.embed(text.input_ids, context.visual),
-                attention_mask=text.attention_mask,
-                use_cache=False,
-            ).last_hidden_state
-        spans = model.spans(text.input_ids, text.start)
-        owner = torch.tensor([row for row, _, _ in spans])
-
-        def decoded() -> tuple[Tensor, Tensor, Tensor, Tensor]:
-            """Logits of the spans' masks (S, H, W) and presence (S,), then (B, classes, H, W) and (B, classes)."""
-            weights = model.refiner(model.prompts(hidden, spans), context.coarse[owner])
-            features = model.features(fused, masks.evidence)
-            pairs = zip(owner.tolist(), weights, strict=True)
-            found = torch.stack([mask_logits(features[row], w[None])[0] for row, w in pairs])
-            return found, weights[:, -1], *all_classes(model, self.table, context.coarse, features)
-
-        with torch.no_grad(), lora.switched_off(model):
-            before = decoded()
-        now = decoded()
-        labels, valid = masks.labels[owner, batch.span_classes], torch.stack(masks.valid)
-        told = (labels >= 0).flatten(1).any(1)
-        bce, dice = mask_losses(now[0], labels)
-        others = masks.labels[:, : len(self.table)] < 0
-        silent = (
-            valid[owner] & (labels < 0) & batch.known[:, None, None],
-            ~told & batch.known,
-            valid[:, None] & others,
-            others.flatten(2).all(2),
+        states = [span for look in looks for span in look.states]
+        mask = pad_sequence([torch.ones(len(span), dtype=torch.bool, device=span.device) for span in states], True)
+        coarse = torch.cat([look.coarse.expand(len(look.states), -1, -1, -1) for look in looks])
+        weights = self.refiner(self.condensation(pad_sequence(states, True), mask), coarse)
+        before, labels, silent = (
+            torch.cat([getattr(look, n) for look in looks]) for n in ("before", "labels", "silent")
         )
-        kept = [_gap(mine, theirs, where) for mine, theirs, where in zip(now, before, silent, strict=True)]
+        counts = [len(look.states) for look in looks]
+        now, then = (
+            torch.cat([mask_logits(look.features.float(), w) for look, w in zip(looks, x.split(counts), strict=True)])
+            for x in (weights, before)
+        )
+        told = (labels >= 0).flatten(1).any(1)
+        bce, dice = mask_losses(now, labels)
         return {
             "bce": bce,
             "dice": dice,
-            "presence": presence_loss(now[1][told], labels[told]),
-            "keep": kept[0] + kept[2],
-            "keep_presence": kept[1] + kept[3],
+            "presence": presence_loss(weights[told, -1], labels[told]),
+            "keep": _gap(now, then, silent),
+            "keep_presence": _gap(weights[:, -1], before[:, -1], silent.flatten(1).any(1) & ~told),
         }
 
 
@@ -193,17 +188,6 @@ def _gap(logits: Tensor, before: Tensor, where: Tensor) -> Tensor:
     chance = before.float().sigmoid()
     apart, least = (F.binary_cross_entropy_with_logits(x.float(), chance, reduction="none") for x in (logits, before))
     return ((apart - least) * where).sum() / where.sum().clamp(min=1)
-
-
-@torch.no_grad()
-def class_prompts(predictor: ModelPredictor, names: Sequence[str]) -> Tensor:
-    """Prompt tokens (classes, K, prompt_dim) of bare spans with the classes' titles, no scene in sight."""
-    model, processor = predictor.model, SpexProcessor(predictor.processor.tokenizer, 0, 1)
-    about = [classes()[name] for name in names]
-    text = pad([processor.encode(a.title, "", format_span(a.name, a.title)) for a in about], processor.tokenizer)
-    ids, mask = text.input_ids.to(model.device), text.attention_mask.to(model.device)
-    hidden = model.language.get_decoder()(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
-    return model.prompts(hidden, model.spans(ids, text.start))
 
 
 def chip(record: SpieRecord, names: Sequence[str]) -> Chip:
@@ -239,16 +223,15 @@ def train(
     """
     names, base = tuple(classes()), predictor.sha256
     assert base is not None
-    model, out = copy.deepcopy(predictor.model), Path(settings.out)
     replayed = [unlabelled(sample_halves()[0], names), *(chip(record, names) for record in kept)]
-    stream = RegionStream([chip(r, names) for r in learned], replayed, names, predictor.processor, settings)
+    stream = RegionStream(predictor, [chip(r, names) for r in learned], replayed, names, settings)
     torch.manual_seed(settings.seed)
-    table = class_prompts(predictor, [name for name in names if name not in added()])
-    trainer = AdaptTrainer(model, settings.rank, table)
+    trainer, out = AdaptTrainer(predictor.model, settings.rank), Path(settings.out)
 
     def save(folder: Path) -> None:
-        pairs = {name: (down, scale * up) for name, (down, up, scale) in lora.pairs(model).items()}
-        Adapter(out.name, base, pairs, added(), {"steps": int(trainer.steps)}).save(folder)
+        pairs = {name: (down, scale * up) for name, (down, up, scale) in lora.pairs(trainer).items()}
+        about = {"steps": int(trainer.steps)}
+        Adapter(out.name, base, pairs, stream.learned, added(), about).save(folder)
 
-    run(settings, trainer, stream.draw, lambda part, batch: part(batch), save)
+    run(settings, trainer, stream.draw, lambda part, batch: part(batch), save, workers=0)
     return out / "checkpoint"

@@ -16,6 +16,8 @@ def on_device(batch: Any, device: torch.device) -> Any:
     """A batch on a device."""
     if is_dataclass(batch) and not isinstance(batch, type):
         return replace(batch, **{f.name: on_device(getattr(batch, f.name), device) for f in fields(batch)})
+    if isinstance(batch, list):
+        return [on_device(one, device) for one in batch]
     return send_to_device(batch, device)
 
 

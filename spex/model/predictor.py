@@ -25,7 +25,7 @@ from spex.evidence.classes import classes
 from spex.evidence.maps import evidence_maps
 from spex.evidence.prior import prior_text
 from spex.evidence.scene import SceneEvidence
-from spex.model.adapter import read_adapter
+from spex.model.adapter import Adapter, read_adapter
 from spex.model.config import FORMAT
 from spex.model.generation import Request, write
 from spex.model.precision import autocast
@@ -45,12 +45,19 @@ class ModelPredictor:
 
     Args:
         model: in evaluation mode. prior: whether prior text and evidence maps are given to it (off: an ablation).
+        adapter: its masks of the classes that the adapter learned are made with it.
     """
 
     def __init__(
-        self, model: SpexModel, processor: SpexProcessor, name: str, sha256: str | None, prior: bool = True
-    ) -> None:
+        self, model: SpexModel, processor: SpexProcessor, name: str, sha256: str | None, prior: bool = True,
+        adapter: Adapter | None = None,
+    ) -> None:  # fmt: skip
         self.model, self.processor, self.name, self.sha256, self.prior = model.eval(), processor, name, sha256, prior
+        self.learned: tuple[str, ...] = ()
+        if adapter is not None:
+            self.learned, self.adapted = adapter.learned, adapter.applied_to(model, str(sha256))
+            self.name = f"{name}+{adapter.name}"
+            self.sha256 = hashlib.sha256(f"{sha256}{adapter.sha256}".encode()).hexdigest()
         self.device = model.device
         self._contexts: OrderedDict[int, tuple[SceneEvidence, SceneContext]] = OrderedDict()
 
@@ -148,10 +155,17 @@ class ModelPredictor:
         count = (len(given), *[-1] * 3)
         shared = SceneContext(context.bands, context.coarse.expand(count), context.visual.expand(count[:3]))
         mask = pad_sequence([torch.ones_like(one) for one in ids], batch_first=True)
+        tokens = pad_sequence(ids, batch_first=True)
         with autocast(self.device):
-            out = self.model(pad_sequence(ids, batch_first=True), mask, start, shared, logits=False)
+            out = self.model(tokens, mask, start, shared, logits=False)
+            made = out.weights
+            own = [span.class_name in self.learned for _, answer in given for span in parse_answer(answer).spans]
+            if any(own):
+                prompts = self.adapted.prompts(out.hidden, self.model.spans(tokens, start))
+                learned = self.adapted.refiner(prompts, shared.coarse[out.owner])
+                made = torch.where(torch.tensor(own, device=self.device)[:, None], learned, made)
         for place, number in enumerate(spoken):
-            found[number] = out.weights[out.owner == place].float()
+            found[number] = made[out.owner == place].float()
         return found
 
     @torch.inference_mode()
@@ -188,7 +202,7 @@ def load(
     prior: bool = True,
     adapter: str | os.PathLike[str] | None = None,
 ) -> ModelPredictor:
-    """Load a checkpoint folder, or the ``base`` model that ships with SPEX, with the folder of an adapter merged in.
+    """Load a checkpoint folder, or the ``base`` model that ships with SPEX, with the folder of an adapter.
 
     Raises:
         ModelError: no such folder, files missing, damaged or of another kind, or an adapter of another model.
@@ -215,12 +229,9 @@ def load(
         _require_tokens(processor, model.config)
     except Exception as error:  # whatever the files' readers raise, the cause is the checkpoint
         raise ModelError(f"the checkpoint {folder} cannot be loaded: {error}") from error
-    name, digest = folder.name, hashlib.sha256(weights.read_bytes()).hexdigest()
-    if adapter is not None:
-        learned = read_adapter(adapter)
-        learned.merge_into(model, digest)
-        name, digest = f"{name}+{learned.name}", hashlib.sha256(f"{digest}{learned.sha256}".encode()).hexdigest()
-    return ModelPredictor(model, processor, name, digest, prior)
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    learned = None if adapter is None else read_adapter(adapter)
+    return ModelPredictor(model, processor, folder.name, digest, prior, learned)
 
 
 def _require_tokens(processor: SpexProcessor, config: Any) -> None:

@@ -21,18 +21,20 @@ from spex.engine.extractor import load as load_extractor
 from spex.errors import ConfigError, ModelError, RecordError
 from spex.evidence import classes as known
 from spex.evidence.classes import mentioned
+from spex.evidence.scene import measure
 from spex.model.adapter import Adapter, read_adapter
 from spex.model.config import make_config
-from spex.model.predictor import load
+from spex.model.generation import Request
+from spex.model.predictor import ModelPredictor, load
 from spex.model.processor import SpexProcessor
 from spex.model.spex import SpexModel
 from spex.prompts import format_span, user_message
-from spex.records import SpieRecord
+from spex.records import SpieRecord, load_pixels
 from spex.sensors import Band
 from spex.testing import synthetic
 from train import lora
 from train.adapt import Task, adapt
-from train.adapter_stage import PARTS, RegionStream, chip
+from train.adapter_stage import AdaptTrainer, RegionStream, chip
 from train.before_after import MOST_LOST
 from train.dialogues import pad
 from train.losses import text_loss
@@ -114,36 +116,54 @@ def quick(**changes: object) -> Settings:
     return Settings(stage="adapt", data="", out="", **{**values, **changes})  # type: ignore[arg-type]
 
 
-def perturbed(model: SpexModel, sha256: str, name: str = "region") -> Adapter:
-    """An adapter with pairs of chance in the parts that stage ``adapt`` learns."""
-    lora.inject(model, 2, [layer for layer in lora.targets(model) if layer.split(".")[0] in PARTS])
-    for parameter in model.parameters():
+def perturbed(predictor: ModelPredictor, name: str = "region") -> tuple[AdaptTrainer, Adapter]:
+    """Pairs of chance in the parts that stage ``adapt`` learns, and the adapter of them, for water and solar farms."""
+    trainer = AdaptTrainer(predictor.model, 2)
+    for parameter in trainer.parameters():
         if parameter.requires_grad:
             torch.nn.init.normal_(parameter, std=0.1)
-    pairs = {layer: (down, scale * up) for layer, (down, up, scale) in lora.pairs(model).items()}
-    return Adapter(name, sha256, pairs, {"solar_farm": NEW["classes"]["solar_farm"]})
+    pairs = {layer: (down, scale * up) for layer, (down, up, scale) in lora.pairs(trainer).items()}
+    learned = ("water", "solar_farm")
+    return trainer, Adapter(name, str(predictor.sha256), pairs, learned, {"solar_farm": NEW["classes"]["solar_farm"]})
 
 
 def test_an_adapter_gives_the_weights_that_merging_gives(base: Path, tmp_path: Path) -> None:
     predictor = load(base)
-    made = perturbed(predictor.model, str(predictor.sha256))
+    trainer, made = perturbed(predictor)
     made.save(tmp_path / "region")
-    lora.merge(predictor.model)
+    lora.merge(trainer)
     adapted = load(base, adapter=tmp_path / "region")
-    plain, theirs = load(base).model.state_dict(), adapted.model.state_dict()
-    moved = 0
-    for name, value in predictor.model.state_dict().items():
-        assert torch.allclose(theirs[name], value, atol=0.01 * float(value.abs().max()))  # pairs are kept in bfloat16
-        moved += not torch.equal(theirs[name], plain[name])
+    merged, plain, moved = trainer.state_dict(), predictor.model.state_dict(), 0
+    for name, value in adapted.adapted.state_dict().items():
+        own = merged.get(name, plain[name])
+        assert torch.allclose(value, own, atol=0.01 * float(own.abs().max()))  # pairs are kept in bfloat16
+        moved += not torch.equal(value, plain[name])
     assert moved == len(made.pairs)
+    assert all(torch.equal(value, plain[name]) for name, value in adapted.model.state_dict().items())
     assert adapted.name == "micro+region" and adapted.sha256 not in (predictor.sha256, None)
     assert mentioned("every solar park in the north") == ["solar_farm"]
 
 
+def test_only_masks_of_the_classes_learned_are_made_with_an_adapter(built: Path, base: Path, tmp_path: Path) -> None:
+    plain = load(base)
+    perturbed(plain)[1].save(tmp_path / "region")
+    adapted = load(base, adapter=tmp_path / "region")
+    pixels = load_pixels(surveys(built)[0])
+    evidence = measure(pixels)
+    rows = [
+        (Request("water and vegetation"), f"{format_span('water', 'water')} {format_span('vegetation', 'vegetation')}"),
+        (Request("bare ground"), format_span("bare", "bare ground")),
+        (Request("solar farms"), format_span("solar_farm", "solar farms")),
+    ]
+    before, after = (one.weights(rows, one.context(pixels, evidence)) for one in (plain, adapted))
+    same = [[torch.equal(x, y) for x, y in zip(*pair, strict=True)] for pair in zip(before, after, strict=True)]
+    assert same == [[False, True], [True], [False]]
+    assert np.array_equal(plain.features(pixels, evidence), adapted.features(pixels, evidence))
+
+
 def test_an_adapter_of_another_model_or_a_damaged_one_is_refused(base: Path, tmp_path: Path) -> None:
     predictor = load(base)
-    made = perturbed(predictor.model, str(predictor.sha256))
-    made.save(tmp_path / "region")
+    perturbed(predictor)[1].save(tmp_path / "region")
     other = micro(tmp_path / "other", seed=1)
     with pytest.raises(ModelError, match=f"{str(predictor.sha256)[:12]}.*{str(load(other).sha256)[:12]}"):
         load(other, adapter=tmp_path / "region")
@@ -215,20 +235,22 @@ def test_a_new_class_is_never_asked_where_no_label_speaks_of_it(built: Path, bas
     records = surveys(built)
     names = (*known.classes(), *(["solar_farm"] if "solar_farm" not in known.classes() else []))
     known.extend(NEW["classes"], "test")
-    processor = load(base).processor
     silent = [span for span in records[0].spans if span.class_name != "solar_farm"]
     other = records[0].model_copy(update={"spans": silent, "id": "other"})
-    stream = RegionStream([chip(records[1], names)], [chip(other, names)] * 50, names, processor, quick(batch=40))
-    batch = stream.draw(0, 0)
-    labels = batch.masks.labels
-    owner = [row for row, _, _ in load(base).model.spans(batch.text.input_ids, batch.text.start)]
-    told = [bool((labels[row, number] >= 0).any()) for row, number in zip(owner, batch.span_classes, strict=True)]
-    asked = [names[number] for number in batch.span_classes]
-    assert "solar_farm" in asked and all(t for name, t in zip(asked, told, strict=True) if name == "solar_farm")
-    assert not all(told)  # what the labels do not speak of is asked for, to be kept
-    assert [name != "solar_farm" for name in asked] == batch.known.tolist()
-    again = stream.draw(0, 0)
-    assert torch.equal(again.text.input_ids, batch.text.input_ids) and torch.equal(again.masks.labels, labels)
+    stream = RegionStream(load(base), [chip(records[1], names)], [chip(other, names)] * 50, names, quick(batch=40))
+    looks = stream.draw(0, 0)
+    assert stream.learned == ("water", "vegetation", "bare", "solar_farm")
+    told = [
+        (name, bool((mask >= 0).any())) for look in looks for name, mask in zip(look.names, look.labels, strict=True)
+    ]
+    assert ("solar_farm", True) in told and ("solar_farm", False) not in told
+    for look in looks:
+        before = torch.tensor([name != "solar_farm" for name in look.names])[:, None, None]
+        assert torch.equal(look.silent, (look.labels < 0) & before)  # these scenes are valid everywhere
+    again = RegionStream(load(base), stream.chips, stream.replayed, names, quick(batch=40)).draw(0, 0)
+    for one, other in zip(looks, again, strict=True):
+        assert one.names == other.names and torch.equal(one.labels, other.labels)
+        assert torch.equal(one.features, other.features) and torch.allclose(one.before, other.before, atol=1e-6)
 
 
 def test_the_command_writes_an_adapter_and_a_report_and_goes_on_after_a_stop(
@@ -259,8 +281,6 @@ def test_the_command_writes_an_adapter_and_a_report_and_goes_on_after_a_stop(
     extraction = extractor.extract(surveys(built)[0].scene.path, "solar park")
     assert extraction.model[0] == "micro+farms"
     assert extraction.refused is None  # a class without an index of its own is no reason to refuse
-    plain = load_extractor(base).predictor
-    assert load(base, adapter=task.out).model.language.state_dict().keys() == plain.model.language.state_dict().keys()
 
 
 def test_too_few_minutes_are_said_before_anything_is_learned(built: Path, base: Path, tmp_path: Path) -> None:
