@@ -25,7 +25,7 @@ from spex.model.predictor import SHIPPED, ModelPredictor, load
 from spex.model.processor import SpexProcessor
 from spex.model.spex import SpexModel
 from spex.prompts import Plan
-from spex.records import read_records
+from spex.records import SpieRecord, read_records
 from train.masks import MaskTrainer, evaluate, load_prompts
 from train.settings import Settings
 from train.stages import run_settings
@@ -90,16 +90,17 @@ class Parted(Door):
 
 
 def asked(records: Path, limit: int) -> Scores:
-    """Scores of the shipped checkpoint by what it is given."""
+    """Scores of the shipped checkpoint by what it is given, on so many scenes of each source."""
     predictor = load()
     doors = {f"{'text' if t else 'no text'}, {'maps' if m else 'no maps'}": Parted(predictor, t, m)
              for m in (True, False) for t in (True, False)}  # fmt: skip
-    scores = Scores()
-    surveys = (one for shard in sorted(records.glob("survey_*.parquet")) for one in read_records(shard))
-    for number, case in enumerate(cases(one for one in surveys if one.split == "val")):
-        if number == limit:
-            break
-        scores.add(case, doors)
+    scores, sources = Scores(), dict[str, list[SpieRecord]]()
+    for one in (one for shard in sorted(records.glob("survey_*.parquet")) for one in read_records(shard)):
+        if one.split == "val":
+            sources.setdefault(one.source, []).append(one)
+    for surveys in sources.values():
+        for case in cases(surveys[:: -(-len(surveys) // limit)]):
+            scores.add(case, doors)
     return scores
 
 
@@ -110,7 +111,7 @@ def main() -> None:
     parser.add_argument("-o", "--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--limit", type=int, default=10_000, help="validation scenes asked for the second table")
+    parser.add_argument("--limit", type=int, default=10_000, help="validation scenes of a source asked for the second table")
     given = parser.parse_args()
     results: dict[str, list[dict[str, float]]] = {}
     for seed in range(given.seeds):
