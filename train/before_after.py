@@ -137,10 +137,9 @@ def _panels(compared: Compared, case: Case, target: Target) -> Iterator[tuple[st
     image, _ = rgb_image(case.pixels)
     colour = [classes()[target.name].colour]
     yield case.id, image
-    yield (
-        f"label: {classes()[target.name].title}",
-        overlay(image, (target.mask & target.known).astype(np.uint8), colour),
-    )
+    told = np.where(target.known[..., None], image, image // 3)
+    words = f"label: {classes()[target.name].title}" + ("" if target.known.all() else " (dark: unknown)")
+    yield words, overlay(told, (target.mask & target.known).astype(np.uint8), colour)
     for title in ("before", "after"):
         found = compared.maps[case.id, title][target.name]
         mask = np.zeros_like(target.mask) if found is None else found >= 0.5

@@ -6,12 +6,12 @@ After Hu et al., "LoRA" (arXiv 2106.09685). A layer with weight W computes with 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 
 import torch
 from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.lora import LoraLayer
+from peft.tuners.trainable_tokens import TrainableTokensLayer
 from peft.utils.integrations import dequantize_module_weight
 from torch import Tensor, nn
 
@@ -37,12 +37,13 @@ def targets(module: nn.Module) -> list[str]:
     ]  # fmt: skip
 
 
-def inject(module: nn.Module, rank: int, names: Iterable[str] | None = None) -> list[str]:
+def inject(module: nn.Module, rank: int, names: Iterable[str] | None = None, tokens: Sequence[int] = ()) -> list[str]:
     """Put pairs of a rank into layers, in place, and freeze all else of the module; its output stays what it was.
 
     Args:
         module: a model or a part of it. rank: of the pairs, and their scale is 2.
         names: which of :func:`targets`; all if None.
+        tokens: of a language model, those whose embeddings are learned in full, in the output layer too.
 
     Returns:
         the names of the layers.
@@ -57,7 +58,13 @@ def inject(module: nn.Module, rank: int, names: Iterable[str] | None = None) -> 
     if not chosen:
         raise ConfigError(f"{type(module).__name__} has no linear layer or convolution for low-rank pairs")
     pattern = "|".join(map(re.escape, chosen))  # peft would take names in a list for endings
-    inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=pattern), module, _NAME)
+    learned = None
+    if tokens:
+        own, head = module.get_input_embeddings(), module.get_output_embeddings()
+        tables = [own] if head.weight is own.weight else [own, head]  # peft finds a tied one by itself
+        learned = {name: sorted(tokens) for name, layer in module.named_modules() if any(layer is t for t in tables)}
+    config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=pattern, trainable_token_indices=learned)
+    inject_adapter_in_model(config, module, _NAME)
     return chosen
 
 
@@ -74,7 +81,7 @@ def pairs(module: nn.Module) -> dict[str, tuple[Tensor, Tensor, float]]:
 
 
 def merged_state(module: nn.Module) -> dict[str, Tensor]:
-    """Weights as the module has them without peft, each pair added to its own; the module itself is not changed.
+    """Weights as the module has them without peft, with pairs and tokens in them; the module itself is not changed.
 
     Quantised weights are given in float32: what is saved needs neither a GPU nor bitsandbytes.
     """
@@ -84,7 +91,16 @@ def merged_state(module: nn.Module) -> dict[str, Tensor]:
             for key in [key for key in state if key.startswith((f"{name}.weight", f"{name}.SCB"))]:
                 del state[key]  # packed weights and their scales
             state[f"{name}.weight"] = dequantize_module_weight(layer).detach().float()
-    state = {name.replace(".base_layer.", "."): value for name, value in state.items() if ".lora_" not in name}
+    state = {
+        name.replace(".token_adapter.", ".").replace(".base_layer.", "."): value
+        for name, value in state.items()
+        if ".lora_" not in name and ".trainable_tokens_" not in name
+    }
+    tables: dict[int, Tensor] = {}  # tied layers stay one tensor
+    for name, layer in module.named_modules():
+        if isinstance(layer, TrainableTokensLayer):
+            table = tables.setdefault(layer.weight.data_ptr(), layer.get_merged_weights([_NAME]).detach())
+            state[f"{name.removesuffix('.token_adapter')}.weight"] = table
     for name, (a, b, scale) in pairs(module).items():
         weight = state[f"{name}.weight"]
         state[f"{name}.weight"] = weight + scale * (b @ a).view_as(weight).to(weight.dtype)
@@ -92,7 +108,7 @@ def merged_state(module: nn.Module) -> dict[str, Tensor]:
 
 
 def merge(module: nn.Module) -> None:
-    """Add every pair to its weight, in place, and give the module its own layers back."""
+    """Add every pair to its weight, in place, and give the module its own layers back (but those of tokens)."""
     for name, layer in list(_injected(module)):
         with torch.no_grad():
             layer.merge()
@@ -102,16 +118,3 @@ def merge(module: nn.Module) -> None:
 
 def _injected(module: nn.Module) -> Iterable[tuple[str, LoraLayer]]:
     return ((name, layer) for name, layer in module.named_modules() if isinstance(layer, LoraLayer))
-
-
-@contextmanager
-def switched_off(module: nn.Module) -> Iterator[None]:
-    """Within it the module computes as if there were no pairs; these are learned by nothing that happens inside."""
-    layers = [layer for _, layer in _injected(module)]
-    for layer in layers:
-        layer.enable_adapters(False)
-    try:
-        yield
-    finally:
-        for layer in layers:
-            layer.enable_adapters(True)

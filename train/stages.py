@@ -14,6 +14,7 @@ from spex.model.encoder import SpecAwareEncoder
 from spex.model.language import add_tokens, load_language
 from spex.model.processor import SpexProcessor
 from spex.model.spex import SpexModel
+from spex.prompts import SPECIAL_TOKENS
 from train import lora
 from train.settings import Settings
 
@@ -34,7 +35,7 @@ def model_and_processor(settings: Settings) -> tuple[SpexModel, SpexProcessor]:
     if settings.tune != "all":
         model.language.requires_grad_(False)
     if settings.tune == "lora":
-        lora.inject(model.language, settings.lora)
+        lora.inject(model.language, settings.lora, tokens=tokenizer.convert_tokens_to_ids(list(SPECIAL_TOKENS)))
     return model, SpexProcessor.of(tokenizer, model.config)
 
 

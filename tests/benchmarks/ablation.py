@@ -111,7 +111,9 @@ def main() -> None:
     parser.add_argument("-o", "--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--limit", type=int, default=10_000, help="validation scenes of a source asked for the second table")
+    parser.add_argument(
+        "--limit", type=int, default=10_000, help="validation scenes of a source asked for the second table"
+    )
     given = parser.parse_args()
     results: dict[str, list[dict[str, float]]] = {}
     for seed in range(given.seeds):

@@ -102,16 +102,28 @@ def test_a_layer_that_is_not_there_is_refused() -> None:
         lora.inject(nn.LayerNorm(3), 2)
 
 
-def test_switched_off_pairs_change_nothing_and_are_there_again_afterwards() -> None:
+@pytest.mark.parametrize("tied", [True, False])
+def test_embeddings_of_chosen_tokens_are_learned_and_the_others_stay(tmp_path: Path, tied: bool) -> None:
     model = spex_model()
-    before = outputs(model)
-    lora.inject(model, 4)
-    stir(model)
+    if not tied:
+        model.language.config.tie_word_embeddings = model.config.text_config.tie_word_embeddings = False
+        model.config.tie_word_embeddings = False
+        model.language.lm_head.weight = nn.Parameter(model.language.lm_head.weight.detach().clone())
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    plain = outputs(model)
+    lora.inject(model.language, 2, tokens=[42, 41])
+    for a, b in zip(plain, outputs(model), strict=True):
+        torch.testing.assert_close(a, b)
+    optimizer = torch.optim.AdamW([p for p in model.language.parameters() if p.requires_grad], lr=0.1, weight_decay=0.1)
+    model.language(input_ids=torch.arange(6)[None] + 40).logits.square().mean().backward()
+    optimizer.step()
     moved = outputs(model)
-    trained = {name for name, p in model.named_parameters() if p.requires_grad}
-    with lora.switched_off(model):
-        for a, b in zip(before, outputs(model), strict=True):
-            torch.testing.assert_close(a, b)
-    for a, b, c in zip(moved, outputs(model), before, strict=True):
-        assert torch.equal(a, b) and not torch.allclose(a, c)
-    assert trained == {name for name, p in model.named_parameters() if p.requires_grad}
+    assert not torch.allclose(plain[0], moved[0], atol=1e-2)
+    state = lora.merged_state(model)
+    assert set(state) == set(before)
+    for name in ("language.model.embed_tokens.weight", "language.lm_head.weight"):
+        assert (state[name] != before[name]).any(1).nonzero().flatten().tolist() == [41, 42]
+    assert torch.equal(state["language.model.embed_tokens.weight"], state["language.lm_head.weight"]) == tied
+    model.save_pretrained(tmp_path, state_dict=state)
+    for a, b in zip(moved, outputs(SpexModel.from_pretrained(tmp_path).eval()), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
