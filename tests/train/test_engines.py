@@ -18,8 +18,12 @@ from safetensors.torch import load_file
 
 import spex
 from spex.errors import ConfigError
+from spex.model.config import make_config
+from spex.model.spex import SpexModel
+from train.engines import recompute_activations
 from train.settings import load_settings
 from train.stages import run_settings
+from train.tokenizer import train_tokenizer
 
 ROOT = Path(__file__).parents[2]
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
@@ -101,3 +105,24 @@ def test_two_processes_give_what_one_gives_also_after_a_kill(
     assert model.extract(small / "scene_2.tif", "where is water?").answer
     with pytest.raises(ConfigError, match=r"accumulate=1, not 2"):
         run_settings(load_settings(*config(small, tmp_path, accumulate=2)))
+
+
+def test_activations_computed_again_give_the_same_gradients() -> None:
+    torch.manual_seed(0)
+    model = SpexModel(make_config("micro", train_tokenizer(["open water"] * 3, 700))).train()
+    layers = model.language.model.layers
+    calls: list[int] = []
+    layers[0].self_attn.register_forward_hook(lambda *_: calls.append(1))
+
+    def gradients() -> list[torch.Tensor]:
+        model.zero_grad()
+        model.language(input_ids=torch.arange(12).view(2, 6) + 40, use_cache=False).logits.square().mean().backward()
+        return [p.grad.clone() for p in model.language.parameters()]
+
+    plain = gradients()
+    assert len(calls) == 1
+    recompute_activations(model)
+    again = gradients()
+    assert len(calls) == 3  # forwards, and once more on the way back
+    for a, b in zip(plain, again, strict=True):
+        torch.testing.assert_close(a, b)
