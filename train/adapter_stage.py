@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from spex.errors import RecordError
 from spex.evidence.classes import added, classes
 from spex.evidence.prior import prior_text
 from spex.evidence.scene import measure
@@ -37,7 +38,7 @@ from train.loop import rng_at, run
 from train.losses import mask_losses, presence_loss
 from train.settings import Settings
 
-_CROPS = 256  # that are looked at and kept
+_CROPS = 256  # that are looked at and kept, 1.3 MB each at 128 pixels
 _ASKED = 6  # classes of a crop that are asked for at most
 _REPLAYED = 0.35  # of the crops
 _JITTERED = {False: 0.3, True: 0.8}  # of the region's crops, and of those replayed: few scenes stand for all others
@@ -73,6 +74,9 @@ class RegionStream:
 
     Attributes:
         learned: the classes that the region shows.
+
+    Raises:
+        RecordError: it shows none.
     """
 
     def __init__(
@@ -80,10 +84,12 @@ class RegionStream:
         settings: Settings,
     ) -> None:  # fmt: skip
         self.predictor, self.settings, self.names = predictor, settings, list(names)
-        self.chips, self.replayed = list(chips), list(replayed)
         shown = {n: [chip for chip in chips if (chip.labels[n] > 0).any()] for n in range(len(names))}
         self.shown = {n: some for n, some in shown.items() if some}
         self.learned = tuple(self.names[n] for n in self.shown)
+        if not self.shown:
+            raise RecordError("the labels of these tiles show no class anywhere; give tiles with some of it")
+        self.replayed = list(replayed) if set(self.learned) - set(added()) else []  # of a new class nothing is known
         self._looks: dict[int, Look] = {}
 
     def draw(self, step: int, process: int) -> list[Look]:

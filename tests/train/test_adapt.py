@@ -237,7 +237,7 @@ def test_a_new_class_is_never_asked_where_no_label_speaks_of_it(built: Path, bas
     known.extend(NEW["classes"], "test")
     silent = [span for span in records[0].spans if span.class_name != "solar_farm"]
     other = records[0].model_copy(update={"spans": silent, "id": "other"})
-    stream = RegionStream(load(base), [chip(records[1], names)], [chip(other, names)] * 50, names, quick(batch=40))
+    stream = RegionStream(load(base), [chip(records[1], names)], [chip(other, names)] * 50, names, quick(batch=20))
     looks = stream.draw(0, 0)
     assert stream.learned == ("water", "vegetation", "bare", "solar_farm")
     told = [
@@ -247,10 +247,21 @@ def test_a_new_class_is_never_asked_where_no_label_speaks_of_it(built: Path, bas
     for look in looks:
         before = torch.tensor([name != "solar_farm" for name in look.names])[:, None, None]
         assert torch.equal(look.silent, (look.labels < 0) & before)  # these scenes are valid everywhere
-    again = RegionStream(load(base), stream.chips, stream.replayed, names, quick(batch=40)).draw(0, 0)
+    again = RegionStream(load(base), [chip(records[1], names)], stream.replayed, names, quick(batch=20)).draw(0, 0)
     for one, other in zip(looks, again, strict=True):
         assert one.names == other.names and torch.equal(one.labels, other.labels)
         assert torch.equal(one.features, other.features) and torch.allclose(one.before, other.before, atol=1e-6)
+
+
+def test_a_region_may_show_a_new_class_alone_but_not_nothing(built: Path, base: Path) -> None:
+    known.extend(NEW["classes"], "test")
+    names, record = tuple(known.classes()), surveys(built)[0]
+    farms = record.model_copy(update={"spans": [one for one in record.spans if one.class_name == "solar_farm"]})
+    stream = RegionStream(load(base), [chip(farms, names)], [chip(record, names)], names, quick(batch=8))
+    assert {look.names for look in stream.draw(0, 0)} == {("solar_farm",)}
+    with pytest.raises(RecordError, match="show no class anywhere"):
+        silent = chip(record.model_copy(update={"spans": []}), names)
+        RegionStream(load(base), [silent], [chip(record, names)], names, quick())
 
 
 def test_the_command_writes_an_adapter_and_a_report_and_goes_on_after_a_stop(
