@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from peft.tuners.lora import LoraLayer
 from safetensors.torch import load_file
 from torch import nn
 
@@ -66,6 +67,26 @@ def test_pairs_start_as_nothing_train_alone_and_merge_to_the_same_function() -> 
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
     for name, value in model.state_dict().items():
         torch.testing.assert_close(plain[name], value, atol=1e-6, rtol=0)
+
+
+def test_merged_and_unmerged_by_peft_the_model_says_the_same() -> None:
+    model = spex_model()
+    lora.inject(model, 4)
+    stir(model)
+    moved, kept = outputs(model), {name: value.clone() for name, value in model.state_dict().items()}
+    layers = [layer for layer in model.modules() if isinstance(layer, LoraLayer)]
+    for layer in layers:
+        layer.merge()
+    changed = [name for name, value in model.state_dict().items() if not torch.equal(value, kept[name])]
+    assert len(changed) == len(layers) and all(name.endswith("base_layer.weight") for name in changed)
+    merged = outputs(model)
+    for layer in layers:
+        layer.unmerge()
+    for a, b, c in zip(moved, merged, outputs(model), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(a, c, atol=1e-5, rtol=1e-5)
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(value, kept[name], atol=1e-6, rtol=0)
 
 
 def test_the_pairs_that_are_read_out_are_the_whole_difference() -> None:
