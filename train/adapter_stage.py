@@ -26,6 +26,7 @@ from spex.evidence.prior import prior_text
 from spex.evidence.scene import measure
 from spex.model.adapter import PARTS, Adapter
 from spex.model.decoder import mask_logits
+from spex.model.precision import autocast
 from spex.model.predictor import ModelPredictor
 from spex.model.spex import SpexModel
 from spex.prompts import format_span
@@ -69,7 +70,8 @@ class RegionStream:
     """Crops of a region and of what is replayed, each asked for some of the classes that the region shows.
 
     Args:
-        predictor: the model as it is. chips: of the region. replayed: others, on which it is to stay as it is.
+        predictor: the model as it is. chips: of the region. replayed: others, on which it is to stay as it is
+            where their labels are silent.
         names: all classes, in the order of the chips' labels.
 
     Attributes:
@@ -84,9 +86,11 @@ class RegionStream:
         settings: Settings,
     ) -> None:  # fmt: skip
         self.predictor, self.settings, self.names = predictor, settings, list(names)
-        shown = {n: [chip for chip in chips if (chip.labels[n] > 0).any()] for n in range(len(names))}
+        shown = {
+            n: [chip for chip in chips if ((chip.labels[n] > 0) & chip.pixels.valid).any()] for n in range(len(names))
+        }
         self.shown = {n: some for n, some in shown.items() if some}
-        self.learned = tuple(self.names[n] for n in self.shown)
+        self.learned = tuple(self.names[n] for n in sorted(self.shown))
         if not self.shown:
             raise RecordError("the labels of these tiles show no class anywhere; give tiles with some of it")
         self.replayed = list(replayed) if set(self.learned) - set(added()) else []  # of a new class nothing is known
@@ -117,15 +121,16 @@ class RegionStream:
         ids, start = predictor.processor.encode(query, prior, answer)
         tokens, begins = torch.tensor([ids], device=predictor.device), torch.tensor([start], device=predictor.device)
         context = predictor.context(pixels, evidence)
-        read = predictor.model(tokens, torch.ones_like(tokens), begins, context, logits=False)
+        with autocast(predictor.device):
+            read = predictor.model(tokens, torch.ones_like(tokens), begins, context, logits=False)
         told = torch.from_numpy(np.where(pixels.valid, labels[asked], -1))
         known = torch.tensor([a.name not in added() for a in about])
         return Look(
             names=tuple(a.name for a in about),
-            states=[read.hidden[0, begin:end].clone() for _, begin, end in predictor.model.spans(tokens, begins)],
-            coarse=context.coarse[0].clone(),
+            states=[read.hidden[0, begin:end].float() for _, begin, end in predictor.model.spans(tokens, begins)],
+            coarse=context.coarse[0].float().clone(),
             features=torch.from_numpy(predictor.features(pixels, evidence)),
-            before=read.weights.clone(),
+            before=read.weights.float(),
             labels=told,
             silent=torch.from_numpy(pixels.valid) & (told < 0) & known[:, None, None],
         )
@@ -222,9 +227,10 @@ def unlabelled(pixels: Pixels, names: Sequence[str]) -> Chip:
 def train(
     settings: Settings, predictor: ModelPredictor, learned: Sequence[SpieRecord], kept: Sequence[SpieRecord] = ()
 ) -> Path:
-    """Learn from the survey records ``learned`` while staying as it was on ``kept``; return the adapter's folder.
+    """Learn from the survey records ``learned`` and what labels say on ``kept``; elsewhere stay. Return the folder.
 
     Raises:
+        RecordError: no tile shows a class.
         ConfigError: ``settings.out`` holds a finished run, or one with other settings.
     """
     names, base = tuple(classes()), predictor.sha256

@@ -28,7 +28,7 @@ def save_batch(batch: Any, path: Path) -> None:
 
 def _named(value: Any, name: str) -> dict[str, Tensor]:
     if isinstance(value, Tensor):
-        return {name: value.contiguous()}
+        return {name: value.contiguous().clone()}  # a crop can be in a batch twice
     parts: list[tuple[str, Any]] = []
     if is_dataclass(value):
         parts = [(f.name, getattr(value, f.name)) for f in fields(value)]

@@ -1,4 +1,4 @@
-"""Low-rank pairs beside the weights of any module, by peft: put in, merged, or read out; the library needs no peft.
+"""Low-rank pairs beside the weights of any module, by peft: put in, and read out; the library needs no peft.
 
 After Hu et al., "LoRA" (arXiv 2106.09685). A layer with weight W computes with ``W + scale * B @ A``.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-import torch
 from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.lora import LoraLayer
 from peft.tuners.trainable_tokens import TrainableTokensLayer
@@ -43,7 +42,8 @@ def inject(module: nn.Module, rank: int, names: Iterable[str] | None = None, tok
     Args:
         module: a model or a part of it. rank: of the pairs, and their scale is 2.
         names: which of :func:`targets`; all if None.
-        tokens: of a language model, those whose embeddings are learned in full, in the output layer too.
+        tokens: of a language model, those whose embeddings are learned in full, in the output layer too; not of one
+            whose output layer has a bias, which peft would lose.
 
     Returns:
         the names of the layers.
@@ -59,8 +59,8 @@ def inject(module: nn.Module, rank: int, names: Iterable[str] | None = None, tok
         raise ConfigError(f"{type(module).__name__} has no linear layer or convolution for low-rank pairs")
     pattern = "|".join(map(re.escape, chosen))  # peft would take names in a list for endings
     learned = None
-    if tokens:
-        own, head = module.get_input_embeddings(), module.get_output_embeddings()
+    if tokens and (head := module.get_output_embeddings()).bias is None:
+        own = module.get_input_embeddings()
         tables = [own] if head.weight is own.weight else [own, head]  # peft finds a tied one by itself
         learned = {name: sorted(tokens) for name, layer in module.named_modules() if any(layer is t for t in tables)}
     config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=pattern, trainable_token_indices=learned)
@@ -76,7 +76,8 @@ def pairs(module: nn.Module) -> dict[str, tuple[Tensor, Tensor, float]]:
             layer.get_parameter(f"lora_B.{_NAME}.weight").detach().flatten(1),
             float(layer.scaling[_NAME]),
         )
-        for name, layer in _injected(module)
+        for name, layer in module.named_modules()
+        if isinstance(layer, LoraLayer)
     }
 
 
@@ -105,16 +106,3 @@ def merged_state(module: nn.Module) -> dict[str, Tensor]:
         weight = state[f"{name}.weight"]
         state[f"{name}.weight"] = weight + scale * (b @ a).view_as(weight).to(weight.dtype)
     return state
-
-
-def merge(module: nn.Module) -> None:
-    """Add every pair to its weight, in place, and give the module its own layers back (but those of tokens)."""
-    for name, layer in list(_injected(module)):
-        with torch.no_grad():
-            layer.merge()
-        parent, _, own = name.rpartition(".")
-        setattr(module.get_submodule(parent), own, layer.get_base_layer())
-
-
-def _injected(module: nn.Module) -> Iterable[tuple[str, LoraLayer]]:
-    return ((name, layer) for name, layer in module.named_modules() if isinstance(layer, LoraLayer))

@@ -15,6 +15,7 @@ import yaml
 from pyogrio.raw import write
 from rasterio.features import shapes
 from rasterio.transform import from_origin
+from safetensors.torch import load_file
 from shapely.geometry import shape
 
 from spex.engine.extractor import load as load_extractor
@@ -22,6 +23,7 @@ from spex.errors import ConfigError, ModelError, RecordError
 from spex.evidence import classes as known
 from spex.evidence.classes import mentioned
 from spex.evidence.scene import measure
+from spex.model import precision
 from spex.model.adapter import Adapter, read_adapter
 from spex.model.config import make_config
 from spex.model.generation import Request
@@ -35,6 +37,7 @@ from spex.testing import synthetic
 from train import lora
 from train.adapt import Task, adapt
 from train.adapter_stage import AdaptTrainer, RegionStream, chip
+from train.batches import save_batch
 from train.before_after import MOST_LOST
 from train.dialogues import pad
 from train.losses import text_loss
@@ -131,9 +134,8 @@ def test_an_adapter_gives_the_weights_that_merging_gives(base: Path, tmp_path: P
     predictor = load(base)
     trainer, made = perturbed(predictor)
     made.save(tmp_path / "region")
-    lora.merge(trainer)
     adapted = load(base, adapter=tmp_path / "region")
-    merged, plain, moved = trainer.state_dict(), predictor.model.state_dict(), 0
+    merged, plain, moved = lora.merged_state(trainer), predictor.model.state_dict(), 0
     for name, value in adapted.adapted.state_dict().items():
         own = merged.get(name, plain[name])
         assert torch.allclose(value, own, atol=0.01 * float(own.abs().max()))  # pairs are kept in bfloat16
@@ -251,6 +253,20 @@ def test_a_new_class_is_never_asked_where_no_label_speaks_of_it(built: Path, bas
     for one, other in zip(looks, again, strict=True):
         assert one.names == other.names and torch.equal(one.labels, other.labels)
         assert torch.equal(one.features, other.features) and torch.allclose(one.before, other.before, atol=1e-6)
+
+
+def test_crops_seen_in_bfloat16_are_learned_from_in_float32(
+    built: Path, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision, "has_bfloat16", lambda device: True)
+    predictor, record = load(base), surveys(built)[0]
+    stream = RegionStream(predictor, [chip(record, tuple(known.classes()))], [], tuple(known.classes()), quick(batch=2))
+    looks = stream.draw(0, 0)
+    losses = AdaptTrainer(predictor.model, 2)([*looks, looks[0]])
+    assert all(bool(loss.isfinite()) for loss in losses.values()) and losses["bce"].requires_grad
+    save_batch([*looks, looks[0]], tmp_path / "batch.safetensors")
+    kept = load_file(tmp_path / "batch.safetensors")
+    assert torch.equal(kept["2.features"], kept["0.features"]) and torch.equal(kept["0.features"], looks[0].features)
 
 
 def test_a_region_may_show_a_new_class_alone_but_not_nothing(built: Path, base: Path) -> None:

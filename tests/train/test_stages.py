@@ -19,7 +19,7 @@ from spex.evidence.scene import measure
 from spex.model.precision import has_bfloat16
 from spex.model.predictor import SHIPPED, load
 from spex.model.processor import SpexProcessor
-from spex.prompts import format_span, parse_answer, user_message
+from spex.prompts import SPECIAL_TOKENS, format_span, parse_answer, user_message
 from spex.records import BandRef, Rle, SceneRef, SpanTarget, SpieRecord, Turn, load_pixels, write_records
 from spex.sensors import Band
 from spex.testing import write_scene
@@ -142,7 +142,12 @@ def test_a_language_model_of_another_width_is_put_in_and_tuned_by_pairs(data: Pa
     moved = {
         name.rpartition(".")[0].rpartition(".")[2] for name in before if not torch.equal(before[name], after[name])
     }
-    assert moved == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
+    projections = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
+    assert moved == {*projections, "embed_tokens", "lm_head"}
+    special = set(tokenizer.convert_tokens_to_ids(list(SPECIAL_TOKENS)))
+    for name in ("model.embed_tokens.weight", "lm_head.weight"):
+        rows = (before[name] != after[name]).any(1).nonzero().flatten().tolist()
+        assert rows and special.issuperset(rows)
     chip = load_chips(data, "val")[0].pixels
     answer = predictor.plan("where are lakes?", chip, measure(chip)).answer
     assert parse_answer(answer.text) == answer
