@@ -259,6 +259,7 @@ def test_crops_seen_in_bfloat16_are_learned_from_in_float32(
     built: Path, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(precision, "has_bfloat16", lambda device: True)
+    known.extend(NEW["classes"], "test")
     predictor, record = load(base), surveys(built)[0]
     stream = RegionStream(predictor, [chip(record, tuple(known.classes()))], [], tuple(known.classes()), quick(batch=2))
     looks = stream.draw(0, 0)
