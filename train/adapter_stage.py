@@ -70,8 +70,7 @@ class RegionStream:
     """Crops of a region and of what is replayed, each asked for some of the classes that the region shows.
 
     Args:
-        predictor: the model as it is. chips: of the region. replayed: others, on which it is to stay as it is
-            where their labels are silent.
+        predictor: the model as it is. chips: of the region. replayed: others, unlabelled, on which it is to stay as it is.
         names: all classes, in the order of the chips' labels.
 
     Attributes:
@@ -227,7 +226,7 @@ def unlabelled(pixels: Pixels, names: Sequence[str]) -> Chip:
 def train(
     settings: Settings, predictor: ModelPredictor, learned: Sequence[SpieRecord], kept: Sequence[SpieRecord] = ()
 ) -> Path:
-    """Learn from the survey records ``learned`` and what labels say on ``kept``; elsewhere stay. Return the folder.
+    """Learn from the survey records ``learned`` while staying as it was on ``kept``; return the adapter's folder.
 
     Raises:
         RecordError: no tile shows a class.
@@ -235,7 +234,7 @@ def train(
     """
     names, base = tuple(classes()), predictor.sha256
     assert base is not None
-    replayed = [unlabelled(sample_halves()[0], names), *(chip(record, names) for record in kept)]
+    replayed = [unlabelled(pixels, names) for pixels in (sample_halves()[0], *map(load_pixels, kept))]
     stream = RegionStream(predictor, [chip(r, names) for r in learned], replayed, names, settings)
     torch.manual_seed(settings.seed)
     trainer, out = AdaptTrainer(predictor.model, settings.rank), Path(settings.out)

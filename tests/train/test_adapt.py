@@ -319,12 +319,13 @@ def test_too_few_minutes_are_said_before_anything_is_learned(built: Path, base: 
 
 @pytest.mark.slow  # some two minutes: the shipped model learns and is asked before and after
 def test_the_shipped_model_learns_a_new_class_and_keeps_the_others(built: Path, tmp_path: Path) -> None:
-    """Solar farms, of which it never heard, within 80 steps: from nothing to IoU 0.43 on places never seen."""
+    """Solar farms, of which it never heard, on places never seen."""
     known.extend(NEW["classes"], "test")
-    report = adapt(Task(built, tmp_path / "farms"), quick(steps=80, rank=16, minutes=60, learning_rate=2e-3))
+    report = adapt(
+        Task(built, tmp_path / "farms"), quick(steps=300, rank=16, minutes=60, batch=4, learning_rate=1.5e-3)
+    )
     found = {row["class"]: row for row in report["scores"]}
-    assert found["solar_farm"]["iou"]["before"] < 0.3 and found["solar_farm"]["iou"]["after"] > 0.3
+    assert found["solar_farm"]["iou"]["before"] < 0.3 and found["solar_farm"]["iou"]["after"] > 0.8
     for name in ("water", "vegetation", "bare"):
         assert found[name]["iou"]["before"] - found[name]["iou"]["after"] <= MOST_LOST
-    assert all(name.startswith("sample/") for name in report["forgetting"]["beyond"])
-    assert report["bytes"] < 4e6
+    assert report["forgetting"]["beyond"] == [] and report["bytes"] < 4e6
