@@ -70,7 +70,7 @@ class RegionStream:
     """Crops of a region and of what is replayed, each asked for some of the classes that the region shows.
 
     Args:
-        predictor: the model as it is. chips: of the region. replayed: others, unlabelled, on which it is to stay as it is.
+        predictor: the model as it is. chips: of the region. replayed: unlabelled ones, on which it is to stay as it is.
         names: all classes, in the order of the chips' labels.
 
     Attributes:
