@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from spex.engine import Extraction, Extractor, Session, extract, load
     from spex.errors import SpexError
-    from spex.evidence.prior import prior_text
-    from spex.evidence.scene import measure
+    from spex.evidence.measured import measure
+    from spex.evidence.text import prior_text
     from spex.model.config import SpexConfig
     from spex.model.spex import SpexModel
     from spex.raster.scene import Pixels, Scene
@@ -52,8 +52,8 @@ _HOME = {
     "extract": "spex.engine",
     "get_sensor": "spex.sensors",
     "load": "spex.engine",
-    "measure": "spex.evidence.scene",
-    "prior_text": "spex.evidence.prior",
+    "measure": "spex.evidence.measured",
+    "prior_text": "spex.evidence.text",
 }
 
 

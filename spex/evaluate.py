@@ -1,7 +1,7 @@
 """Measuring masks against labels: streaming counts of several methods side by side, per source and class.
 
 A case is one scene, asked as a whole and as one tile. A method gives a probability map for every target of a case;
-``Door`` asks a predictor as a person would (plan, then decode). Counts of any number of cases add up, so that processes
+``QueryMethod`` asks a predictor as a person would (plan, then decode). Counts of any number of cases add up, so that processes
 can share the work.
 """
 
@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spex.engine.predict import Predictor
+from spex.engine.methods import Predictor
 from spex.errors import AnswerError
 from spex.evidence.indices import available, role_planes
-from spex.evidence.prior import prior_text
+from spex.evidence.measured import KEPT_REGIONS, SceneEvidence, measure
 from spex.evidence.regions import label_runs, main_location, regions
-from spex.evidence.scene import KEPT_REGIONS, SceneEvidence, measure
-from spex.prompts import Constraints, Plan
+from spex.evidence.text import prior_text
+from spex.query.markup import Constraints, Plan
 from spex.raster.scene import Pixels
 from spex.records import SpieRecord, load_pixels
 
@@ -32,7 +32,7 @@ _SHOWN = 0.01  # share of the known pixels from which a label is taken to show a
 
 
 @dataclass(frozen=True)
-class Target:
+class LabelTarget:
     """What one query asks of a scene, and the truth: masks (h, w) of where the class is and where the label knows."""
 
     name: str
@@ -50,14 +50,16 @@ class Case:
     source: str
     pixels: Pixels
     evidence: SceneEvidence
-    targets: tuple[Target, ...]
+    targets: tuple[LabelTarget, ...]
 
 
 Method = Callable[[Case], Mapping[str, "NDArray[np.float32] | None"]]
 """A probability map (h, w) per target's name; None where the method gave no mask of the class at all."""
 
 
-def cases(records: Iterable[SpieRecord], queries: Mapping[str, str] | None = None) -> Iterator[Case]:
+def cases(
+    records: Iterable[SpieRecord], queries: Mapping[str, str] | None = None
+) -> Iterator[Case]:
     """Cases of survey records.
 
     Args:
@@ -69,12 +71,18 @@ def cases(records: Iterable[SpieRecord], queries: Mapping[str, str] | None = Non
     """
     for record in records:
         pixels = load_pixels(record)
-        yield Case(record.id, record.source, pixels, measure(pixels), targets(record, pixels.valid, queries))
+        yield Case(
+            record.id,
+            record.source,
+            pixels,
+            measure(pixels),
+            targets(record, pixels.valid, queries),
+        )
 
 
 def targets(
     record: SpieRecord, valid: NDArray[np.bool_], queries: Mapping[str, str] | None = None
-) -> tuple[Target, ...]:
+) -> tuple[LabelTarget, ...]:
     """What a survey record's labels say, on the pixels that are ``valid`` (h, w); ``queries`` as for ``cases``."""
     found = []
     for span in record.spans:
@@ -82,11 +90,13 @@ def targets(
             continue
         known = valid & ~span.ignore.decode() if span.ignore else valid
         query = span.phrase if queries is None else queries[span.class_name]
-        found.append(Target(span.class_name, span.class_name, query, span.mask.decode(), known))
+        found.append(
+            LabelTarget(span.class_name, span.class_name, query, span.mask.decode(), known)
+        )
     return tuple(found)
 
 
-class Door:
+class QueryMethod:
     """A predictor asked for each target with the target's bare query; what it has no plain span for stays without mask.
 
     Args:
@@ -102,13 +112,17 @@ class Door:
         labelled = labelled_evidence(case) if self.told else None
         found: dict[tuple[str, str], NDArray[np.float32] | None] = {}
         features = None
-        for query, name in dict.fromkeys((target.query, target.class_name) for target in case.targets):
+        for query, name in dict.fromkeys(
+            (target.query, target.class_name) for target in case.targets
+        ):
             found[query, name] = None
             if case.evidence.classes[name].status == "unavailable":  # the engine refuses it
                 continue
             try:
                 plan = self._plan(case, query, labelled)
-            except AnswerError:  # what the model wrote cannot be read: an error for a person, no mask here
+            except (
+                AnswerError
+            ):  # what the model wrote cannot be read: an error for a person, no mask here
                 continue
             # A constraint that nobody asked for is a misreading as well.
             spans = [(span.class_name, span.constraints) for span in plan.answer.spans]
@@ -123,7 +137,9 @@ class Door:
         if labelled is None:
             return self.predictor.plan(query, case.pixels, case.evidence)
         model: ModelPredictor = self.predictor  # type: ignore[assignment]  # only a model reads a prior text
-        return model.plan_all([(query, ())], case.pixels, case.evidence, prior_text(labelled, query))[0]
+        return model.plan_all(
+            [(query, ())], case.pixels, case.evidence, prior_text(labelled, query)
+        )[0]
 
 
 def labelled_evidence(case: Case) -> SceneEvidence:
@@ -140,7 +156,9 @@ def labelled_evidence(case: Case) -> SceneEvidence:
         quantity = maps.quantity(recipe.conditions[0]) if recipe else maps.index(name)
         threshold = item.threshold if np.isfinite(item.threshold) else float(np.nanmean(quantity))
         if not mask.any():
-            found[target.class_name] = replace(item, status="absent", index=name, threshold=threshold, fraction=0.0)
+            found[target.class_name] = replace(
+                item, status="absent", index=name, threshold=threshold, fraction=0.0
+            )
             continue
         runs = label_runs(mask)
         rest = quantity[~mask & case.pixels.valid]
@@ -171,7 +189,7 @@ class Tally:
     """pixels, sum of probability, pixels in the label; per bin of probability"""
     unanswered: int = 0
 
-    def add(self, probability: NDArray[np.float32] | None, target: Target) -> None:
+    def add(self, probability: NDArray[np.float32] | None, target: LabelTarget) -> None:
         """Count one scene; no probability counts as 0 everywhere."""
         truth = target.mask[target.known]
         if not truth.size:
@@ -252,15 +270,25 @@ class Scores:
 
     def table(self, score: str = "iou", without: Collection[str] = ()) -> str:
         """One score as a Markdown table, a column per method but those left out; the highest IoU or F1 in bold."""
-        titles = list(dict.fromkeys(title for row in self.tallies.values() for title in row if title not in without))
+        titles = list(
+            dict.fromkeys(
+                title for row in self.tallies.values() for title in row if title not in without
+            )
+        )
         lines = [["source", "class", "pixels", "of the class", *titles]]
         for (source, name), row in sorted(self.tallies.items()):
             found = {title: tally.scores() for title, tally in row.items()}
             first = next(iter(found.values()))
             values = [found[title][score] if title in found else None for title in titles]
-            best = max((v for v in values if v is not None), default=None) if score in ("iou", "f1") else None
+            best = (
+                max((v for v in values if v is not None), default=None)
+                if score in ("iou", "f1")
+                else None
+            )
             cells = [_cell(v, score, best is not None and v == best) for v in values]
-            lines.append([source, name, f"{first['pixels']:,}", f"{first['positive_pixels']:,}", *cells])
+            lines.append(
+                [source, name, f"{first['pixels']:,}", f"{first['positive_pixels']:,}", *cells]
+            )
         marks = ["---", "---", *["---:"] * (len(lines[0]) - 2)]
         return "\n".join("| " + " | ".join(line) + " |" for line in [lines[0], marks, *lines[1:]])
 
@@ -269,7 +297,11 @@ def _cell(value: float | int | None, score: str, best: bool) -> str:
     if value is None:
         return "–"
     text = (
-        f"{value:.3f}" if score == "ece" else f"{value:.0%}" if score in ("false_alarms", "misses") else f"{value:.2f}"
+        f"{value:.3f}"
+        if score == "ece"
+        else f"{value:.0%}"
+        if score in ("false_alarms", "misses")
+        else f"{value:.2f}"
     )
     if isinstance(value, int):
         text = str(value)

@@ -40,8 +40,14 @@ class Rle(BaseModel):
 
     @model_validator(mode="after")
     def _covers(self) -> Rle:
-        if min(self.size) < 1 or min(self.counts, default=-1) < 0 or sum(self.counts) != self.size[0] * self.size[1]:
-            raise ValueError(f"run lengths do not add up to a mask of {self.size[0]} x {self.size[1]} pixels")
+        if (
+            min(self.size) < 1
+            or min(self.counts, default=-1) < 0
+            or sum(self.counts) != self.size[0] * self.size[1]
+        ):
+            raise ValueError(
+                f"run lengths do not add up to a mask of {self.size[0]} x {self.size[1]} pixels"
+            )
         return self
 
     @classmethod
@@ -133,9 +139,16 @@ class SpieRecord(BaseModel):
         if len(sizes) > 1:
             raise ValueError(f"record {self.id!r}: masks of different sizes {sorted(sizes)}")
         if self.scene.window and sizes and sizes != {(self.scene.window[3], self.scene.window[2])}:
-            raise ValueError(f"record {self.id!r}: masks do not have the size of the window {self.scene.window}")
-        if self.kind == "dialogue" and [turn.role for turn in self.turns][-2:] != ["user", "assistant"]:
-            raise ValueError(f"record {self.id!r}: a dialogue ends with a user and an assistant turn")
+            raise ValueError(
+                f"record {self.id!r}: masks do not have the size of the window {self.scene.window}"
+            )
+        if self.kind == "dialogue" and [turn.role for turn in self.turns][-2:] != [
+            "user",
+            "assistant",
+        ]:
+            raise ValueError(
+                f"record {self.id!r}: a dialogue ends with a user and an assistant turn"
+            )
         return self
 
     def band_metadata(self) -> dict[str, Any]:
@@ -184,13 +197,19 @@ def parse_record(row: dict[str, Any]) -> SpieRecord:
     """
     try:
         spans = [span | {"attributes": json.loads(span["attributes"])} for span in row["spans"]]
-        return SpieRecord.model_validate(row | {"spans": spans, "provenance": json.loads(row["provenance"])})
+        return SpieRecord.model_validate(
+            row | {"spans": spans, "provenance": json.loads(row["provenance"])}
+        )
     except ValidationError as error:
         first = error.errors()[0]
         where, why = ".".join(str(part) for part in first["loc"]), first["msg"]
-        raise RecordError(f"record {row.get('id')!r} is invalid: {where}: {why}; build the data again") from error
+        raise RecordError(
+            f"record {row.get('id')!r} is invalid: {where}: {why}; build the data again"
+        ) from error
     except (KeyError, TypeError, json.JSONDecodeError) as error:
-        raise RecordError(f"record {row.get('id')!r} lacks a field ({error}); build the data again") from error
+        raise RecordError(
+            f"record {row.get('id')!r} lacks a field ({error}); build the data again"
+        ) from error
 
 
 class RecordWriter:
@@ -246,16 +265,22 @@ def read_records(path: str | Path) -> Iterator[SpieRecord]:
     source = Path(path)
     shards = sorted(source.glob("*.parquet")) if source.is_dir() else [source]
     if not shards or not shards[0].exists():
-        raise RecordError(f"no SPIE records at {source}; give a .parquet file or a folder that holds some")
+        raise RecordError(
+            f"no SPIE records at {source}; give a .parquet file or a folder that holds some"
+        )
     for shard in shards:
         try:
             file = pq.ParquetFile(shard)
         except pa.ArrowInvalid as error:
-            raise RecordError(f"{shard} is not a Parquet file ({error}); build the data again") from error
+            raise RecordError(
+                f"{shard} is not a Parquet file ({error}); build the data again"
+            ) from error
         for batch in file.iter_batches(batch_size=_ROW_GROUP):
             for row in batch.to_pylist():
                 record = parse_record(row)
-                found = record.scene.model_copy(update={"path": str(shard.parent / record.scene.path)})
+                found = record.scene.model_copy(
+                    update={"path": str(shard.parent / record.scene.path)}
+                )
                 yield record.model_copy(update={"scene": found})
 
 
@@ -276,5 +301,7 @@ def load_pixels(record: SpieRecord) -> Pixels:
     size = next((span.mask.size for span in record.spans if span.mask), pixels.valid.shape)
     if size != pixels.valid.shape:
         found = f"{record.scene.path} is {pixels.valid.shape}"
-        raise RecordError(f"record {record.id!r}: its masks are {size}, but {found}; build the data again")
+        raise RecordError(
+            f"record {record.id!r}: its masks are {size}, but {found}; build the data again"
+        )
     return replace(pixels, family=family_of(record.sensor))

@@ -97,7 +97,9 @@ def _sensor(key: str, entry: Mapping[str, Any]) -> Sensor:
         centres = entry["centres_nm"]
         count = len(centres) if isinstance(centres, list) else int(centres["count"])
         grid = zip(_expand(centres, count), _expand(entry["fwhm_nm"], count), strict=True)
-        rows = [[str(i), centre, width, entry["gsd_m"]] for i, (centre, width) in enumerate(grid, 1)]
+        rows = [
+            [str(i), centre, width, entry["gsd_m"]] for i, (centre, width) in enumerate(grid, 1)
+        ]
     bad = {str(i) for first, last in entry.get("bad", ()) for i in range(first, last + 1)}
     return Sensor(
         key=key,
@@ -122,7 +124,9 @@ def _table() -> tuple[dict[str, Sensor], dict[str, str]]:
     text = resources.files("spex").joinpath("data/sensors.json").read_text(encoding="utf-8")
     entries = json.loads(text)
     sensors = {key: _sensor(key, entry) for key, entry in entries.items()}
-    spellings = {_plain(name): key for key, entry in entries.items() for name in (key, *entry["aliases"])}
+    spellings = {
+        _plain(name): key for key, entry in entries.items() for name in (key, *entry["aliases"])
+    }
     return sensors, spellings
 
 
@@ -140,9 +144,14 @@ def get_sensor(name: str) -> Sensor:
     known, spellings = _table()
     key = spellings.get(_plain(name))
     if key is None:
-        near = [spellings[s] for s in difflib.get_close_matches(_plain(name), spellings, n=4, cutoff=0.5)]
+        near = [
+            spellings[s]
+            for s in difflib.get_close_matches(_plain(name), spellings, n=4, cutoff=0.5)
+        ]
         listed = ", ".join(dict.fromkeys(near)) or ", ".join(known)
-        raise BandError(f"no sensor is called {name!r}; near names: {listed}; or give the bands with --bands")
+        raise BandError(
+            f"no sensor is called {name!r}; near names: {listed}; or give the bands with --bands"
+        )
     return known[key]
 
 
@@ -201,21 +210,32 @@ def role_weights(bands: Sequence[Band]) -> dict[str, npt.NDArray[np.float64]]:
     Returns:
         Role to weights of shape (C,), each summing to 1.
     """
-    centre = np.array([math.nan if b.wavelength_nm is None else b.wavelength_nm for b in bands], dtype=np.float64)
-    width = np.array([math.nan if b.fwhm_nm is None else b.fwhm_nm for b in bands], dtype=np.float64)
+    centre = np.array(
+        [math.nan if b.wavelength_nm is None else b.wavelength_nm for b in bands], dtype=np.float64
+    )
+    width = np.array(
+        [math.nan if b.fwhm_nm is None else b.fwhm_nm for b in bands], dtype=np.float64
+    )
     weights = {}
     for name, role in _ROLES.items():
         with np.errstate(invalid="ignore"):
             inside = (centre >= role.low) & (centre <= role.high) & ~(width > role.widest)
             narrow = inside & ~(width > role.fwhm / 2)
-            dense = np.unique(centre[narrow & (np.abs(centre - role.centre) <= role.fwhm / 2)]).size >= 3
+            dense = (
+                np.unique(centre[narrow & (np.abs(centre - role.centre) <= role.fwhm / 2)]).size
+                >= 3
+            )
         if dense:
-            response = np.where(narrow, np.exp(-4 * math.log(2) * ((centre - role.centre) / role.fwhm) ** 2), 0.0)
+            response = np.where(
+                narrow, np.exp(-4 * math.log(2) * ((centre - role.centre) / role.fwhm) ** 2), 0.0
+            )
             response[narrow] *= _spacing(centre[narrow])
             weights[name] = response / response.sum()
         elif inside.any():
             weights[name] = np.zeros(len(bands))
-            weights[name][np.nanargmin(np.where(inside, np.abs(centre - role.centre), np.nan))] = 1.0
+            weights[name][np.nanargmin(np.where(inside, np.abs(centre - role.centre), np.nan))] = (
+                1.0
+            )
     return weights
 
 

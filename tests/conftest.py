@@ -41,7 +41,10 @@ def write_scene(tmp_path: Path) -> Callable[..., Path]:
     """Write an array (band, row, col) as a raster that GDAL reads; anything rasterio takes can be given."""
 
     def write(
-        values: np.ndarray, name: str = "scene.tif", tags: dict[str, str] | None = None, **profile: object
+        values: np.ndarray,
+        name: str = "scene.tif",
+        tags: dict[str, str] | None = None,
+        **profile: object,
     ) -> Path:
         options = {
             "driver": "GTiff",

@@ -73,7 +73,9 @@ def in_a_process(tmp_path: Path, *args: str) -> list[str]:
     return [sys.executable, "-c", textwrap.dedent(code), "probe", *args]
 
 
-def test_help_lists_the_commands_without_importing_them(probe: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_lists_the_commands_without_importing_them(
+    probe: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert cli.main(["--help"]) == 0
     shown = capsys.readouterr().out
     assert "probe" in shown and "A probe command." in shown
@@ -102,7 +104,11 @@ def test_a_command_runs_with_its_options(probe: Path, capsys: pytest.CaptureFixt
     [
         (["probe", "fail"], 2, "spex: cannot read 'x.tif': it is not a raster; give a GeoTIFF"),
         (["probe", "partly"], 1, None),
-        (["probe", "missing"], 2, "spex: the package 'gradio' is not installed; pip install \"spex[serve]\""),
+        (
+            ["probe", "missing"],
+            2,
+            "spex: the package 'gradio' is not installed; pip install \"spex[serve]\"",
+        ),
         (["probe", "say", "--size", "many"], 2, "--size"),
         (["probe", "say", "--nonsense"], 2, "spex: No such option: --nonsense"),
         (["probe"], 2, "Missing argument"),
@@ -157,9 +163,23 @@ def test_the_checkout_has_its_commands() -> None:
 
 def test_help_is_quick_and_loads_nothing_heavy() -> None:
     env = {**os.environ, "PYTHONPROFILEIMPORTTIME": "1"}
-    run = subprocess.run([sys.executable, "-m", "spex", "--help"], capture_output=True, text=True, env=env, check=True)
+    run = subprocess.run(
+        [sys.executable, "-m", "spex", "--help"],
+        capture_output=True,
+        text=True,
+        env=env,
+        check=True,
+    )
     loaded = {line.rpartition("|")[2].strip() for line in run.stderr.splitlines()}
-    assert not loaded & {"torch", "transformers", "rasterio", "numpy", "scipy", "gradio", "pydantic"}
+    assert not loaded & {
+        "torch",
+        "transformers",
+        "rasterio",
+        "numpy",
+        "scipy",
+        "gradio",
+        "pydantic",
+    }
 
     def seconds(*args: str) -> float:
         start = time.perf_counter()
@@ -171,8 +191,12 @@ def test_help_is_quick_and_loads_nothing_heavy() -> None:
     assert min(seconds("-m", "spex", "--help") for _ in range(3)) < 25 * max(bare, 0.02)
 
 
-def test_a_group_without_arguments_shows_its_help(probe: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    group = "import typer\ncommand = typer.Typer(no_args_is_help=True)\ncommand.command('one')(print)\n"
+def test_a_group_without_arguments_shows_its_help(
+    probe: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    group = (
+        "import typer\ncommand = typer.Typer(no_args_is_help=True)\ncommand.command('one')(print)\n"
+    )
     (probe / "probe_app.py").write_text(group + "command.command('two')(print)\n", encoding="utf-8")
     assert cli.main(["probe"]) == 0
     assert "Usage: spex probe" in capsys.readouterr().out

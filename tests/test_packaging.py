@@ -27,8 +27,14 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     for name in ("spex", "train", "serve", "instruction_data"):
-        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "*.safetensors"))
-    subprocess.run([sys.executable, "-c", BUILD, str(folder)], cwd=source, check=True, capture_output=True)
+        shutil.copytree(
+            ROOT / name,
+            source / name,
+            ignore=shutil.ignore_patterns("__pycache__", "*.safetensors"),
+        )
+    subprocess.run(
+        [sys.executable, "-c", BUILD, str(folder)], cwd=source, check=True, capture_output=True
+    )
     (built,) = folder.glob("*.whl")
     return built
 
@@ -64,7 +70,9 @@ def test_an_unpacked_wheel_has_no_commands_of_a_checkout(wheel: Path, tmp_path: 
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), packages])},
     )
-    shown = set(re.findall(r"^\W*([a-z]+) {2,}\S", run.stdout.partition("Commands")[2], re.MULTILINE))
+    shown = set(
+        re.findall(r"^\W*([a-z]+) {2,}\S", run.stdout.partition("Commands")[2], re.MULTILINE)
+    )
     assert shown == {"extract", "inspect", "evaluate"}
 
 
@@ -74,7 +82,9 @@ def test_no_cuda_package_is_installed() -> None:
     if torch.version.cuda is not None:
         pytest.skip("a CUDA build of torch is installed on purpose")
     names = {(dist.metadata["Name"] or "").lower() for dist in distributions()}
-    assert not {name for name in names if name.startswith("nvidia-") or name in ("torchvision", "triton")}
+    assert not {
+        name for name in names if name.startswith("nvidia-") or name in ("torchvision", "triton")
+    }
 
 
 def declared() -> Iterator[str]:
@@ -90,7 +100,15 @@ def test_every_dependency_is_pinned() -> None:
 
 
 def test_no_project_file_names_a_machine() -> None:
-    files = ["pyproject.toml", "constraints.txt", "Makefile", ".ci/run", "README.md", "DESIGN.md", "CONTRIBUTING.md"]
+    files = [
+        "pyproject.toml",
+        "constraints.txt",
+        "Makefile",
+        ".ci/run",
+        "README.md",
+        "DESIGN.md",
+        "CONTRIBUTING.md",
+    ]
     for name in files:
         text = (ROOT / name).read_text(encoding="utf-8")
         assert not re.search(r"/home/|/root/|--(extra-)?index-url|--find-links", text), name
@@ -102,7 +120,9 @@ class TestMake:
         for name in ("Makefile", "pyproject.toml", "constraints.txt"):
             shutil.copy(ROOT / name, folder)
         env = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
-        return subprocess.run(["make", *args], cwd=folder, capture_output=True, text=True, env=env, check=False)
+        return subprocess.run(
+            ["make", *args], cwd=folder, capture_output=True, text=True, env=env, check=False
+        )
 
     def test_help_names_every_target(self, tmp_path: Path) -> None:
         shown = set(re.findall(r"^  make ([a-z-]+)", self.make(tmp_path).stdout, re.MULTILINE))
@@ -120,5 +140,13 @@ class TestMake:
         stand_in.write_text('#!/bin/sh\nprintf "[%s]" "$@"\n', encoding="utf-8")
         stand_in.chmod(0o755)
         query = """lakes > 1 ha; "the largest" & not the river's"""
-        run = self.make(tmp_path, "-o", ".venv/run.stamp", "run", f"QUERY={query}", "SCENE=my scene.tif", "OUT=out")
+        run = self.make(
+            tmp_path,
+            "-o",
+            ".venv/run.stamp",
+            "run",
+            f"QUERY={query}",
+            "SCENE=my scene.tif",
+            "OUT=out",
+        )
         assert run.stdout == f"[extract][my scene.tif][{query}][-o][out]"

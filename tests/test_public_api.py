@@ -30,7 +30,12 @@ def test_every_name_is_there_and_documented(name: str) -> None:
 def test_type_checkers_see_the_same_names() -> None:
     tree = ast.parse(Path(spex.__file__).read_text(encoding="utf-8"))
     block = next(node for node in tree.body if isinstance(node, ast.If))
-    seen = {alias.name for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    seen = {
+        alias.name
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
     assert seen | {"__version__"} == set(PUBLIC)
 
 
@@ -53,5 +58,9 @@ def test_every_error_is_a_spex_error_and_a_builtin_one() -> None:
     assert found
     for error in found:
         assert issubclass(error, spex.SpexError)
-        assert issubclass(error, ValueError | LookupError | OSError | RuntimeError | ImportError), error
-        assert error.__name__ in (errors.__doc__ or ""), f"{error.__name__} is missing from the tree in errors.py"
+        assert issubclass(error, ValueError | LookupError | OSError | RuntimeError | ImportError), (
+            error
+        )
+        assert error.__name__ in (errors.__doc__ or ""), (
+            f"{error.__name__} is missing from the tree in errors.py"
+        )

@@ -11,20 +11,26 @@ import typer
 from spex.cli.main import main
 
 command = typer.Typer(
-    help="Train the model: stages pretrain, masks, language, instruct.", no_args_is_help=True, add_completion=False
+    help="Train the model: stages pretrain, masks, language, instruct.",
+    no_args_is_help=True,
+    add_completion=False,
 )
 
 
 @command.command("run")
 def run_stage(
-    config: Annotated[Path, typer.Argument(help="YAML file of the stage, for example train/configs/masks.yaml.")],
-    overrides: Annotated[list[str] | None, typer.Argument(help="name=value settings over the file's")] = None,
+    config: Annotated[
+        Path, typer.Argument(help="YAML file of the stage, for example train/configs/masks.yaml.")
+    ],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="name=value settings over the file's")
+    ] = None,
 ) -> None:
     """Run one training stage and write its checkpoint; a run that was stopped goes on where it was."""
     from accelerate import PartialState
 
     from train.settings import load_settings
-    from train.stages import run_settings
+    from train.stages.launch import run_settings
 
     settings = load_settings(config, overrides)
     log = run_settings(settings)
@@ -42,27 +48,48 @@ def adapt_region(
         ),
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the adapter and its report.")],
-    minutes: Annotated[float | None, typer.Option(min=0.1, help="Time for everything; 12 if left out.")] = None,
-    labels: Annotated[str | None, typer.Option(help="Labels, as `spex spie build` takes them.")] = None,
-    legend: Annotated[str | None, typer.Option(help="Legend of the labels: a name, a YAML file or mask:CLASS.")] = None,
-    column: Annotated[str | None, typer.Option(help="Class column of polygons.")] = None,
-    sensor: Annotated[str | None, typer.Option(help="Sensor of the scenes, where they do not say.")] = None,
-    bands: Annotated[str | None, typer.Option(help="Bands of the scenes, as `spex spie build` takes them.")] = None,
-    model: Annotated[str | None, typer.Option(help="Base model: name or folder. The shipped one if left out.")] = None,
-    check: Annotated[
-        Path | None, typer.Option(help="SPIE records of other places to measure on; all of DATA is then learned.")
+    minutes: Annotated[
+        float | None, typer.Option(min=0.1, help="Time for everything; 12 if left out.")
     ] = None,
-    keep: Annotated[Path | None, typer.Option(help="SPIE records that are to be read as well as before.")] = None,
-    config: Annotated[Path | None, typer.Option(help="Settings; train/configs/adapt.yaml if left out.")] = None,
+    labels: Annotated[
+        str | None, typer.Option(help="Labels, as `spex spie build` takes them.")
+    ] = None,
+    legend: Annotated[
+        str | None, typer.Option(help="Legend of the labels: a name, a YAML file or mask:CLASS.")
+    ] = None,
+    column: Annotated[str | None, typer.Option(help="Class column of polygons.")] = None,
+    sensor: Annotated[
+        str | None, typer.Option(help="Sensor of the scenes, where they do not say.")
+    ] = None,
+    bands: Annotated[
+        str | None, typer.Option(help="Bands of the scenes, as `spex spie build` takes them.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Base model: name or folder. The shipped one if left out.")
+    ] = None,
+    check: Annotated[
+        Path | None,
+        typer.Option(
+            help="SPIE records of other places to measure on; all of DATA is then learned."
+        ),
+    ] = None,
+    keep: Annotated[
+        Path | None, typer.Option(help="SPIE records that are to be read as well as before.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="Settings; train/configs/adapt.yaml if left out.")
+    ] = None,
 ) -> int:
     """Teach the model a new region or class from a few tiles: an adapter and a report; exit status 1 if it forgot."""
-    from train.adapt import Task, adapt
-    from train.region import Given
+    from train.adapt.command import AdaptTask, adapt
+    from train.adapt.region import LabelOptions
     from train.settings import load_settings
 
     config = config or Path(__file__).with_name("configs") / "adapt.yaml"
     settings = load_settings(config, [] if minutes is None else [f"minutes={minutes}"])
-    task = Task(data, out, Given(labels, legend, column, sensor, bands), model, check, keep)
+    task = AdaptTask(
+        data, out, LabelOptions(labels, legend, column, sensor, bands), model, check, keep
+    )
     report = adapt(task, settings, say=typer.echo)
     typer.echo((out / "report.md").read_text(encoding="utf-8"))
     typer.echo(f'use it with: spex extract SCENE "QUERY" -o OUT --adapter {out}')
@@ -71,11 +98,15 @@ def adapt_region(
 
 @command.command("downstream")
 def run_comparison(
-    config: Annotated[Path, typer.Argument(help="YAML file, for example train/configs/downstream.yaml.")],
-    overrides: Annotated[list[str] | None, typer.Argument(help="name=value settings over the file's")] = None,
+    config: Annotated[
+        Path, typer.Argument(help="YAML file, for example train/configs/downstream.yaml.")
+    ],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="name=value settings over the file's")
+    ] = None,
 ) -> None:
     """Measure an encoder on downstream tasks against one from scratch and a U-Net: results as JSON and curves."""
-    from train.downstream import load_downstream, run_downstream, summary
+    from train.downstream.command import load_downstream, run_downstream, summary
 
     settings = load_downstream(config, overrides)
     typer.echo(summary(run_downstream(settings)))
@@ -85,27 +116,40 @@ def run_comparison(
 @command.command("tokenizer")
 def make_tokenizer(data: Path, out: Path, size: int = 2048) -> None:
     """Learn the tokenizer of the shipped language model from the dialogues in DATA."""
-    from train.dialogues import load_dialogues
-    from train.tokenizer import train_tokenizer
+    from train.data.conversations import load_dialogues
+    from train.stages.tokenizer import train_tokenizer
 
     dialogues = load_dialogues(data, "train")
-    texts = (text for item in dialogues for one in item.exchanges for text in (one.query, item.prior, one.answer))
+    texts = (
+        text
+        for item in dialogues
+        for one in item.exchanges
+        for text in (one.query, item.prior, one.answer)
+    )
     train_tokenizer(texts, size).save_pretrained(str(out))
 
 
 @command.command("tiles")
 def tiles(
-    inputs: Annotated[list[Path], typer.Argument(help="Flight lines of AVIRIS-C, -NG or -3, or folders of them.")],
-    out: Annotated[Path, typer.Option(help="Folder for the tiles; a run that was stopped goes on there.")],
+    inputs: Annotated[
+        list[Path], typer.Argument(help="Flight lines of AVIRIS-C, -NG or -3, or folders of them.")
+    ],
+    out: Annotated[
+        Path, typer.Option(help="Folder for the tiles; a run that was stopped goes on there.")
+    ],
     size: Annotated[int, typer.Option(help="Rows and columns of a tile.")] = 256,
-    strict: Annotated[bool, typer.Option("--strict", help="Refuse at the first file that cannot be used.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse at the first file that cannot be used.")
+    ] = False,
 ) -> int:
     """Cut airborne hyperspectral flight lines into tiles for pre-training; exit status 1 if some could not be used."""
-    from train.tiles import prepare
+    from instruction_data.flightlines.tiles import prepare
 
     report = prepare(inputs, out, size=size, strict=strict, say=typer.echo)
     skipped = f", {len(report['skipped'])} skipped" if report["skipped"] else ""
-    typer.echo(f"{report['tiles']} tiles of {len(report['lines'])} files in {out}{skipped}; see report.json there")
+    typer.echo(
+        f"{report['tiles']} tiles of {len(report['lines'])} files in {out}{skipped}; see report.json there"
+    )
     return 1 if skipped else 0
 
 

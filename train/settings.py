@@ -135,7 +135,9 @@ def load_settings(path: str | Path, overrides: list[str] | None = None) -> Setti
     if settings.tune not in ("all", "lora", "none"):
         raise ConfigError(f"tune {settings.tune!r} in {path}; one of all, lora, none")
     if settings.bits and settings.tune == "all":
-        raise ConfigError(f"bits={settings.bits} in {path}: quantised weights cannot be tuned; set tune: lora or none")
+        raise ConfigError(
+            f"bits={settings.bits} in {path}: quantised weights cannot be tuned; set tune: lora or none"
+        )
     numbers = {"minutes": settings.minutes, "learning_rate": settings.learning_rate}
     for name, value in numbers.items():
         if not isinstance(value, int | float) or value <= 0:
@@ -143,22 +145,38 @@ def load_settings(path: str | Path, overrides: list[str] | None = None) -> Setti
                 f"{name}={value!r} in {path}; give a number above 0 (YAML reads 1e-4 as text, write 1.0e-4)"
             )
     _require_counts(settings, path)
-    return replace(settings, minutes=float(settings.minutes), learning_rate=float(settings.learning_rate))
+    return replace(
+        settings, minutes=float(settings.minutes), learning_rate=float(settings.learning_rate)
+    )
 
 
 def _require_counts(settings: Settings, path: str | Path) -> None:
-    least = {"steps": 1, "batch": 1, "accumulate": 1, "keep": 1, "validate": 0, "validate_on": 1, "patience": 0}
+    least = {
+        "steps": 1,
+        "batch": 1,
+        "accumulate": 1,
+        "keep": 1,
+        "validate": 0,
+        "validate_on": 1,
+        "patience": 0,
+    }
     for name, low in least.items():
         value = getattr(settings, name)
         if not isinstance(value, int) or isinstance(value, bool) or value < low:
             raise ConfigError(f"{name}={value!r} in {path}; give a whole number from {low}")
     if settings.validate % LOG_EVERY:
-        raise ConfigError(f"validate={settings.validate} in {path}; give a multiple of {LOG_EVERY} steps")
+        raise ConfigError(
+            f"validate={settings.validate} in {path}; give a multiple of {LOG_EVERY} steps"
+        )
     if settings.patience and not settings.validate:
-        raise ConfigError(f"patience={settings.patience} in {path}, and validate=0; give the steps between validations")
+        raise ConfigError(
+            f"patience={settings.patience} in {path}, and validate=0; give the steps between validations"
+        )
 
 
 def save_settings(settings: Settings, folder: str | Path) -> None:
     """Write the resolved settings to ``training.yaml`` in the checkpoint folder."""
     Path(folder).mkdir(parents=True, exist_ok=True)
-    Path(folder, "training.yaml").write_text(yaml.safe_dump(asdict(settings), sort_keys=False), encoding="utf-8")
+    Path(folder, "training.yaml").write_text(
+        yaml.safe_dump(asdict(settings), sort_keys=False), encoding="utf-8"
+    )

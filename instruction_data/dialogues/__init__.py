@@ -14,14 +14,20 @@ from dataclasses import dataclass
 from numpy.random import Generator
 
 from instruction_data.dialogues import acts, foreign, turns
-from instruction_data.dialogues.acts import Request
-from instruction_data.dialogues.explanation import NOTHING_STANDS_OUT, argument, false_claims, named_index, unavailable
+from instruction_data.dialogues.acts import DialogueRequest
+from instruction_data.dialogues.arguments import (
+    NOTHING_STANDS_OUT,
+    argument,
+    false_claims,
+    named_index,
+    unavailable,
+)
 from instruction_data.dialogues.phrases import NounPhrase
 from instruction_data.dialogues.words import Words, wording
 from spex.evidence.classes import classes
-from spex.evidence.prior import prior_text
-from spex.evidence.scene import SceneEvidence
-from spex.prompts import Exchange, parse_answer
+from spex.evidence.measured import SceneEvidence
+from spex.evidence.text import prior_text
+from spex.query.markup import Exchange, parse_answer
 from spex.records import SpanTarget
 
 __all__ = ["Dialogue", "dialogue", "false_claims"]
@@ -46,7 +52,9 @@ class Dialogue:
     held_out: bool
 
 
-def dialogue(rng: Generator, evidence: SceneEvidence, split: str, *, with_prior: float = 0.5) -> Dialogue:
+def dialogue(
+    rng: Generator, evidence: SceneEvidence, split: str, *, with_prior: float = 0.5
+) -> Dialogue:
     """Draw one conversation about a scene, a pure function of its arguments.
 
     Args:
@@ -77,20 +85,29 @@ def dialogue(rng: Generator, evidence: SceneEvidence, split: str, *, with_prior:
         parse_answer(answer)
         exchanges.append(Exchange(asked.query, answer))
         templates.append(asked.template)
-    spans = tuple(SpanTarget(class_name=p.class_name, phrase=p.phrase(heard), attributes=p.attributes) for p in phrases)
+    spans = tuple(
+        SpanTarget(class_name=p.class_name, phrase=p.phrase(heard), attributes=p.attributes)
+        for p in phrases
+    )
     return Dialogue(prior, tuple(exchanges), spans, " | ".join(templates), language, words.held_out)
 
 
 def _answer(
-    words: Words, asked: Request, heard: str, evidence: SceneEvidence, prior: str
+    words: Words, asked: DialogueRequest, heard: str, evidence: SceneEvidence, prior: str
 ) -> tuple[str, tuple[NounPhrase, ...]]:
     """The answer to a request and the phrases that became spans; ``heard`` are all queries up to this one."""
     if asked.refusal:
         return _refuse(asked.refusal), ()
     if asked.act == "describe":
-        shown = [NounPhrase(name, title, title) for name in _shown(prior)[:4] for title in (classes()[name].title,)]
+        shown = [
+            NounPhrase(name, title, title)
+            for name in _shown(prior)[:4]
+            for title in (classes()[name].title,)
+        ]
         sentence = wording("acts")["answers"]["describe"]
-        return " ".join(sentence.format(np=p.said("")) for p in shown) or _refuse(NOTHING_STANDS_OUT), tuple(shown)
+        return " ".join(sentence.format(np=p.said("")) for p in shown) or _refuse(
+            NOTHING_STANDS_OUT
+        ), tuple(shown)
     missing = _listed(prior, "unavailable")
     possible = tuple(p for p in asked.phrases if p.class_name not in missing)
     reasons = [
@@ -107,12 +124,21 @@ def _answer(
 
 
 def _told(
-    words: Words, asked: Request, phrases: Sequence[NounPhrase], heard: str, evidence: SceneEvidence, prior: str
+    words: Words,
+    asked: DialogueRequest,
+    phrases: Sequence[NounPhrase],
+    heard: str,
+    evidence: SceneEvidence,
+    prior: str,
 ) -> list[str]:
     """One sentence or more for each phrase in English."""
     answers = wording("acts")["answers"]
     act = "exists" if asked.act == "possible" else asked.act
-    act = act if act in answers and (len(phrases) == 1 or act in ("explain", "area", "count", "share")) else "several"
+    act = (
+        act
+        if act in answers and (len(phrases) == 1 or act in ("explain", "area", "count", "share"))
+        else "several"
+    )
     act = "ask" if len(phrases) == 1 and act == "several" else act
     sentences = []
     for phrase in phrases:
@@ -128,7 +154,12 @@ def _told(
 
 
 def _told_abroad(
-    words: Words, asked: Request, phrases: Sequence[NounPhrase], heard: str, evidence: SceneEvidence, prior: str
+    words: Words,
+    asked: DialogueRequest,
+    phrases: Sequence[NounPhrase],
+    heard: str,
+    evidence: SceneEvidence,
+    prior: str,
 ) -> list[str]:
     """One sentence for each phrase in the language of the request, of slots and few words."""
     table = wording(asked.language)

@@ -9,14 +9,14 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from instruction_data.dialogues.acts import Request
+from instruction_data.dialogues.acts import DialogueRequest
 from instruction_data.dialogues.phrases import NounPhrase, size
 from instruction_data.dialogues.turns import Phrases, instead, may_be_taken_away, narrowed, without
 from instruction_data.dialogues.words import Options, Words, held_out, wording
 from spex.evidence.classes import classes
 from spex.evidence.indices import available
-from spex.evidence.scene import SceneEvidence
-from spex.prompts import PLACES, Constraints, IndexCondition, clean_query
+from spex.evidence.measured import SceneEvidence
+from spex.query.markup import PLACES, Constraints, IndexCondition, clean_query
 
 LANGUAGES = ("es", "fr", "de", "pt", "zh")
 _KINDS = {"where": 0.36, "min_area": 0.32, "max_area": 0.1, "without": 0.13, "index": 0.09}
@@ -56,7 +56,9 @@ def joined(article: str, noun: str) -> str:
     return article + noun if not article or article.endswith("'") else f"{article} {noun}"
 
 
-def draw_phrase(words: Words, language: str, name: str, roles: tuple[str, ...], constrained: float) -> NounPhrase:
+def draw_phrase(
+    words: Words, language: str, name: str, roles: tuple[str, ...], constrained: float
+) -> NounPhrase:
     """A noun phrase with its article and none to two constraints; ``constrained`` is how often there is any."""
     table, lists = wording(language), nouns(language, name)
     solid, top = table.get("solid", False), None
@@ -76,32 +78,47 @@ def draw_phrase(words: Words, language: str, name: str, roles: tuple[str, ...], 
                 written = table["numbers"][top]
                 written = written[gender] if isinstance(written, dict) else written
                 count = str(written) if words.chance(0.5) else str(top)
-                core = words.expand(words.pick(table["top"][group]), {}, n=count, p=plural, m=gender)
+                core = words.expand(
+                    words.pick(table["top"][group]), {}, n=count, p=plural, m=gender
+                )
     meant: dict[str, Any] = {"top": top}
     before, after = list[tuple[str, str]](), list[tuple[str, str]]()
     weights = dict(_KINDS)
     for _ in range(0 if not words.chance(constrained) else 1 if words.chance(0.75) else 2):
         kind = words.weighted(weights)
-        weights = {key: w for key, w in weights.items() if key != kind and not ("area" in key and "area" in kind)}
+        weights = {
+            key: w
+            for key, w in weights.items()
+            if key != kind and not ("area" in key and "area" in kind)
+        }
         worded, values = condition(words, language, kind, name, roles)
         meant |= values
-        (before if solid and kind != "without" and kind != "index" else after).append((kind, worded))
+        (before if solid and kind != "without" and kind != "index" else after).append(
+            (kind, worded)
+        )
     text = core
     if before:
-        ordered = "".join(worded for _, worded in sorted(before, key=lambda pair: pair[0] != "where"))
+        ordered = "".join(
+            worded for _, worded in sorted(before, key=lambda pair: pair[0] != "where")
+        )
         text = f"{ordered}的{core}"
     text += "".join(f"{'，' if solid else ' '}{worded}" for _, worded in after)
     return NounPhrase(name, noun, text, Constraints(**meant), core, language=language)
 
 
-def condition(words: Words, language: str, kind: str, name: str, roles: tuple[str, ...]) -> tuple[str, dict[str, Any]]:
+def condition(
+    words: Words, language: str, kind: str, name: str, roles: tuple[str, ...]
+) -> tuple[str, dict[str, Any]]:
     """A constraint's wording and the fields of ``Constraints`` it sets."""
     table = wording(language)
     if kind == "where":
         place = words.one(PLACES)
         return words.pick(table["places"][place]), {"where": place}
     if kind == "index":
-        index, value = words.one(available(roles) or ["NDVI"]), round(float(words.rng.random()) * 0.8, 1)
+        index, value = (
+            words.one(available(roles) or ["NDVI"]),
+            round(float(words.rng.random()) * 0.8, 1),
+        )
         side = words.one(("above", "below"))
         return f"({index} {'>' if side == 'above' else '<'} {value:g})", {
             "index": (IndexCondition(index, side, value),)
@@ -120,14 +137,14 @@ def condition(words: Words, language: str, kind: str, name: str, roles: tuple[st
     return words.expand(words.pick(table[kind]), {}, a=area), {kind: (value, unit)}
 
 
-def request(words: Words, evidence: SceneEvidence, language: str) -> Request:
+def request(words: Words, evidence: SceneEvidence, language: str) -> DialogueRequest:
     """A request in another language: one class, several, or something that land cover cannot answer."""
     table = wording(language)
     chance = words.rng.random()
     if chance < 0.07:
         reason = words.one(list(table["refusals"]))
         asked = words.pick(table["refusals"][reason])
-        return Request("refuse", _typed(words, language, asked), f"{language} refuse: {asked}", refusal=reason,
+        return DialogueRequest("refuse", _typed(words, language, asked), f"{language} refuse: {asked}", refusal=reason,
                        language=language)  # fmt: skip
     shown = [name for name in table["nouns"] if evidence.classes[name].status == "present"]
     names = [words.one(shown if shown and words.chance(0.4) else list(table["nouns"]))]
@@ -139,21 +156,37 @@ def request(words: Words, evidence: SceneEvidence, language: str) -> Request:
     frame = words.pick(table[kind])
     texts = [phrase.text for phrase in phrases]
     comma = "、" if table.get("solid") else ", "
-    listed = comma.join(texts[:-1]) + words.pick(table["and"]) + texts[-1] if len(texts) > 1 else texts[0]
+    listed = (
+        comma.join(texts[:-1]) + words.pick(table["and"]) + texts[-1]
+        if len(texts) > 1
+        else texts[0]
+    )
     first = phrases[0]
-    bare = first.text.replace(first.core, first.noun, 1) if not first.constraints.top else first.text
+    bare = (
+        first.text.replace(first.core, first.noun, 1) if not first.constraints.top else first.text
+    )
     # A German frame may hold its noun phrase within the part that asks politely.
     text = words.expand(frame, table, np=listed, nps=listed, bare=bare)
-    return Request(kind, _typed(words, language, text), f"{language} {kind}: {frame}", phrases, language=language)
+    return DialogueRequest(
+        kind,
+        _typed(words, language, text),
+        f"{language} {kind}: {frame}",
+        phrases,
+        language=language,
+    )
 
 
-def follow_up(words: Words, phrases: Phrases, evidence: SceneEvidence, language: str) -> Request:
+def follow_up(
+    words: Words, phrases: Phrases, evidence: SceneEvidence, language: str
+) -> DialogueRequest:
     """A turn after an answer with these phrases; where its kind does not apply, a request of its own."""
     table, kind = wording(language), words.weighted(_FOLLOW)
     if not phrases or words.chance(0.12) or (len(phrases) > 1 and kind in ("top", "instead")):
         return request(words, evidence, language)
     act, slots, meant = "several", {}, phrases
-    taken = {p.class_name for p in phrases} | {name for p in phrases for name in p.constraints.exclude}
+    taken = {p.class_name for p in phrases} | {
+        name for p in phrases for name in p.constraints.exclude
+    }
     if kind in ("where", "min_area", "max_area"):
         worded, fields = condition(words, language, kind, phrases[0].class_name, evidence.roles)
         slots, meant = {"place": worded, "c": worded}, narrowed(phrases, fields)
@@ -166,14 +199,26 @@ def follow_up(words: Words, phrases: Phrases, evidence: SceneEvidence, language:
         if name not in table["nouns"]:
             return request(words, evidence, language)
         noun = draw_phrase(words, language, name, evidence.roles, 0.0).text
-        slots, meant = {"w": words.expand(words.pick(table["without"]), {}, x=noun)}, without(phrases, name)
+        slots, meant = (
+            {"w": words.expand(words.pick(table["without"]), {}, x=noun)},
+            without(phrases, name),
+        )
     else:
         name = words.one([name for name in table["nouns"] if name not in taken])
         new = draw_phrase(words, language, name, evidence.roles, 0.0)
-        slots, meant = {"np": new.text}, (*phrases, new) if kind == "also" else instead(phrases, new)
+        slots, meant = (
+            {"np": new.text},
+            (*phrases, new) if kind == "also" else instead(phrases, new),
+        )
     frame = words.pick(table["follow"][kind])
     text = words.expand(frame, table, **slots)
-    return Request(act, _typed(words, language, text), f"{language} then {kind}: {frame}", meant, language=language)
+    return DialogueRequest(
+        act,
+        _typed(words, language, text),
+        f"{language} then {kind}: {frame}",
+        meant,
+        language=language,
+    )
 
 
 def _typed(words: Words, language: str, text: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from instruction_data.dialogues.words import Options, Words, held_out, wording
 from spex.evidence.classes import classes, resolve
 from spex.evidence.indices import OFFERED_INDICES, available
-from spex.prompts import PLACES, Constraints, IndexCondition, format_span
+from spex.query.markup import PLACES, Constraints, IndexCondition, format_span
 
 Form = Literal["mass", "many", "one", "any"]
 NUMBER_WORDS = (
@@ -59,7 +59,10 @@ class NounPhrase:
         """The words inside the span: the person's own where they are understood, else the class's title."""
         text = asked.lower()
         own = (word for word in (self.noun, self.core) if word and word.lower() in text)
-        return next((word for word in own if resolve(word) == self.class_name), classes()[self.class_name].title)
+        return next(
+            (word for word in own if resolve(word) == self.class_name),
+            classes()[self.class_name].title,
+        )
 
     def said(self, asked: str) -> str:
         """The span; in English with the words of its constraints around it."""
@@ -123,7 +126,13 @@ def draw_noun(words: Words, name: str, form: Form) -> str:
 
 
 def draw_phrase(
-    words: Words, name: str, form: Form, roles: Collection[str], constrained: float = 0.55, *, short: bool = False
+    words: Words,
+    name: str,
+    form: Form,
+    roles: Collection[str],
+    constrained: float = 0.55,
+    *,
+    short: bool = False,
 ) -> NounPhrase:
     """A noun phrase for the class with none to three constraints; ``constrained`` is how often there is any.
 
@@ -149,7 +158,9 @@ def draw_phrase(
             worded, values = condition(words, kind, name, roles, short=short, clause=True)
             conditions.append(worded)
             meant |= values
-    joined = text + "".join(f"{words.pick(style['joint'])} {worded}".replace("  ", " ") for worded in conditions)
+    joined = text + "".join(
+        f"{words.pick(style['joint'])} {worded}".replace("  ", " ") for worded in conditions
+    )
     return NounPhrase(name, noun, joined, Constraints(**meant), noun, tuple(conditions))
 
 
@@ -183,11 +194,21 @@ def _top(words: Words, name: str, style: dict[str, Any]) -> tuple[str, str, int]
 
 def draw_count(words: Words) -> int:
     """How many of the largest somebody asks for: mostly two to five."""
-    return 2 + int(words.rng.random() * 4) if words.chance(0.7) else words.one((6, 7, 8, 9, 10, 11, 12, 15, 20))
+    return (
+        2 + int(words.rng.random() * 4)
+        if words.chance(0.7)
+        else words.one((6, 7, 8, 9, 10, 11, 12, 15, 20))
+    )
 
 
 def condition(
-    words: Words, kind: str, name: str, roles: Collection[str], *, short: bool = False, clause: bool = False
+    words: Words,
+    kind: str,
+    name: str,
+    roles: Collection[str],
+    *,
+    short: bool = False,
+    clause: bool = False,
 ) -> tuple[str, dict[str, Any]]:
     """A constraint's wording and the fields of ``Constraints`` it sets; kinds as in ``constraints.yaml``.
 
@@ -198,7 +219,11 @@ def condition(
     apart = clause and not short and words.chance(0.1)
     if kind == "where":
         place = words.one(PLACES)
-        places = table["clause"]["where"] if apart and place in table["clause"]["where"] else style["places"]
+        places = (
+            table["clause"]["where"]
+            if apart and place in table["clause"]["where"]
+            else style["places"]
+        )
         return words.pick(places[place]), {"where": place}
     if kind == "not":
         other = other_class(words, name)
@@ -219,7 +244,10 @@ def condition(
         if low >= high:
             high = low * 2
         a, b = (area_words(words, value, table["units"][unit]) for value in (low, high))
-        return words.expand(words.pick(style[kind]), {}, a=a, b=b), {"min_area": (low, unit), "max_area": (high, unit)}
+        return words.expand(words.pick(style[kind]), {}, a=a, b=b), {
+            "min_area": (low, unit),
+            "max_area": (high, unit),
+        }
     value = size(words, unit, words.rng.random())
     if unit == "ha" and value in table["loose"] and not short and words.chance(0.4):
         written = words.pick(table["loose"][value])

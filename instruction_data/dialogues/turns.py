@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Literal
 
-from instruction_data.dialogues.acts import Request, request
+from instruction_data.dialogues.acts import DialogueRequest, request
 from instruction_data.dialogues.phrases import (
     NounPhrase,
     condition,
@@ -18,8 +18,8 @@ from instruction_data.dialogues.phrases import (
 from instruction_data.dialogues.typed import dressed
 from instruction_data.dialogues.words import Words, wording
 from spex.evidence.classes import classes
-from spex.evidence.scene import SceneEvidence
-from spex.prompts import Constraints, clean_query
+from spex.evidence.measured import SceneEvidence
+from spex.query.markup import Constraints, clean_query
 
 Phrases = tuple[NounPhrase, ...]
 
@@ -27,7 +27,9 @@ Phrases = tuple[NounPhrase, ...]
 def narrowed(phrases: Phrases, meant: dict[str, Any]) -> Phrases:
     """The phrases with a constraint added to each; a place, size or number replaces the one before."""
     if "index" in meant:
-        return tuple(phrase.limited(index=(*phrase.constraints.index, *meant["index"])) for phrase in phrases)
+        return tuple(
+            phrase.limited(index=(*phrase.constraints.index, *meant["index"])) for phrase in phrases
+        )
     return tuple(phrase.limited(**meant) for phrase in phrases)
 
 
@@ -35,7 +37,9 @@ def without(phrases: Phrases, name: str) -> Phrases:
     """The phrases without a class: dropped if it was asked for, else taken away from each."""
     if any(phrase.class_name == name for phrase in phrases):
         return tuple(phrase for phrase in phrases if phrase.class_name != name)
-    return tuple(p.limited(exclude=tuple(dict.fromkeys((*p.constraints.exclude, name)))) for p in phrases)
+    return tuple(
+        p.limited(exclude=tuple(dict.fromkeys((*p.constraints.exclude, name)))) for p in phrases
+    )
 
 
 def instead(phrases: Phrases, other: NounPhrase) -> Phrases:
@@ -48,7 +52,11 @@ def opposite(phrases: Phrases) -> Phrases | None:
     turned = []
     for phrase in phrases:
         c, table = phrase.constraints, wording("constraints")["opposites"]
-        if c.top or sum(map(bool, (c.where, c.min_area, c.max_area, *c.index))) != 1 or c.where not in (None, *table):
+        if (
+            c.top
+            or sum(map(bool, (c.where, c.min_area, c.max_area, *c.index))) != 1
+            or c.where not in (None, *table)
+        ):
             return None
         if c.where:
             turned.append(phrase.limited(where=table[c.where]))
@@ -69,7 +77,9 @@ def may_be_taken_away(words: Words, phrases: Phrases) -> str:
     return "" if name in kept else name
 
 
-def follow_up(words: Words, phrases: Phrases, evidence: SceneEvidence, *, described: bool) -> Request:
+def follow_up(
+    words: Words, phrases: Phrases, evidence: SceneEvidence, *, described: bool
+) -> DialogueRequest:
     """An English turn after an answer with these phrases; without any, a request that stands on its own."""
     table = wording("followups")
     kind = words.weighted(table["weights"]) if phrases else "fresh"
@@ -83,7 +93,9 @@ def follow_up(words: Words, phrases: Phrases, evidence: SceneEvidence, *, descri
     if frame in table["why_long"].texts:
         length = "long"
     refusal = table["thanked"] if kind == "thanks" else ""
-    return Request(act, query, f"then {kind}: {frame}", meant, length=length, refusal=refusal)
+    return DialogueRequest(
+        act, query, f"then {kind}: {frame}", meant, length=length, refusal=refusal
+    )
 
 
 def _drawn(
@@ -97,7 +109,12 @@ def _drawn(
         act = words.one(list(table[kind]))
         return act, words.pick(table[kind][act]), {}, phrases
     if kind == "why":
-        return "explain", words.pick(table["why_long" if words.chance(0.25) else "why"]), {}, phrases
+        return (
+            "explain",
+            words.pick(table["why_long" if words.chance(0.25) else "why"]),
+            {},
+            phrases,
+        )
     act, frame = "several", words.pick(table[kind])
     if kind in ("where", "min_area", "max_area", "index"):
         worded, meant = condition(words, kind, phrases[0].class_name, evidence.roles)
@@ -112,7 +129,8 @@ def _drawn(
     if kind == "anywhere":
         free = tuple(replace(phrase, constraints=Constraints()) for phrase in phrases)
         simple = all(
-            p.constraints != Constraints() and not (p.constraints.index or p.constraints.exclude) for p in phrases
+            p.constraints != Constraints() and not (p.constraints.index or p.constraints.exclude)
+            for p in phrases
         )
         return (act, frame, {}, free) if simple else None
     if kind == "opposite":
@@ -120,8 +138,14 @@ def _drawn(
         return (act, frame, {}, turned) if turned else None
     if kind == "without":
         name = may_be_taken_away(words, phrases)
-        return (act, frame, {"x": draw_noun(words, name, "any")}, without(phrases, name)) if name else None
-    taken = {p.class_name for p in phrases} | {name for p in phrases for name in p.constraints.exclude}
+        return (
+            (act, frame, {"x": draw_noun(words, name, "any")}, without(phrases, name))
+            if name
+            else None
+        )
+    taken = {p.class_name for p in phrases} | {
+        name for p in phrases for name in p.constraints.exclude
+    }
     name = words.one([name for name in classes() if name not in taken])
     if kind == "also":
         new = draw_phrase(words, name, "any", evidence.roles, 0.2)

@@ -7,7 +7,11 @@ import re
 from instruction_data.dialogues.phrases import NUMBER_WORDS
 from instruction_data.dialogues.words import Words, wording
 
-_BESIDE = {a: b for row in ("qwertyuiop", "asdfghjkl", "zxcvbnm") for a, b in zip(row, row[1:], strict=False)}
+_BESIDE = {
+    a: b
+    for row in ("qwertyuiop", "asdfghjkl", "zxcvbnm")
+    for a, b in zip(row, row[1:], strict=False)
+}
 _SOUNDS = (("ie", "ei"), ("tion", "shun"), ("ph", "f"), ("ou", "u"), ("ee", "ea"), ("ea", "ee"), ("ck", "k"),
            ("s", "z"), ("er", "re"), ("ll", "l"), ("ss", "s"), ("ai", "ay"), ("e", "a"), ("a", "e"))  # fmt: skip
 
@@ -37,7 +41,11 @@ def dressed(words: Words, text: str, *, slips: float = 0.16) -> str:
 
 def slip(words: Words, text: str) -> str:
     """One slip in one word of four letters or more: swapped, dropped, doubled, hit beside, or by ear."""
-    targets = [m for m in re.finditer(r"[A-Za-z]{4,}", text) if not m[0].isupper() and m[0].lower() not in NUMBER_WORDS]
+    targets = [
+        m
+        for m in re.finditer(r"[A-Za-z]{4,}", text)
+        if not m[0].isupper() and m[0].lower() not in NUMBER_WORDS
+    ]
     if not targets:
         return text
     match = words.one(targets)

@@ -43,7 +43,10 @@ class Options:
     @classmethod
     def of(cls, lines: Sequence[str], hide: Any = held_out) -> Options:
         """Alternatives from lines of a data file; ``hide`` tells which texts are held out (never the first)."""
-        weights = {_WEIGHT.sub("", line): float(m[1]) if (m := _WEIGHT.search(line)) else 1.0 for line in lines}
+        weights = {
+            _WEIGHT.sub("", line): float(m[1]) if (m := _WEIGHT.search(line)) else 1.0
+            for line in lines
+        }
         texts = tuple(weights)
         hidden = tuple(text for text in texts[1:] if hide(text)) if len(texts) >= _FEWEST else ()
         seen = tuple(text for text in texts if text not in hidden)
@@ -55,7 +58,9 @@ class Options:
 def wording(name: str) -> dict[str, Any]:
     """A file of ``wording/``, its lists of texts as :class:`Options`."""
     path = Path(__file__).with_name("wording") / f"{name}.yaml"
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where libyaml is there
+    loader = getattr(
+        yaml, "CSafeLoader", yaml.SafeLoader
+    )  # ten times as fast, where libyaml is there
     document: dict[str, Any] = _options(yaml.load(path.read_text(encoding="utf-8"), loader))
     return document
 
@@ -100,7 +105,9 @@ class Words:
         """One wording by weight: for training none that is held out, for half of validation often one that is."""
         if self.strange and options.hidden and self.rng.random() < 0.5:
             self.held_out = True
-            return options.hidden[bisect(options.hidden_sums, self.rng.random() * options.hidden_sums[-1])]
+            return options.hidden[
+                bisect(options.hidden_sums, self.rng.random() * options.hidden_sums[-1])
+            ]
         return options.seen[bisect(options.seen_sums, self.rng.random() * options.seen_sums[-1])]
 
     def weighted(self, weights: Mapping[str, float]) -> str:
@@ -118,6 +125,8 @@ class Words:
                 out.append(self.expand(content, parts, **slots) if self.chance(0.5) else "")
             else:
                 out.append(
-                    slots[content] if content in slots else self.expand(self.pick(parts[content]), parts, **slots)
+                    slots[content]
+                    if content in slots
+                    else self.expand(self.pick(parts[content]), parts, **slots)
                 )
         return "".join(out)

@@ -18,8 +18,8 @@ from rasterio.io import DatasetReader
 from rasterio.warp import transform_bounds
 from rasterio.windows import Window
 
-from instruction_data.chips import Box, Chip, Mask, Truth, complete
-from instruction_data.windows import marked
+from instruction_data.sources.chips import Box, Chip, Mask, Truth, complete
+from instruction_data.sources.windows import marked
 from spex.errors import RecordError, SceneError
 from spex.raster.tiles import Tile, plan_tiles
 from spex.records import BandRef
@@ -50,13 +50,17 @@ def opened(path: Path) -> Iterator[DatasetReader]:
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)  # many published chips have no place
+            warnings.simplefilter(
+                "ignore", NotGeoreferencedWarning
+            )  # many published chips have no place
             # Without the option a JPEG that is cut short reads as grey.
             with rasterio.Env(GDAL_ERROR_ON_LIBJPEG_WARNING=True), rasterio.open(path) as source:
                 yield source
     except (RasterioIOError, IndexError) as error:
         reason = " ".join(str(error.__cause__ or error).replace(f"{path}:", "").split())
-        raise SceneError(f"{path} cannot be read ({reason}); fetch the file again or take it out") from error
+        raise SceneError(
+            f"{path} cannot be read ({reason}); fetch the file again or take it out"
+        ) from error
 
 
 def read(path: Path, bands: Sequence[int] | None = None) -> Raster:
@@ -66,7 +70,10 @@ def read(path: Path, bands: Sequence[int] | None = None) -> Raster:
         SceneError: the file is missing, cut short or no raster.
     """
     with opened(path) as source:
-        values, transform = source.read(bands and list(bands)), source.transform if source.crs else None
+        values, transform = (
+            source.read(bands and list(bands)),
+            source.transform if source.crs else None,
+        )
         return Raster(path, values, source.nodata, source.crs, transform, source.descriptions)
 
 
@@ -118,7 +125,9 @@ def sensor_bands(sensor: str, names: Sequence[str] = ()) -> tuple[BandRef, ...]:
     """Bands of a sensor of the table: those called ``names`` in that order, or all of them."""
     known = {band.name: band for band in get_sensor(sensor).bands}
     chosen = [known[name] for name in names] or known.values()
-    return tuple(BandRef(name=b.name, wavelength_nm=b.wavelength_nm, fwhm_nm=b.fwhm_nm) for b in chosen)
+    return tuple(
+        BandRef(name=b.name, wavelength_nm=b.wavelength_nm, fwhm_nm=b.fwhm_nm) for b in chosen
+    )
 
 
 def hide(truth: Truth, unknown: Mask) -> Truth:
@@ -126,7 +135,9 @@ def hide(truth: Truth, unknown: Mask) -> Truth:
     return {name: (mask & ~unknown, other | unknown) for name, (mask, other) in truth.items()}
 
 
-def labelled(image: Raster, truth: Truth, *, zero_is_gap: bool = False, **about: Any) -> Iterator[Chip]:
+def labelled(
+    image: Raster, truth: Truth, *, zero_is_gap: bool = False, **about: Any
+) -> Iterator[Chip]:
     """The chip of an image and its truth; none if nothing at all is known of its pixels.
 
     Args:
@@ -140,7 +151,9 @@ def labelled(image: Raster, truth: Truth, *, zero_is_gap: bool = False, **about:
     """
     count, *shape = image.values.shape
     if len(about["bands"]) != count:
-        raise RecordError(f"{image.path} has {count} bands, its layout {len(about['bands'])}; fetch the file again")
+        raise RecordError(
+            f"{image.path} has {count} bands, its layout {len(about['bands'])}; fetch the file again"
+        )
     odd = {mask.shape for mask, _ in truth.values()} - {tuple(shape)}
     if odd:
         height, width = min(odd)
@@ -153,5 +166,10 @@ def labelled(image: Raster, truth: Truth, *, zero_is_gap: bool = False, **about:
         image, truth = replace(image, values=values, nodata=nodata), hide(truth, ~valid)
     if complete(truth):
         yield Chip(
-            values=image.values, truth=truth, nodata=image.nodata, crs=image.crs, transform=image.transform, **about
+            values=image.values,
+            truth=truth,
+            nodata=image.nodata,
+            crs=image.crs,
+            transform=image.transform,
+            **about,
         )

@@ -15,9 +15,9 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from instruction_data.chips import Chip, Item, Source, Split, Truth, absent, known
 from instruction_data.layouts.highres import chesapeake_truth
 from instruction_data.layouts.rasters import Raster, labelled, read
+from instruction_data.sources.chips import Chip, Item, Layout, Split, Truth, absent, known
 from spex.errors import RecordError, SceneError
 from spex.records import BandRef
 
@@ -43,7 +43,9 @@ def _arrays(path: Path, *names: str) -> list[NDArray[Any]]:
 
 
 def _bands(entries: list[dict[str, Any]]) -> Bands:
-    return tuple(BandRef(name=b["name"], wavelength_nm=b["center_nm"], fwhm_nm=b["fwhm_nm"]) for b in entries)
+    return tuple(
+        BandRef(name=b["name"], wavelength_nm=b["center_nm"], fwhm_nm=b["fwhm_nm"]) for b in entries
+    )
 
 
 def _splits(folder: Path, places: dict[Any, Any]) -> dict[Any, Split]:
@@ -56,7 +58,9 @@ def _splits(folder: Path, places: dict[Any, Any]) -> dict[Any, Split]:
     chosen = {split: [key for key in lists[split] if key in places] for split in ("train", "val")}
     torn = {places[key] for key in chosen["train"]} & {places[key] for key in chosen["val"]}
     if torn:
-        raise RecordError(f"{folder.name}: place {min(torn)} lies in train and val; mend split.json before building")
+        raise RecordError(
+            f"{folder.name}: place {min(torn)} lies in train and val; mend split.json before building"
+        )
     found: dict[Any, Split] = dict.fromkeys(chosen["train"], "train")
     return found | dict.fromkeys(chosen["val"], "val")
 
@@ -81,7 +85,9 @@ def _hls_chips(folder: Path, stem: str, bands: Bands, split: Split) -> Iterator[
     cloud, near, shadow, snow = (quality >> bit & 1 == 1 for bit in (1, 2, 3, 4))
     values = image.values.astype(np.float32)
     water = flood & lake
-    if split == "train":  # one label and the pixels agreeing is water too; places that measure keep to the two labels
+    if (
+        split == "train"
+    ):  # one label and the pixels agreeing is water too; places that measure keep to the two labels
         water |= (flood | lake) & (values[2] - values[5] > 0.1 * np.abs(values[2] + values[5]))
     doubt = (flood | lake) & ~water
     murky = doubt | cloud | shadow
@@ -89,7 +95,9 @@ def _hls_chips(folder: Path, stem: str, bands: Bands, split: Split) -> Iterator[
     truth: Truth = {name: (cover == code, murky | vague) for name, code in codes.items()}
     # Fields lie bare for part of the year, and static WorldCover cannot say when.
     truth["bare"] = cover == 60, murky | vague | (cover == 40)
-    if split == "train":  # a fallow field is cropland all year, but vegetation only while something grows
+    if (
+        split == "train"
+    ):  # a fallow field is cropland all year, but vegetation only while something grows
         ndvi = (values[4] - values[3]) / np.maximum(np.abs(values[4] + values[3]), 1)
         green = np.isin(cover, (10, 20, 30, 40, 90)) & (ndvi > 0.35)
         truth["vegetation"] = green, murky | vague | (ndvi > 0.25) & ~green
@@ -121,7 +129,10 @@ def _ohio_chips(folder: Path, key: str, bands: Bands, split: Split) -> Iterator[
     truth = {name: known(label == code) for name, code in drawn.items()}
     truth["vegetation"] = label == 4, mixed
     # A harvested field is drawn as bare land, so cropland is unknown there too.
-    truth |= {name: (np.zeros_like(mixed), mixed | soil * (name == "cropland")) for name in ("grassland", "cropland")}
+    truth |= {
+        name: (np.zeros_like(mixed), mixed | soil * (name == "cropland"))
+        for name in ("grassland", "cropland")
+    }
     yield from labelled(
         image, truth | absent(mixed, "snow_ice", "cloud", "burned"), id=f"ohio_{key}", sensor="naip", bands=bands,
         level="uncalibrated", gsd_m=0.6, scale=1 / 255,
@@ -134,7 +145,9 @@ def _naip_chesapeake(folder: Path) -> Iterator[Item]:
     for path in sorted((folder / "labels").glob("*.tif")):
         quad = path.stem.rsplit("-", 1)[0]
         reader = partial(_chesapeake_chips, folder, path.stem, bands)
-        yield Item(id=f"chesapeake_{path.stem}", read=reader, place=f"chesapeake_{quad}", split="train")
+        yield Item(
+            id=f"chesapeake_{path.stem}", read=reader, place=f"chesapeake_{quad}", split="train"
+        )
 
 
 def _chesapeake_chips(folder: Path, stem: str, bands: Bands, split: Split) -> Iterator[Chip]:
@@ -161,7 +174,9 @@ def _s2_burn(folder: Path) -> Iterator[Item]:
         yield Item(id=f"burn_{key}", read=reader, place=f"burn_{groups[key]}", split=split)
 
 
-def _burn_chips(folder: Path, key: str, dates: tuple[str, ...], bands: Bands, split: Split) -> Iterator[Chip]:
+def _burn_chips(
+    folder: Path, key: str, dates: tuple[str, ...], bands: Bands, split: Split
+) -> Iterator[Chip]:
     """Sentinel-2 after a fire inside its official perimeter, and before it where there is such an image."""
     label = read(folder / f"{key}_label.tif").values[0]
     for date in dates:
@@ -176,17 +191,28 @@ def _burn_chips(folder: Path, key: str, dates: tuple[str, ...], bands: Bands, sp
 def _worldcereal(folder: Path) -> Iterator[Item]:
     entries = _meta(folder)["bands"]
     for path in sorted((folder / "images").glob("*.tif")):
-        place, reader = path.stem.rsplit("_", 1)[0], partial(_worldcereal_chips, folder, path.stem, entries)
-        yield Item(id=f"worldcereal_{path.stem}", read=reader, place=f"worldcereal_{place}", split="train")
+        place, reader = (
+            path.stem.rsplit("_", 1)[0],
+            partial(_worldcereal_chips, folder, path.stem, entries),
+        )
+        yield Item(
+            id=f"worldcereal_{path.stem}", read=reader, place=f"worldcereal_{place}", split="train"
+        )
 
 
-def _worldcereal_chips(folder: Path, stem: str, entries: list[dict[str, Any]], split: Split) -> Iterator[Chip]:
+def _worldcereal_chips(
+    folder: Path, stem: str, entries: list[dict[str, Any]], split: Split
+) -> Iterator[Chip]:
     """Sentinel-2 dates of four places with parcels; a field is only called vegetation where the scene class says so."""
     image = read(folder / f"images/{stem}.tif")
     cover = read(folder / f"labels/{stem.rsplit('_', 1)[0]}_lc.tif", (1,)).values[0]
     scene_class = read(folder / f"labels/{stem}_scl.tif", (1,)).values[0]
     by_name = {entry["name"]: entry for entry in entries}
-    vague, cloudy, green = np.isin(cover, (0, 99)), np.isin(scene_class, (3, 7, 8, 9, 10)), scene_class == 4
+    vague, cloudy, green = (
+        np.isin(cover, (0, 99)),
+        np.isin(scene_class, (3, 7, 8, 9, 10)),
+        scene_class == 4,
+    )
     nowhere, growing = np.zeros_like(vague), np.isin(cover, (11, 13)) & green
     truth: Truth = {
         "cropland": (cover == 11, cover == 0), "grassland": (cover == 13, vague), "built_up": (cover == 60, vague),
@@ -201,15 +227,25 @@ def _worldcereal_chips(folder: Path, stem: str, entries: list[dict[str, Any]], s
 
 
 def _hyperspectral(folder: Path) -> Iterator[Item]:
-    yield Item(id=folder.name, read=partial(_hyperspectral_chips, folder), place=folder.name, split="train")
+    yield Item(
+        id=folder.name, read=partial(_hyperspectral_chips, folder), place=folder.name, split="train"
+    )
 
 
 def _hyperspectral_chips(folder: Path, split: Split) -> Iterator[Chip]:
     """One small airborne hyperspectral scene with reference abundances: a class is where it covers more than half."""
     meta, image = _meta(folder), read(folder / "image.tif")
-    names = {"tree": "tree_cover", "road": "road", "water": "water", "soil": "soil", "vegetation": "vegetation"}
+    names = {
+        "tree": "tree_cover",
+        "road": "road",
+        "water": "water",
+        "soil": "soil",
+        "vegetation": "vegetation",
+    }
     truth: Truth = {}
-    for share, title in zip(read(folder / "abundance.tif").values, meta["classes"].values(), strict=True):
+    for share, title in zip(
+        read(folder / "abundance.tif").values, meta["classes"].values(), strict=True
+    ):
         truth[names[title]] = share > 0.5, np.abs(share - 0.5) < 0.1
     # The abundances of these scenes sum to one over the classes listed, so a parent is its only listed child.
     for child, parent in (("tree_cover", "vegetation"), ("soil", "bare"), ("road", "built_up")):
@@ -225,7 +261,12 @@ def _hyperspectral_chips(folder: Path, split: Split) -> Iterator[Chip]:
 def _tokyo(folder: Path) -> Iterator[Item]:
     bands = _bands(_meta(folder)["bands_10m"])
     for part in ("A", "B"):
-        yield Item(id=f"tokyo_{part}", read=partial(_tokyo_chips, folder, part, bands), place="tokyo", split="train")
+        yield Item(
+            id=f"tokyo_{part}",
+            read=partial(_tokyo_chips, folder, part, bands),
+            place="tokyo",
+            split="train",
+        )
 
 
 def _tokyo_chips(folder: Path, part: str, bands: Bands, split: Split) -> Iterator[Chip]:
@@ -241,9 +282,13 @@ def _tokyo_chips(folder: Path, part: str, bands: Bands, split: Split) -> Iterato
     unknown = ~np.tile(centre, (8, 8))
     order = np.random.default_rng(ord(part)).permutation(len(patches))
     for number, chosen in enumerate(order[: len(patches) // 64 * 64].reshape(-1, 64)):
-        values = patches[chosen].reshape(8, 8, 4, 16, 16).transpose(2, 0, 3, 1, 4).reshape(4, 128, 128)
+        values = (
+            patches[chosen].reshape(8, 8, 4, 16, 16).transpose(2, 0, 3, 1, 4).reshape(4, 128, 128)
+        )
         cover = np.kron(labels[chosen].reshape(8, 8), np.ones((16, 16), np.uint8))
-        truth: Truth = {name: (np.isin(cover, list(codes)), unknown) for name, codes in names.items()}
+        truth: Truth = {
+            name: (np.isin(cover, list(codes)), unknown) for name, codes in names.items()
+        }
         # A park may hold trees and a golf course bare bunkers; what is sure is listed, the rest left unknown.
         truth["tree_cover"] = cover == 4, unknown | np.isin(cover, (1, 2))
         truth |= {name: (np.zeros_like(unknown), unknown) for name in ("snow_ice", "burned")}
@@ -260,7 +305,9 @@ def _landslides(folder: Path) -> Iterator[Item]:
     marked = np.flatnonzero(scars.any(axis=(1, 2)))  # without a scar, nothing is known of a chip
     for number in marked.tolist():
         reader = partial(_landslide_chips, folder, number, bands)
-        yield Item(id=f"landslide_{number:02d}", read=reader, place="landslide4sense", split="train")
+        yield Item(
+            id=f"landslide_{number:02d}", read=reader, place="landslide4sense", split="train"
+        )
 
 
 def _landslide_chips(folder: Path, number: int, bands: Bands, split: Split) -> Iterator[Chip]:
@@ -268,7 +315,10 @@ def _landslide_chips(folder: Path, number: int, bands: Bands, split: Split) -> I
     path = folder / "chips.npz"
     images, labels = _arrays(path, "image", "label")
     values, scar = images[number, :12].astype(np.float32), labels[number] == 1
-    truth = {name: (scar & (name == "bare"), ~scar) for name in ("bare", "vegetation", "water", "built_up", "snow_ice")}
+    truth = {
+        name: (scar & (name == "bare"), ~scar)
+        for name in ("bare", "vegetation", "water", "built_up", "snow_ice")
+    }
     yield from labelled(
         Raster(path, values), truth, id=f"landslide_{number:02d}", sensor="sentinel-2a", bands=bands,
         level="uncalibrated", gsd_m=10, labels="outlined landslide scars; the rest is unknown",
@@ -279,12 +329,14 @@ def _holds(name: str, folder: Path) -> bool:
     return folder.name == name and (folder / "meta.json").is_file()
 
 
-def _source(name: str, items: Callable[[Path], Iterator[Item]], title: str, licence: str, url: str) -> Source:
-    return Source(name, title, licence, f"https://github.com/{url}", partial(_holds, name), items)
+def _source(
+    name: str, items: Callable[[Path], Iterator[Item]], title: str, licence: str, url: str
+) -> Layout:
+    return Layout(name, title, licence, f"https://github.com/{url}", partial(_holds, name), items)
 
 
 _UNMIXING = "UPCGIT/Hyperspectral-Unmixing-Models"
-SOURCES: tuple[Source, ...] = (
+LAYOUTS: tuple[Layout, ...] = (
     _source(
         "hls_flood_wc", _hls_flood, "HLS chips of floods with water mask, ESA WorldCover and Fmask",
         "imagery public domain (NASA HLS); ESA WorldCover CC-BY-4.0; repository states none",

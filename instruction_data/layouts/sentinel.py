@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from instruction_data.chips import Chip, Item, Source, Split, Truth
 from instruction_data.layouts.rasters import Raster, footprint, hide, labelled, read, sensor_bands
-from instruction_data.legends import legend, legend_truth
+from instruction_data.sources.chips import Chip, Item, Layout, Split, Truth
+from instruction_data.sources.legends import legend, legend_truth
 from spex.errors import RecordError
 
 SENTINEL = "sentinel-2a"
@@ -79,7 +79,11 @@ def _munich_root(root: Path) -> Path:
 
 def _holds_segmunich(root: Path) -> bool:
     base = _munich_root(root)
-    return (base / "dataset/train.txt").is_file() and (base / "train/img").is_dir() and (base / "train/label").is_dir()
+    return (
+        (base / "dataset/train.txt").is_file()
+        and (base / "train/img").is_dir()
+        and (base / "train/label").is_dir()
+    )
 
 
 def _segmunich_items(root: Path) -> Iterator[Item]:
@@ -102,7 +106,10 @@ def _segmunich_chips(folder: Path, name: str, split: Split) -> Iterator[Chip]:
 
 
 def _label_folders(root: Path) -> list[Path]:
-    return [path.parent for path in sorted(root.glob("ref_landcovernet_*v1_labels/*_labels_*/labels.tif"))]
+    return [
+        path.parent
+        for path in sorted(root.glob("ref_landcovernet_*v1_labels/*_labels_*/labels.tif"))
+    ]
 
 
 def _landcovernet_items(root: Path) -> Iterator[Item]:
@@ -118,17 +125,23 @@ def _landcovernet_items(root: Path) -> Iterator[Item]:
         yield Item(id=f"landcovernet_{name}", read=reader, place=name.split("_")[0], footprint=box)
 
 
-def _landcovernet_chips(folder: Path, dates: tuple[Path, ...], name: str, split: Split) -> Iterator[Chip]:
+def _landcovernet_chips(
+    folder: Path, dates: tuple[Path, ...], name: str, split: Split
+) -> Iterator[Chip]:
     """The clearest date of each quarter. A label holds for the year, clouds and snow for their date."""
     if not dates:
-        raise RecordError(f"{folder} has no Sentinel-2 dates beside it; fetch the source collection too")
+        raise RecordError(
+            f"{folder} has no Sentinel-2 dates beside it; fetch the source collection too"
+        )
     label = read(folder / "labels.tif").values
     codes, agreement = label[0], label[1] if len(label) > 1 else np.full_like(label[0], 100)
     truth = hide(legend_truth(codes, legend("landcovernet"), str(folder)), agreement <= 50)
     quarters: dict[int, tuple[float, Path, np.ndarray]] = {}
     for date in dates:
         scene = read(_only(date, "SCL")).values[0]
-        murky = float(np.isin(scene, (*_UNSEEN, _CLOUD_SHADOW, _CLOUD_MEDIUM, _CLOUD_HIGH, _CIRRUS)).mean())
+        murky = float(
+            np.isin(scene, (*_UNSEEN, _CLOUD_SHADOW, _CLOUD_MEDIUM, _CLOUD_HIGH, _CIRRUS)).mean()
+        )
         quarter = (int(date.name[-4:-2]) - 1) // 3
         if murky < 0.5 and murky < quarters.get(quarter, (1.0,))[0]:
             quarters[quarter] = murky, date, scene
@@ -160,11 +173,15 @@ def _stack(folder: Path) -> Raster:
     found = {match[1]: path for path in folder.glob("*.tif") if (match := _BAND.search(path.name))}
     names = [name for name in order if name in found]
     if not {"B02", "B03", "B04", "B08"} <= set(names):
-        raise RecordError(f"{folder} holds the bands {', '.join(names) or 'none'}; fetch the others of the date too")
+        raise RecordError(
+            f"{folder} holds the bands {', '.join(names) or 'none'}; fetch the others of the date too"
+        )
     planes = [read(found[name], (1,)) for name in names]
     odd = next((p for p in planes if p.values.shape != planes[0].values.shape), None)
     if odd is not None:
-        raise RecordError(f"{odd.path} has another size than {planes[0].path}; fetch the date again")
+        raise RecordError(
+            f"{odd.path} has another size than {planes[0].path}; fetch the date again"
+        )
     return Raster(
         folder, np.concatenate([p.values for p in planes]), planes[0].nodata, planes[0].crs, planes[0].transform,
         tuple(names),
@@ -175,21 +192,21 @@ def _holds_landcovernet(root: Path) -> bool:
     return bool(_label_folders(root))
 
 
-SOURCES = (
-    Source(
+LAYOUTS = (
+    Layout(
         "sen1floods11", "Sen1Floods11 v1.1, hand-labelled Sentinel-2 chips (doi:10.1109/CVPRW50498.2020.00113)",
         "none stated; Copernicus Sentinel data, free and open", "https://github.com/cloudtostreet/Sen1Floods11",
         _holds_floods, _flood_items,
     ),
-    Source(
+    Layout(
         "dfc2020", "IEEE GRSS Data Fusion Contest 2020 (doi:10.21227/rha7-m332)", "CC-BY-4.0",
         "https://ieee-dataport.org/competitions/2020-ieee-grss-data-fusion-contest", _holds_dfc2020, _dfc2020_items,
     ),
-    Source(
+    Layout(
         "segmunich", "SegMunich of SpectralGPT, TUM_128 (doi:10.1109/TPAMI.2024.3362475)", "none stated",
         "https://github.com/danfenghong/IEEE_TPAMI_SpectralGPT", _holds_segmunich, _segmunich_items,
     ),
-    Source(
+    Layout(
         "landcovernet", "LandCoverNet v1 (doi:10.34911/rdnt.d2ce8i)", "CC-BY-4.0",
         "https://doi.org/10.34911/rdnt.d2ce8i", _holds_landcovernet, _landcovernet_items,
     ),

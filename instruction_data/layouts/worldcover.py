@@ -10,17 +10,21 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from instruction_data.chips import Box, Chip, Item, Source, Split
-from instruction_data.labels import open_labels
 from instruction_data.layouts.rasters import CHIP, footprint, sensor_bands
-from instruction_data.legends import legend
-from instruction_data.windows import scene_chips
+from instruction_data.sources.chips import Box, Chip, Item, Layout, Split
+from instruction_data.sources.labels import open_labels
+from instruction_data.sources.legends import legend
+from instruction_data.sources.windows import scene_chips
 from spex.raster.scene import Scene
 
-_TILE = re.compile(r"ESA_WorldCover_10m_(?P<year>\d{4})_v\d{3}_(?P<tile>[NS]\d\d[EW]\d{3})_(?P<kind>\w+)\.tif$")
+_TILE = re.compile(
+    r"ESA_WorldCover_10m_(?P<year>\d{4})_v\d{3}_(?P<tile>[NS]\d\d[EW]\d{3})_(?P<kind>\w+)\.tif$"
+)
 _SUFFIXES = frozenset({".tif", ".tiff", ".vrt", ".img", ".jp2"})
 _COMPOSITE = {
-    "bands": [band.model_dump() for band in sensor_bands("sentinel-2a", ("B04", "B03", "B02", "B08"))],
+    "bands": [
+        band.model_dump() for band in sensor_bands("sentinel-2a", ("B04", "B03", "B02", "B08"))
+    ],
     "scale": 1e-4,
     "gsd_m": 10,
     "level": "surface",
@@ -29,9 +33,15 @@ _COMPOSITE = {
 
 def _maps(root: Path) -> list[tuple[Path, str, str]]:
     """Path, year and tile of every map in the folder or laid out as in the bucket, the newest year first."""
-    paths = (path for inside in ("", "map/", "v*/*/map/") for path in root.glob(f"{inside}ESA_WorldCover_*_Map.tif"))
+    paths = (
+        path
+        for inside in ("", "map/", "v*/*/map/")
+        for path in root.glob(f"{inside}ESA_WorldCover_*_Map.tif")
+    )
     found = [(path, match) for path in paths if (match := _TILE.search(path.name))]
-    return sorted(((p, m["year"], m["tile"]) for p, m in found), key=lambda entry: (-int(entry[1]), entry[2]))
+    return sorted(
+        ((p, m["year"], m["tile"]) for p, m in found), key=lambda entry: (-int(entry[1]), entry[2])
+    )
 
 
 def _holds(root: Path) -> bool:
@@ -58,7 +68,14 @@ def _items(root: Path) -> Iterator[Item]:
 
 
 def _overlap(a: Box | None, b: Box | None) -> bool:
-    return a is not None and b is not None and a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+    return (
+        a is not None
+        and b is not None
+        and a[0] < b[2]
+        and b[0] < a[2]
+        and a[1] < b[3]
+        and b[1] < a[3]
+    )
 
 
 def _chips(path: Path, labels: Path, name: str, composite: bool, split: Split) -> Iterator[Chip]:
@@ -67,8 +84,8 @@ def _chips(path: Path, labels: Path, name: str, composite: bool, split: Split) -
         yield from scene_chips(scene, opened, name, CHIP, {})
 
 
-SOURCES = (
-    Source(
+LAYOUTS = (
+    Layout(
         "esa_worldcover", "ESA WorldCover 10 m (doi:10.5281/zenodo.5571936, doi:10.5281/zenodo.7254221)", "CC-BY-4.0",
         "https://esa-worldcover.org", _holds, _items,
     ),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from instruction_data.chips import Truth
-from instruction_data.simulate.landscape import Landscape
-from instruction_data.simulate.noise import Mask, Plane
+from instruction_data.simulate.land.landscape import Landscape
+from instruction_data.simulate.land.noise import Mask, Plane
+from instruction_data.sources.chips import Truth
 
 FINEST_FOR_HOUSES_M = 10.0
 """Pixels wider than this (metres) do not tell houses from roads; only the settlement is known."""
@@ -18,7 +18,12 @@ _CLASSES = {
 }  # fmt: skip
 # A field without plants is soil to the eye and cropland on the map; a flooded one is water and cropland; rows of fruit
 # trees are trees and cropland. Both classes stay open there.
-_OPEN = {"cropland": ("fallow", "orchard"), "tree_cover": ("orchard",), "water": ("paddy",), "wetland": ("paddy",)}
+_OPEN = {
+    "cropland": ("fallow", "orchard"),
+    "tree_cover": ("orchard",),
+    "water": ("paddy",),
+    "wetland": ("paddy",),
+}
 _PLANTS = ("tree_cover", "shrubland", "grassland", "cropland", "orchard", "wetland", "paddy")
 _GREEN = ("canopy_broadleaf", "canopy_conifer", "shrub", "grass_green", "crop_green", "marsh")
 
@@ -70,7 +75,13 @@ def _decide(part: Plane) -> tuple[Mask, Mask]:
 
 def _behind_clouds(found: Truth, cloud: Plane, shadow: Plane) -> Truth:
     hidden, veiled = cloud > 0.6, (cloud > 0.1) & (cloud <= 0.6) | (shadow > 0.1)
-    found = {name: (mask & ~hidden, (unknown | veiled) & ~hidden) for name, (mask, unknown) in found.items()}
+    found = {
+        name: (mask & ~hidden, (unknown | veiled) & ~hidden)
+        for name, (mask, unknown) in found.items()
+    }
     found["cloud"] = hidden, (cloud > 0.15) & ~hidden
-    found["cloud_shadow"] = (shadow > 0.5) & ~hidden, (shadow > 0.15) & (shadow <= 0.5) | (cloud > 0.15) & ~hidden
+    found["cloud_shadow"] = (
+        (shadow > 0.5) & ~hidden,
+        (shadow > 0.15) & (shadow <= 0.5) | (cloud > 0.15) & ~hidden,
+    )
     return found

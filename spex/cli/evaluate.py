@@ -12,7 +12,7 @@ import typer
 
 from spex.engine.extractor import load
 from spex.errors import RecordError
-from spex.evaluate import Door, Method, Scores, cases
+from spex.evaluate import Method, QueryMethod, Scores, cases
 from spex.records import SpieRecord, read_records
 
 
@@ -26,7 +26,9 @@ class Arm(str, Enum):
 
 
 def command(
-    records: Annotated[Path, typer.Argument(help="Folder of SPIE records, or one .parquet file of them.")],
+    records: Annotated[
+        Path, typer.Argument(help="Folder of SPIE records, or one .parquet file of them.")
+    ],
     split: Annotated[str, typer.Option(help="Part of the records that is measured.")] = "val",
     method: Annotated[
         list[Arm] | None,
@@ -35,11 +37,21 @@ def command(
             "with a prior text made from the labels. Repeat it for several."
         ),
     ] = None,
-    model: Annotated[str | None, typer.Option(help="Checkpoint: name or folder. The shipped one if left out.")] = None,
-    adapter: Annotated[Path | None, typer.Option(help="Folder of an adapter of `spex train adapt`.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Measure this many scenes at most.")] = None,
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="Write all scores to this JSON file.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the scores as JSON instead of tables.")] = False,
+    model: Annotated[
+        str | None, typer.Option(help="Checkpoint: name or folder. The shipped one if left out.")
+    ] = None,
+    adapter: Annotated[
+        Path | None, typer.Option(help="Folder of an adapter of `spex train adapt`.")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Measure this many scenes at most.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Write all scores to this JSON file.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the scores as JSON instead of tables.")
+    ] = False,
 ) -> None:
     """Measure masks against labels: scores per class on survey records, model and index rules side by side."""
     chosen = list(dict.fromkeys(method or [Arm.prior, Arm.model]))
@@ -50,12 +62,16 @@ def command(
             break
         scores.add(case, methods)
     if not scores.tallies:
-        raise RecordError(f"no survey records of split {split!r} at {records}; build some with: spex spie build")
+        raise RecordError(
+            f"no survey records of split {split!r} at {records}; build some with: spex spie build"
+        )
     text = json.dumps(scores.rows(), indent=2)
     if out:
         out.write_text(text + "\n", encoding="utf-8")
     typer.echo(
-        text if as_json else "\n\n".join(f"{title}\n\n{scores.table(score)}" for score, title in _TABLES.items())
+        text
+        if as_json
+        else "\n\n".join(f"{title}\n\n{scores.table(score)}" for score, title in _TABLES.items())
     )
 
 
@@ -70,12 +86,18 @@ _TABLES = {
 def _surveys(path: Path, split: str) -> Iterator[SpieRecord]:
     shards = sorted(path.glob("survey_*.parquet")) if path.is_dir() else [path]
     for shard in shards or [path]:
-        yield from (record for record in read_records(shard) if record.kind == "survey" and record.split == split)
+        yield from (
+            record
+            for record in read_records(shard)
+            if record.kind == "survey" and record.split == split
+        )
 
 
 def _method(arm: Arm, name: str | None, adapter: Path | None) -> Method:
     if arm is Arm.prior:
-        return Door(load("prior").predictor)
+        return QueryMethod(load("prior").predictor)
     from spex.model.predictor import load as load_model
 
-    return Door(load_model(name, prior=arm is not Arm.bare, adapter=adapter), told=arm is Arm.told)
+    return QueryMethod(
+        load_model(name, prior=arm is not Arm.bare, adapter=adapter), told=arm is Arm.told
+    )

@@ -14,11 +14,11 @@ from typing import Annotated
 import typer
 
 from spex.engine.extractor import Extractor, load
-from spex.engine.results import Extraction, check_folder
 from spex.engine.session import Progress
 from spex.errors import ConfigError
-from spex.prompts import clean_query
+from spex.query.markup import clean_query
 from spex.raster.scene import Scene
+from spex.results.extraction import Extraction, check_folder
 
 SAMPLE = "sample"
 
@@ -32,28 +32,50 @@ class Method(str, Enum):
 
 def command(
     scene: Annotated[
-        str, typer.Argument(help="Raster file or URL, or the word `sample` for a small Sentinel-2 scene.")
+        str,
+        typer.Argument(
+            help="Raster file or URL, or the word `sample` for a small Sentinel-2 scene."
+        ),
     ],
-    query: Annotated[str, typer.Argument(help='What to find, for example "open water larger than 1 ha".')],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Result folder; made if it is not there.")],
+    query: Annotated[
+        str, typer.Argument(help='What to find, for example "open water larger than 1 ha".')
+    ],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="Result folder; made if it is not there.")
+    ],
     method: Annotated[
         Method, typer.Option(help="The model, or the spectral index rules alone (no weights).")
     ] = Method.model,
-    model: Annotated[str | None, typer.Option(help="Checkpoint: name or folder. The shipped one if left out.")] = None,
-    adapter: Annotated[
-        Path | None, typer.Option(help="Folder of a region or class that the model learned with `spex train adapt`.")
+    model: Annotated[
+        str | None, typer.Option(help="Checkpoint: name or folder. The shipped one if left out.")
     ] = None,
-    sensor: Annotated[str | None, typer.Option(help="Sensor of the scene, for example sentinel-2a.")] = None,
+    adapter: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of a region or class that the model learned with `spex train adapt`."
+        ),
+    ] = None,
+    sensor: Annotated[
+        str | None, typer.Option(help="Sensor of the scene, for example sentinel-2a.")
+    ] = None,
     bands: Annotated[
-        str | None, typer.Option(help='Bands: "B02=490/65,B03=560/35" (name=centre/width in nm), or a JSON file.')
+        str | None,
+        typer.Option(
+            help='Bands: "B02=490/65,B03=560/35" (name=centre/width in nm), or a JSON file.'
+        ),
     ] = None,
     gsd: Annotated[
-        float | None, typer.Option(min=0.001, help="Pixel size in metres of a scene without georeference.")
+        float | None,
+        typer.Option(min=0.001, help="Pixel size in metres of a scene without georeference."),
     ] = None,
     tile: Annotated[int, typer.Option(help="Side of a tile in pixels.")] = 512,
     overlap: Annotated[int, typer.Option(help="Pixels that neighbouring tiles share.")] = 64,
-    as_json: Annotated[bool, typer.Option("--json", help="Print extraction.json instead of the summary.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result in the folder.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print extraction.json instead of the summary.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an earlier result in the folder.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar and no summary.")] = False,
 ) -> None:
     """Answer a query on a scene: masks, regions, facts and an explanation in a result folder."""
@@ -64,7 +86,9 @@ def command(
     with _scene(scene, sensor, bands, gsd) as opened:
         extractor: Extractor = load("prior" if method is Method.prior else model, adapter=adapter)
         with _progress(quiet) as progress:
-            extraction = extractor.extract(opened, query, tile=tile, overlap=overlap, progress=progress)
+            extraction = extractor.extract(
+                opened, query, tile=tile, overlap=overlap, progress=progress
+            )
         extraction.save(out, overwrite=overwrite)
     if as_json:
         typer.echo(json.dumps(extraction.to_dict(), indent=2, ensure_ascii=False))
@@ -95,7 +119,13 @@ def _progress(quiet: bool) -> Iterator[Progress | None]:
         yield None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
     columns = (TextColumn("tiles"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
@@ -107,7 +137,13 @@ def _summary(extraction: Extraction, out: Path) -> str:
     lines = [(extraction.refused and f"Refused: {extraction.refused}") or extraction.answer, ""]
     lines += [f"  mind: {warning}" for warning in extraction.warnings]
     lines += [f"  {name:<16} {what}" for name, what in _FILES.items() if (out / name).exists()]
-    return "\n".join([*lines, "", f"Results in {out} ({extraction.seconds['total']:.1f} s, {extraction.model[0]})."])
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"Results in {out} ({extraction.seconds['total']:.1f} s, {extraction.model[0]}).",
+        ]
+    )
 
 
 _FILES = {

@@ -12,9 +12,14 @@ from spex.raster.scene import Scene
 
 def command(
     scene: Annotated[str, typer.Argument(help="Raster file or URL.")],
-    sensor: Annotated[str | None, typer.Option(help="Sensor of the scene, for example sentinel-2a.")] = None,
+    sensor: Annotated[
+        str | None, typer.Option(help="Sensor of the scene, for example sentinel-2a.")
+    ] = None,
     bands: Annotated[
-        str | None, typer.Option(help='Bands: "B02=490/65,B03=560/35" (name=centre/width in nm), or a JSON file.')
+        str | None,
+        typer.Option(
+            help='Bands: "B02=490/65,B03=560/35" (name=centre/width in nm), or a JSON file.'
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
@@ -29,13 +34,16 @@ def command(
 def describe(scene: Scene) -> dict[str, Any]:
     """What ``spex inspect --json`` prints; statistics come from the overview."""
     from spex.evidence.indices import EVIDENCE_INDICES, available, index_roles
-    from spex.evidence.scene import measure
+    from spex.evidence.measured import measure
     from spex.sensors import role_weights
 
     overview = scene.overview()
     evidence = measure(overview)
     weights = role_weights(scene.bands)
-    makes = {band.name: [role for role, w in weights.items() if w[i] > 0] for i, band in enumerate(scene.bands)}
+    makes = {
+        band.name: [role for role, w in weights.items() if w[i] > 0]
+        for i, band in enumerate(scene.bands)
+    }
     rows = [
         {
             "name": band.name,
@@ -47,7 +55,9 @@ def describe(scene: Scene) -> dict[str, Any]:
             "roles": makes[band.name],
             "mean": round(float(plane[overview.valid].mean()), 4),
         }
-        for band, scale, offset, plane in zip(scene.bands, scene.scale, scene.offset, overview.values, strict=True)
+        for band, scale, offset, plane in zip(
+            scene.bands, scene.scale, scene.offset, overview.values, strict=True
+        )
     ]
     return {
         "path": scene.path,
@@ -63,12 +73,20 @@ def describe(scene: Scene) -> dict[str, Any]:
         "indices": {
             "possible": available(list(weights)),
             "missing": {
-                n: sorted(index_roles(n) - set(weights)) for n in EVIDENCE_INDICES if index_roles(n) - set(weights)
+                n: sorted(index_roles(n) - set(weights))
+                for n in EVIDENCE_INDICES
+                if index_roles(n) - set(weights)
             },
         },
         "classes": {
-            "possible": [name for name, item in evidence.classes.items() if item.status != "unavailable"],
-            "missing": {name: item.reason for name, item in evidence.classes.items() if item.status == "unavailable"},
+            "possible": [
+                name for name, item in evidence.classes.items() if item.status != "unavailable"
+            ],
+            "missing": {
+                name: item.reason
+                for name, item in evidence.classes.items()
+                if item.status == "unavailable"
+            },
         },
         "warnings": scene.warnings,
     }
@@ -92,17 +110,29 @@ def _print(facts: dict[str, Any]) -> None:
     for name, value in summary.items():
         console.print(Text(f"{name:>8}  ", "bold").append(str(value), "default"), soft_wrap=True)
     table = Table("band", "centre nm", "width nm", "GSD m", "scale", "offset", "mean", "role")
-    shown = facts["bands"] if len(facts["bands"]) <= 30 else [*facts["bands"][:10], None, *facts["bands"][-10:]]
+    shown = (
+        facts["bands"]
+        if len(facts["bands"]) <= 30
+        else [*facts["bands"][:10], None, *facts["bands"][-10:]]
+    )
     for row in shown:
         if row is None:
             table.add_row(f"... {len(facts['bands']) - 20} more", end_section=True)
             continue
-        numbers = [row[key] for key in ("wavelength_nm", "fwhm_nm", "gsd_m", "scale", "offset", "mean")]
-        table.add_row(row["name"], *("?" if v is None else f"{v:.6g}" for v in numbers), " ".join(row["roles"]))
+        numbers = [
+            row[key] for key in ("wavelength_nm", "fwhm_nm", "gsd_m", "scale", "offset", "mean")
+        ]
+        table.add_row(
+            row["name"],
+            *("?" if v is None else f"{v:.6g}" for v in numbers),
+            " ".join(row["roles"]),
+        )
     console.print(table)
     for what in ("indices", "classes"):
         console.print(
-            Text(f"{what} possible: ", "bold").append(", ".join(facts[what]["possible"]) or "none", "default")
+            Text(f"{what} possible: ", "bold").append(
+                ", ".join(facts[what]["possible"]) or "none", "default"
+            )
         )
         if facts[what]["missing"]:
             console.print(Text(f"{what} not possible:", "bold"))

@@ -54,7 +54,9 @@ class _Deferred(TyperCommand):
         super().__init__(entry.name, help=_summary(entry.module))
         self.entry = entry
 
-    def make_context(self, info_name: Any, args: list[str], parent: Any = None, **extra: Any) -> Any:
+    def make_context(
+        self, info_name: Any, args: list[str], parent: Any = None, **extra: Any
+    ) -> Any:
         target = self.entry.load()
         if not isinstance(target, typer.Typer):
             app = typer.Typer(add_completion=False)
@@ -82,7 +84,8 @@ app = typer.Typer(cls=_Commands, add_completion=False)
 
 @app.callback(invoke_without_command=True)
 def _root(
-    ctx: typer.Context, version: bool = typer.Option(False, "--version", help="Print the version and exit.")
+    ctx: typer.Context,
+    version: bool = typer.Option(False, "--version", help="Print the version and exit."),
 ) -> None:
     """Ask a multispectral or hyperspectral image for land cover in plain language."""
     if version:
@@ -100,7 +103,11 @@ def _missing_extra(error: ModuleNotFoundError) -> MissingExtraError:
     package = (error.name or "").partition(".")[0]
     wanted = re.compile(rf"""{re.escape(package)}\b.*extra == ["'](\w+)["']""", re.IGNORECASE)
     extra = next((match[1] for line in lines if (match := wanted.match(line))), None)
-    remedy = f'pip install "spex[{extra}]"' if extra else "reinstall spex, its installation is incomplete"
+    remedy = (
+        f'pip install "spex[{extra}]"'
+        if extra
+        else "reinstall spex, its installation is incomplete"
+    )
     return MissingExtraError(f"the package {package!r} is not installed; {remedy}")
 
 

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from spex.engine.extractor import Extractor, extract, load
-from spex.engine.predict import Predictor, PriorPredictor
-from spex.engine.results import Extraction
+from spex.engine.methods import Predictor, RulesPredictor
 from spex.engine.session import Session
-from spex.prompts import Plan
+from spex.query.markup import Plan
+from spex.results.extraction import Extraction
 
-__all__ = ["Extraction", "Extractor", "Plan", "Predictor", "PriorPredictor", "Session", "extract", "load"]
+__all__ = [
+    "Extraction",
+    "Extractor",
+    "Plan",
+    "Predictor",
+    "RulesPredictor",
+    "Session",
+    "extract",
+    "load",
+]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from spex.engine.predict import Predictor, PriorPredictor
-from spex.engine.results import Extraction
+from spex.engine.methods import Predictor, RulesPredictor
 from spex.engine.session import Progress, Session
 from spex.errors import ConfigError
 from spex.raster.scene import Scene
+from spex.results.extraction import Extraction
 
 SceneLike = Scene | str | os.PathLike[str]
 
@@ -57,7 +57,9 @@ class Extractor:
 
 
 def load(
-    name_or_path: str | os.PathLike[str] | None = None, *, adapter: str | os.PathLike[str] | None = None
+    name_or_path: str | os.PathLike[str] | None = None,
+    *,
+    adapter: str | os.PathLike[str] | None = None,
 ) -> Extractor:
     """A ready extractor: the shipped model, a checkpoint by name or folder, or ``"prior"`` for the index rules alone.
 
@@ -70,7 +72,7 @@ def load(
     if name_or_path == "prior":
         if adapter is not None:
             raise ConfigError("an adapter goes with a model; the prior has no weights")
-        return Extractor(PriorPredictor())
+        return Extractor(RulesPredictor())
     from spex.model import load as load_model
 
     return Extractor(load_model(name_or_path, adapter=adapter))

@@ -1,15 +1,9 @@
-"""Tiles to one probability raster: blended where they overlap, written row by row, memory bounded by one row of tiles.
-
-Probabilities are stored as ``round(250 p)`` in uint8, 255 where there is none: four times smaller than float32, and
-the mask (``p >= 0.5``) follows from the file exactly.
-"""
+"""Tiled inference: tiles to one probability raster, blended where they overlap, memory bounded by one row of tiles."""
 
 from __future__ import annotations
 
 import logging
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -17,36 +11,17 @@ from pathlib import Path
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from rasterio.errors import NotGeoreferencedWarning
 from rasterio.windows import Window
 
 from spex.raster.scene import Scene
 from spex.raster.tiles import Tile, blend_weight, plan_tiles
+from spex.raster.working import HALF, LEVELS, NODATA, FailedTile, work_profile
 
-LEVELS = 250
-NODATA = 255
-HALF = LEVELS // 2
 _ROWS = 64  # written at a time
 
 log = logging.getLogger(__name__)
 
 Decode = Callable[[int, Tile], tuple[NDArray[np.float32], NDArray[np.bool_]]]
-
-
-@dataclass(frozen=True)
-class FailedTile:
-    """A tile that could not be computed, twice, and why; its pixels are nodata unless a neighbour covers them."""
-
-    row: int
-    col: int
-    height: int
-    width: int
-    error: Exception
-
-    @property
-    def reason(self) -> str:
-        """Kind and message of the error."""
-        return f"{type(self.error).__name__}: {self.error}"
 
 
 @dataclass(frozen=True)
@@ -56,40 +31,6 @@ class Mosaic:
     tiles: int
     failed: tuple[FailedTile, ...]
     likely: tuple[int, ...]
-
-
-def strips(height: int, width: int, planes: int) -> Iterator[Window]:
-    """Full-width windows from the top down, sized so that ``planes`` float32 planes of one take about 64 MB."""
-    rows = max(16, min(512, (1 << 24) // (width * max(planes, 1)) // 16 * 16))
-    for row in range(0, height, rows):
-        yield Window(0, row, width, min(rows, height - row))
-
-
-@contextmanager
-def gdal() -> Iterator[None]:
-    """GDAL with a bounded block cache, and no warning about a missing georeference (a scene says that itself)."""
-    # The default cache is a share of the machine's memory, which would make peak memory grow with the scene.
-    with warnings.catch_warnings(), rasterio.Env(GDAL_CACHEMAX=128, GDAL_NUM_THREADS="ALL_CPUS"):
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        yield
-
-
-def work_profile(scene: Scene, count: int) -> dict[str, object]:
-    """Creation options of an intermediate uint8 raster: strips, so that appended rows rewrite no blocks."""
-    return {
-        "driver": "GTiff",
-        "dtype": "uint8",
-        "count": count,
-        "height": scene.height,
-        "width": scene.width,
-        "nodata": NODATA,
-        "crs": scene.crs,
-        "transform": scene.transform,
-        "blockysize": 16,
-        "compress": "lzw",
-        "interleave": "band",
-        "bigtiff": "if_safer",
-    }
 
 
 def write_probability(
@@ -111,7 +52,9 @@ def write_probability(
     A pixel whose probability is not finite is no data. If every tile fails, the last error is raised.
     """
     tiles = plan_tiles(scene.height, scene.width, tile, overlap)
-    rows = [(row, list(group)) for row, group in groupby(enumerate(tiles), key=lambda item: item[1].row)]
+    rows = [
+        (row, list(group)) for row, group in groupby(enumerate(tiles), key=lambda item: item[1].row)
+    ]
     depth = max(item.height for item in tiles)
     total = np.zeros((count, depth, scene.width), np.float32)
     weight = np.zeros((depth, scene.width), np.float32)
@@ -161,7 +104,13 @@ def _twice(
     try:
         return decode(number, tile)
     except Exception as first:
-        log.warning("tile %d (row %d, col %d) failed and is tried again: %s", number, tile.row, tile.col, first)
+        log.warning(
+            "tile %d (row %d, col %d) failed and is tried again: %s",
+            number,
+            tile.row,
+            tile.col,
+            first,
+        )
     try:
         return decode(number, tile)
     except Exception as error:

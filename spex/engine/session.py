@@ -15,19 +15,20 @@ import rasterio
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
-from spex.engine.answers import absence, unavailable, write_answer
 from spex.engine.cache import BUDGET, FeatureCache
-from spex.engine.constraints import Frame, check
-from spex.engine.facts import MaskFacts, measure_masks
-from spex.engine.masks import narrower, write_mask
-from spex.engine.mosaic import NODATA, gdal, strips, work_profile, write_probability
-from spex.engine.predict import Predictor, excluded
-from spex.engine.results import Extraction, writing
+from spex.engine.methods import Predictor
+from spex.engine.mosaic import write_probability
 from spex.errors import ConfigError
-from spex.evidence.scene import measure
-from spex.prompts import Answer, Exchange, Plan, clean_query, fill
+from spex.evidence.measured import measure
+from spex.postprocess.answer_text import absence, unavailable, write_answer
+from spex.postprocess.composition import narrower, write_mask
+from spex.postprocess.constraints import Frame, check
+from spex.postprocess.facts import MaskFacts, measure_masks
+from spex.query.markup import Answer, Exchange, Plan, clean_query, excluded, fill
 from spex.raster.scene import Scene
 from spex.raster.tiles import Tile
+from spex.raster.working import NODATA, gdal, strips, work_profile
+from spex.results.extraction import Extraction, writing
 
 Progress = Callable[[int, int], None]
 
@@ -42,7 +43,13 @@ class Session:
     """
 
     def __init__(
-        self, scene: Scene, predictor: Predictor, *, tile: int = 512, overlap: int = 64, memory: int = BUDGET
+        self,
+        scene: Scene,
+        predictor: Predictor,
+        *,
+        tile: int = 512,
+        overlap: int = 64,
+        memory: int = BUDGET,
     ) -> None:
         if tile < 32 or not 0 <= overlap <= tile // 2:
             raise ConfigError(
@@ -62,7 +69,10 @@ class Session:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.close()
 
@@ -70,7 +80,9 @@ class Session:
         """Drop the features that were kept."""
         self._cache.close()
 
-    def ask(self, query: str, *, history: Sequence[Exchange] = (), progress: Progress | None = None) -> Extraction:
+    def ask(
+        self, query: str, *, history: Sequence[Exchange] = (), progress: Progress | None = None
+    ) -> Extraction:
         """Answer a query on the whole scene.
 
         Args:
@@ -87,7 +99,9 @@ class Session:
         refused = self._refusal(plan.answer)
         if refused:
             seen = float(self.overview.valid.mean())
-            return self._extraction(text, refused, clock, plan=plan, refused=refused, valid_fraction=seen)
+            return self._extraction(
+                text, refused, clock, plan=plan, refused=refused, valid_fraction=seen
+            )
         check(plan.answer, self.scene, self.evidence)
         with gdal(), writing(f"the folder of temporary files {tempfile.gettempdir()}"):
             return self._extract(text, plan, clock, progress)
@@ -101,12 +115,15 @@ class Session:
         missing = unavailable(answer, self.evidence)
         if len(missing) == len(answer.spans):
             reasons = dict.fromkeys(
-                f"{answer.spans[i].phrase} cannot be told here: {reason}" for i, reason in missing.items()
+                f"{answer.spans[i].phrase} cannot be told here: {reason}"
+                for i, reason in missing.items()
             )
             return "; ".join(reasons)
         return None
 
-    def _extract(self, query: str, plan: Plan, clock: _Clock, progress: Progress | None) -> Extraction:
+    def _extract(
+        self, query: str, plan: Plan, clock: _Clock, progress: Progress | None
+    ) -> Extraction:
         answer, scene = plan.answer, self.scene
         work = tempfile.TemporaryDirectory(prefix="spex-")
         probability, mask = Path(work.name, "probability.tif"), Path(work.name, "mask.tif")
@@ -133,7 +150,9 @@ class Session:
             tiles=mosaic.tiles, failed=mosaic.failed, warnings=(*warnings, *self._cautions(answer, facts)),
         )  # fmt: skip
 
-    def _decode(self, number: int, tile: Tile, plan: Plan) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    def _decode(
+        self, number: int, tile: Tile, plan: Plan
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         pixels = self.scene.read(Window(tile.col, tile.row, tile.width, tile.height))
         if not pixels.valid.any():
             count = len(plan.answer.spans) + len(excluded(plan.answer))
@@ -142,7 +161,11 @@ class Session:
         return self.predictor.decode(features, plan, pixels, self.evidence), pixels.valid
 
     def _absent(
-        self, answer: Answer, facts: list[MaskFacts], missing: Mapping[int, str], likely: Sequence[int]
+        self,
+        answer: Answer,
+        facts: list[MaskFacts],
+        missing: Mapping[int, str],
+        likely: Sequence[int],
     ) -> dict[int, str]:
         """Numbers of the spans whose mask is empty, with the reason."""
         reasons = {}
@@ -150,7 +173,11 @@ class Session:
             if number in missing:
                 reasons[number] = missing[number]
             elif not facts[number].pixels:
-                takers = [other for i, other in enumerate(answer.spans) if facts[i].pixels and narrower(other, span)]
+                takers = [
+                    other
+                    for i, other in enumerate(answer.spans)
+                    if facts[i].pixels and narrower(other, span)
+                ]
                 taken_by = takers[0].phrase if takers and likely[number] else None
                 reasons[number] = absence(span, self.evidence, taken_by, likely=likely[number] > 0)
         return reasons
@@ -165,18 +192,31 @@ class Session:
                 if facts[i].pixels and facts[j].pixels and narrower(other, span)
             ]
             if shared:
-                cautions.append(f"pixels of {span.phrase} that belong to {' or '.join(shared)} count there, not here")
+                cautions.append(
+                    f"pixels of {span.phrase} that belong to {' or '.join(shared)} count there, not here"
+                )
             if facts[i].pixels and self.evidence.classes[span.class_name].weak:
                 cautions.append(
                     f"no spectral index separates {span.phrase} well: its index values support the mask only weakly"
                 )
         for name in excluded(answer):
             if self.evidence.classes[name].status == "unavailable":
-                cautions.append(f"{name} could not be taken away: {self.evidence.classes[name].reason}")
+                cautions.append(
+                    f"{name} could not be taken away: {self.evidence.classes[name].reason}"
+                )
         return list(dict.fromkeys(cautions))
 
-    def _extraction(self, query: str, answer: str, clock: _Clock, *, plan: Plan, **found: Any) -> Extraction:
-        nothing: dict[str, Any] = {"facts": (), "absent": (), "refused": None, "tiles": 0, "failed": (), "warnings": ()}
+    def _extraction(
+        self, query: str, answer: str, clock: _Clock, *, plan: Plan, **found: Any
+    ) -> Extraction:
+        nothing: dict[str, Any] = {
+            "facts": (),
+            "absent": (),
+            "refused": None,
+            "tiles": 0,
+            "failed": (),
+            "warnings": (),
+        }
         given = {**nothing, **found}
         return Extraction(
             query=query,
@@ -203,7 +243,10 @@ class _Clock:
         self._last = now
 
     def laps(self) -> dict[str, float]:
-        return {name: round(seconds, 3) for name, seconds in {**self._laps, "total": sum(self._laps.values())}.items()}
+        return {
+            name: round(seconds, 3)
+            for name, seconds in {**self._laps, "total": sum(self._laps.values())}.items()
+        }
 
 
 def _keep(scene: Scene, found: list[MaskFacts], mask: Path, probability: Path, count: int) -> None:
@@ -215,7 +258,10 @@ def _keep(scene: Scene, found: list[MaskFacts], mask: Path, probability: Path, c
     table[NODATA] = NODATA
     table[values] = np.arange(1, len(values) + 1)
     bands = values or list(range(1, count + 1))
-    for path, profile in ((mask, work_profile(scene, 1)), (probability, work_profile(scene, len(bands)))):
+    for path, profile in (
+        (mask, work_profile(scene, 1)),
+        (probability, work_profile(scene, len(bands))),
+    ):
         before = path.rename(path.with_suffix(".all.tif"))
         with rasterio.open(before) as source, rasterio.open(path, "w", **profile) as out:
             for window in strips(scene.height, scene.width, 1 + count):

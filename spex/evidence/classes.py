@@ -18,7 +18,9 @@ from spex.errors import ConfigError
 from spex.evidence.indices import index_roles
 from spex.sensors import ROLES
 
-_CONDITION = re.compile(r"(z:)?([A-Za-z0-9]+) (above|below) (?:(scene)([+-]\d+(?:\.\d+)?)?|(-?\d+(?:\.\d+)?))")
+_CONDITION = re.compile(
+    r"(z:)?([A-Za-z0-9]+) (above|below) (?:(scene)([+-]\d+(?:\.\d+)?)?|(-?\d+(?:\.\d+)?))"
+)
 _ARTICLES = frozenset({"a", "an", "the"})
 _WORD = re.compile(r"[^\W_]+")
 _SOLID = re.compile(r"[\u3400-\u9fff]")  # scripts written without spaces: Han
@@ -115,10 +117,14 @@ def _document() -> dict[str, Any]:
 def _condition(text: str) -> Condition:
     match = _CONDITION.fullmatch(text)
     if match is None:
-        raise ConfigError(f"classes.yaml: condition {text!r} is not of the form 'INDEX above|below scene|NUMBER'")
+        raise ConfigError(
+            f"classes.yaml: condition {text!r} is not of the form 'INDEX above|below scene|NUMBER'"
+        )
     standardised, quantity, side, scene, offset, number = match.groups()
     value = float(offset or number or 0.0)
-    return Condition(quantity, side == "above", value, relative=bool(scene), standardised=bool(standardised))
+    return Condition(
+        quantity, side == "above", value, relative=bool(scene), standardised=bool(standardised)
+    )
 
 
 @cache
@@ -134,7 +140,9 @@ def classes() -> dict[str, LandClass]:
             name=name,
             title=entry["title"],
             parent=entry.get("parent"),
-            children=tuple(child for child, other in entries.items() if other.get("parent") == name),
+            children=tuple(
+                child for child, other in entries.items() if other.get("parent") == name
+            ),
             synonyms=tuple(" ".join(synonym.split()) for synonym in entry["synonyms"]),
             words={language: tuple(words) for language, words in entry.get("words", {}).items()},
             colour=entry["colour"],
@@ -144,7 +152,8 @@ def classes() -> dict[str, LandClass]:
             without=tuple(entry.get("without", ())),
             beside=entry.get("beside"),
             recipes=tuple(
-                Recipe(r["level"], r.get("weak", False), tuple(map(_condition, r["when"]))) for r in entry["recipes"]
+                Recipe(r["level"], r.get("weak", False), tuple(map(_condition, r["when"])))
+                for r in entry["recipes"]
             ),
         )
         for name, entry in entries.items()
@@ -162,18 +171,27 @@ def extend(entries: Mapping[str, Mapping[str, Any]], source: str) -> None:
     Raises:
         ConfigError: an entry that is malformed, or that says something else than a class there is.
     """
-    new = {name: _entry(name, entry, {*_document()["classes"], *entries}, source) for name, entry in entries.items()}
+    new = {
+        name: _entry(name, entry, {*_document()["classes"], *entries}, source)
+        for name, entry in entries.items()
+    }
     for name, entry in new.items():
         if name in _document()["classes"] or _added.get(name, entry) != entry:
-            raise ConfigError(f"{source}: there is another class {name!r} already; give yours another name")
+            raise ConfigError(
+                f"{source}: there is another class {name!r} already; give yours another name"
+            )
     missing = {name: entry for name, entry in new.items() if name not in _added}
     for name, entry in missing.items():
         for phrase in (name.replace("_", " "), entry["title"], *entry["synonyms"]):
             if not _words(phrase) and not _SOLID.search(phrase):
-                raise ConfigError(f"{source}: {name!r} is called {phrase!r}, which holds no word; use another")
+                raise ConfigError(
+                    f"{source}: {name!r} is called {phrase!r}, which holds no word; use another"
+                )
             taken = resolve(phrase)
             if taken and phrase.casefold() in (taken.replace("_", " "), classes()[taken].title):
-                raise ConfigError(f"{source}: {name!r} is called {phrase!r}, as {taken!r} is; use another word")
+                raise ConfigError(
+                    f"{source}: {name!r} is called {phrase!r}, as {taken!r} is; use another word"
+                )
     _added.update(missing)
     try:
         _forget()
@@ -182,7 +200,9 @@ def extend(entries: Mapping[str, Mapping[str, Any]], source: str) -> None:
         for name in missing:
             del _added[name]
         _forget()
-        raise ConfigError(f"{source}: {error}; write entries as in spex/evidence/classes.yaml") from error
+        raise ConfigError(
+            f"{source}: {error}; write entries as in spex/evidence/classes.yaml"
+        ) from error
 
 
 def read_entries(path: str | PathLike[str]) -> dict[str, Any]:
@@ -194,7 +214,9 @@ def read_entries(path: str | PathLike[str]) -> dict[str, Any]:
     try:
         document = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"cannot read the classes {path}: {' '.join(str(error).split())}") from error
+        raise ConfigError(
+            f"cannot read the classes {path}: {' '.join(str(error).split())}"
+        ) from error
     entries = document.get("classes") if isinstance(document, dict) else None
     if not isinstance(entries, dict) or not entries:
         raise ConfigError(
@@ -211,17 +233,31 @@ def added() -> dict[str, dict[str, Any]]:
 def _entry(name: str, entry: Any, known: Collection[str], source: str) -> dict[str, Any]:
     fields = {*_DEFAULTS, "title", "parent", "words", "without", "beside"}
     if not _NAME.fullmatch(name):
-        raise ConfigError(f"{source}: {name!r} is no name of a class; use small letters and single underscores")
+        raise ConfigError(
+            f"{source}: {name!r} is no name of a class; use small letters and single underscores"
+        )
     if not isinstance(entry, Mapping) or not isinstance(entry.get("title"), str):
-        raise ConfigError(f"{source}: {name!r} needs a title; write for example '{name}: {{title: {name}}}'")
+        raise ConfigError(
+            f"{source}: {name!r} needs a title; write for example '{name}: {{title: {name}}}'"
+        )
     if unknown := sorted(set(entry) - fields):
-        raise ConfigError(f"{source}: {name!r} has {unknown[0]!r}; known are {', '.join(sorted(fields))}")
+        raise ConfigError(
+            f"{source}: {name!r} has {unknown[0]!r}; known are {', '.join(sorted(fields))}"
+        )
     full = _DEFAULTS | dict(entry)
     if not _COLOUR.fullmatch(str(full["colour"])):
-        raise ConfigError(f"{source}: {name!r} has the colour {full['colour']!r}; write it as '#d01c8b'")
-    if not isinstance(full["synonyms"], list) or not all(isinstance(word, str) for word in full["synonyms"]):
-        raise ConfigError(f"{source}: the synonyms of {name!r} are no list of words; write [solar park, panels]")
-    if strange := [other for other in (full.get("parent"), full.get("beside")) if other and other not in known]:
+        raise ConfigError(
+            f"{source}: {name!r} has the colour {full['colour']!r}; write it as '#d01c8b'"
+        )
+    if not isinstance(full["synonyms"], list) or not all(
+        isinstance(word, str) for word in full["synonyms"]
+    ):
+        raise ConfigError(
+            f"{source}: the synonyms of {name!r} are no list of words; write [solar park, panels]"
+        )
+    if strange := [
+        other for other in (full.get("parent"), full.get("beside")) if other and other not in known
+    ]:
         raise ConfigError(f"{source}: {name!r} names {strange[0]!r}, which is no class")
     return full
 
@@ -239,7 +275,9 @@ def index_range(name: str, calibrated: bool) -> IndexRange:
 
 def _fold(word: str) -> str:
     """Lower case without accents; ß is written ss."""
-    return "".join(c for c in unicodedata.normalize("NFKD", word.casefold()) if not unicodedata.combining(c))
+    return "".join(
+        c for c in unicodedata.normalize("NFKD", word.casefold()) if not unicodedata.combining(c)
+    )
 
 
 def _singular(word: str) -> str:
@@ -254,12 +292,16 @@ def _singular(word: str) -> str:
 
 def _words(text: str) -> list[tuple[str, int, int]]:
     """Folded singular words without English articles, each with its start and end in the text."""
-    found = ((_fold(match[0]), *match.span()) for match in _WORD.finditer(text.replace("'s ", "   ")))
+    found = (
+        (_fold(match[0]), *match.span()) for match in _WORD.finditer(text.replace("'s ", "   "))
+    )
     return [(_singular(word), start, end) for word, start, end in found if word not in _ARTICLES]
 
 
 @cache
-def _lexicon() -> tuple[dict[str, list[tuple[tuple[str, ...], str]]], re.Pattern[str], dict[str, str]]:
+def _lexicon() -> tuple[
+    dict[str, list[tuple[tuple[str, ...], str]]], re.Pattern[str], dict[str, str]
+]:
     """Phrases by their first word; for those written without spaces a pattern, longest first, and their classes."""
     spaced: dict[tuple[str, ...], str] = {}
     solid: dict[str, str] = {}

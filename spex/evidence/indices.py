@@ -27,7 +27,19 @@ Planes = Mapping[str, "np.ndarray[Any, np.dtype[np.float32]]"]
 EVIDENCE_INDICES = ("NDVI", "NDWI", "MNDWI", "NDBI", "NBR", "BI")
 """The indices whose scene thresholds and maps the model reads; ``BI`` is the bare soil index."""
 
-OFFERED_INDICES = (*EVIDENCE_INDICES, "NDSI", "NDMI", "NDREI", "NBR2", "EVI", "SAVI", "GNDVI", "NDTI", "NDYI", "GLI")
+OFFERED_INDICES = (
+    *EVIDENCE_INDICES,
+    "NDSI",
+    "NDMI",
+    "NDREI",
+    "NBR2",
+    "EVI",
+    "SAVI",
+    "GNDVI",
+    "NDTI",
+    "NDYI",
+    "GLI",
+)
 """The indices that ``available`` lists; ``index`` computes any other spyndex index of the same bands as well."""
 
 
@@ -55,7 +67,9 @@ def role_planes(pixels: Pixels) -> dict[str, np.ndarray[Any, np.dtype[np.float32
         if len(used) == 1:
             planes[role] = pixels.values[used[0]]
         else:
-            planes[role] = np.tensordot(weights[used].astype(np.float32), pixels.values[used], axes=1)
+            planes[role] = np.tensordot(
+                weights[used].astype(np.float32), pixels.values[used], axes=1
+            )
     return planes
 
 
@@ -66,7 +80,9 @@ def index_roles(name: str) -> frozenset[str]:
         MissingBandError: spyndex has no such index.
     """
     if name not in spyndex.indices:
-        raise MissingBandError(f"index {name!r} is not known to spyndex; use one of {', '.join(OFFERED_INDICES)}")
+        raise MissingBandError(
+            f"index {name!r} is not known to spyndex; use one of {', '.join(OFFERED_INDICES)}"
+        )
     return frozenset(band for band in spyndex.indices[name].bands if band not in spyndex.constants)
 
 
@@ -75,7 +91,9 @@ def available(roles: Collection[str]) -> list[str]:
     return [name for name in OFFERED_INDICES if index_roles(name) <= set(roles)]
 
 
-def compute(names: Iterable[str], planes: Planes) -> dict[str, np.ndarray[Any, np.dtype[np.float32]]]:
+def compute(
+    names: Iterable[str], planes: Planes
+) -> dict[str, np.ndarray[Any, np.dtype[np.float32]]]:
     """Several indices at once, each ``(h, w)`` float32 with NaN where undefined.
 
     Negative reflectance (over-corrected dark pixels) counts as zero, so a normalised difference stays within -1..1.
@@ -87,7 +105,9 @@ def compute(names: Iterable[str], planes: Planes) -> dict[str, np.ndarray[Any, n
     needed = {name: index_roles(name) for name in names}
     for name, roles in needed.items():
         if missing := ", ".join(sorted(roles - set(planes))):
-            raise MissingBandError(f"index {name} needs band role {missing}; the scene has {', '.join(planes)}")
+            raise MissingBandError(
+                f"index {name} needs band role {missing}; the scene has {', '.join(planes)}"
+            )
     if not names:
         return {}
     constants = {c for name in names for c in spyndex.indices[name].bands if c in spyndex.constants}
@@ -106,7 +126,9 @@ def compute(names: Iterable[str], planes: Planes) -> dict[str, np.ndarray[Any, n
             values |= here
             for role, plane in wanted.items():
                 part = plane[block]
-                values[role] = part if part.size and part.min() >= 0 else np.maximum(part, 0, out=here[role])
+                values[role] = (
+                    part if part.size and part.min() >= 0 else np.maximum(part, 0, out=here[role])
+                )
             for name, steps in programs.items():
                 values[_RESULT] = result = found[name][block]
                 for operation, left, right, target in steps:
@@ -146,7 +168,9 @@ def _program(name: str) -> tuple[_Step, ...]:
         return str(level)
 
     last = visit(ast.parse(spyndex.indices[name].formula, mode="eval").body, 0)
-    return tuple(steps) or (_Step(np.multiply, last, 1.0, _RESULT),)  # some indices are a band's values as they are
+    return tuple(steps) or (
+        _Step(np.multiply, last, 1.0, _RESULT),
+    )  # some indices are a band's values as they are
 
 
 def index(name: str, planes: Planes) -> np.ndarray[Any, np.dtype[np.float32]]:

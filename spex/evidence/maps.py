@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from spex.evidence.indices import EVIDENCE_INDICES, compute, index_roles, role_planes
-from spex.evidence.scene import SceneEvidence
+from spex.evidence.measured import SceneEvidence
 
 if TYPE_CHECKING:
     from spex.raster.scene import Pixels
@@ -37,7 +37,11 @@ def evidence_maps(pixels: Pixels, evidence: SceneEvidence) -> Array:
             z *= np.float32(0.5 / (evidence.band_std[role] + 1e-6))
             np.clip(z, -2, 2, out=z)
             flag[...] = 1
-    names = [name for name in EVIDENCE_INDICES if name in evidence.indices and index_roles(name) <= set(planes)]
+    names = [
+        name
+        for name in EVIDENCE_INDICES
+        if name in evidence.indices and index_roles(name) <= set(planes)
+    ]
     for name, x in compute(names, planes).items():
         slot = len(EVIDENCE_ROLES) + EVIDENCE_INDICES.index(name)
         value, relative, flag = maps[3 * slot : 3 * slot + 3]

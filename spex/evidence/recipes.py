@@ -21,7 +21,9 @@ _SOFT_INDEX, _SOFT_ROLE, _SOFT_Z = 0.05, 0.02, 0.25
 def wanted_indices(roles: Collection[str], level: str) -> list[str]:
     """All indices that the recipes fitting a scene look at."""
     recipes = (land_class.recipe(roles, level) for land_class in classes().values())
-    return sorted({c.quantity for recipe in recipes if recipe for c in recipe.conditions if c.is_index})
+    return sorted(
+        {c.quantity for recipe in recipes if recipe for c in recipe.conditions if c.is_index}
+    )
 
 
 class RecipeMaps:
@@ -64,7 +66,9 @@ class RecipeMaps:
 
     def threshold(self, condition: Condition) -> float:
         """The number that a condition compares with in this scene."""
-        return condition.value + (self.thresholds[condition.quantity] if condition.relative else 0.0)
+        return condition.value + (
+            self.thresholds[condition.quantity] if condition.relative else 0.0
+        )
 
     def quantity(self, condition: Condition) -> Array:
         """The map ``(h, w)`` that a condition looks at."""
@@ -72,13 +76,17 @@ class RecipeMaps:
         if condition.is_index:
             return self.index(name)
         if condition.standardised:
-            standardised: Array = (self.planes[name] - np.float32(self.mean[name])) / np.float32(self.std[name] + 1e-6)
+            standardised: Array = (self.planes[name] - np.float32(self.mean[name])) / np.float32(
+                self.std[name] + 1e-6
+            )
             return standardised
         return self.planes[name]
 
     def margin_of(self, condition: Condition) -> Array:
         """Signed distance ``(h, w)`` from the threshold of one condition, in units of its quantity's softness."""
-        soft = _SOFT_INDEX if condition.is_index else _SOFT_Z if condition.standardised else _SOFT_ROLE
+        soft = (
+            _SOFT_INDEX if condition.is_index else _SOFT_Z if condition.standardised else _SOFT_ROLE
+        )
         scale = np.float32((1 if condition.above else -1) / soft)
         distance: Array = (self.quantity(condition) - np.float32(self.threshold(condition))) * scale
         return distance

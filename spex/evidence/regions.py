@@ -14,7 +14,11 @@ Array = np.ndarray[Any, Any]
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
 _BLOCK = 1 << 17  # pixels worked on at once, few enough to stay in the processor's cache
-_PLACES = (("northwest", "north", "northeast"), ("west", "center", "east"), ("southwest", "south", "southeast"))
+_PLACES = (
+    ("northwest", "north", "northeast"),
+    ("west", "center", "east"),
+    ("southwest", "south", "southeast"),
+)
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,9 @@ def location_word(x: float, y: float) -> str:
 def main_location(mask: Mask) -> str:
     """Where most of a mask lies: a place word, or "everywhere" if no ninth of the scene holds a quarter of it."""
     rows, cols = (np.linspace(0, size, 4).astype(int) for size in mask.shape)
-    shares = np.array([[mask[r0:r1, c0:c1].sum() for c0, c1 in pairwise(cols)] for r0, r1 in pairwise(rows)])
+    shares = np.array(
+        [[mask[r0:r1, c0:c1].sum() for c0, c1 in pairwise(cols)] for r0, r1 in pairwise(rows)]
+    )
     total = shares.sum()
     if not total or shares.max() < 0.25 * total:
         return "everywhere"
@@ -72,7 +78,11 @@ class Runs:
     def of(self, chosen: Array) -> Runs:
         """Some of the runs."""
         return replace(
-            self, row=self.row[chosen], start=self.start[chosen], stop=self.stop[chosen], label=self.label[chosen]
+            self,
+            row=self.row[chosen],
+            start=self.start[chosen],
+            stop=self.stop[chosen],
+            label=self.label[chosen],
         )
 
     def labels(self) -> np.ndarray[Any, np.dtype[np.int32]]:
@@ -109,11 +119,22 @@ def label_runs(mask: Mask) -> Runs:
     touching = np.maximum(np.searchsorted(start, stop - line, "right") - above, 0)
     ends = np.concatenate([[0], np.cumsum(touching)])
     neighbours = np.arange(ends[-1]) + np.repeat(above - ends[:-1], touching)
-    parts = np.ones(len(neighbours)), neighbours.astype(np.int32), ends.astype(np.int32)  # as scipy wants them
+    parts = (
+        np.ones(len(neighbours)),
+        neighbours.astype(np.int32),
+        ends.astype(np.int32),
+    )  # as scipy wants them
     graph = csr_array(parts, shape=(len(start), len(start)))
     count, label = connected_components(graph, directed=False)
     row = start // line
-    return Runs((height, width), int(count), row, start - row * line, stop - row * line, label.astype(np.int64) + 1)
+    return Runs(
+        (height, width),
+        int(count),
+        row,
+        start - row * line,
+        stop - row * line,
+        label.astype(np.int64) + 1,
+    )
 
 
 def label_regions(mask: Mask) -> tuple[np.ndarray[Any, np.dtype[np.int32]], int]:
@@ -130,8 +151,12 @@ def _boxes(runs: Runs, order: Array, shape: tuple[int, int]) -> Array:
     x = np.stack([runs.start, runs.stop, runs.start, runs.stop], axis=1).ravel()
     y = np.stack([runs.row, runs.row, runs.row + 1, runs.row + 1], axis=1).ravel()
     # One line through all corners of a region's runs: the same hull as their points, and far cheaper to build.
-    lines = shapely.linestrings(np.column_stack([x, y]).astype(float), indices=np.repeat(position[runs.label], 4))
-    corners: Array = shapely.get_coordinates(shapely.oriented_envelope(lines)).reshape(len(order), 5, 2)[:, :4]
+    lines = shapely.linestrings(
+        np.column_stack([x, y]).astype(float), indices=np.repeat(position[runs.label], 4)
+    )
+    corners: Array = shapely.get_coordinates(shapely.oriented_envelope(lines)).reshape(
+        len(order), 5, 2
+    )[:, :4]
     height, width = shape
     return corners / (width, height)
 
@@ -173,7 +198,9 @@ def regions(
     if area_m2 is not None:
         per_row = np.broadcast_to(np.asarray(area_m2, np.float64), (height,))
         areas = np.bincount(runs.label, length * per_row[runs.row], count + 1)[order].tolist()
-    means = {name: _run_means(plane, runs)[order].tolist() for name, plane in (planes or {}).items()}
+    means = {
+        name: _run_means(plane, runs)[order].tolist() for name, plane in (planes or {}).items()
+    }
     boxes = _boxes(runs, order, (height, width)).tolist()
     return [
         Region(
@@ -201,12 +228,16 @@ def _run_means(plane: Array, runs: Runs) -> Array:
         here = slice(begin, end)
         offset = (runs.row[here] - first) * width
         bounds = np.stack([offset + runs.start[here], offset + runs.stop[here]], axis=1).ravel()
-        values = np.append(plane[first : first + rows].ravel().astype(np.float64), 0)  # a run may end at the last pixel
+        values = np.append(
+            plane[first : first + rows].ravel().astype(np.float64), 0
+        )  # a run may end at the last pixel
         known = np.isfinite(values)
         if not known.all():
             values[~known] = 0
             defined[here] = np.add.reduceat(known, bounds, dtype=np.int64)[::2]
         sums[here] = np.add.reduceat(values, bounds)[::2]
     with np.errstate(invalid="ignore"):
-        means: Array = np.bincount(runs.label, sums, runs.count + 1) / np.bincount(runs.label, defined, runs.count + 1)
+        means: Array = np.bincount(runs.label, sums, runs.count + 1) / np.bincount(
+            runs.label, defined, runs.count + 1
+        )
     return means

@@ -12,7 +12,9 @@ Array = np.ndarray[Any, Any]
 
 _BINS = 128
 _SMOOTH = np.exp(-0.5 * (np.arange(-4, 5) / 1.6) ** 2)
-_REACH = 0.45  # an index further than this from the bounds says nothing about a threshold within them
+_REACH = (
+    0.45  # an index further than this from the bounds says nothing about a threshold within them
+)
 _NEAR = 0.1  # how far from Otsu's threshold the valley may lie
 MIN_SHARE = 0.005  # of the sample, on either side
 MAX_VALLEY = 0.6  # density at the threshold over that of the lower of the two modes
@@ -63,7 +65,10 @@ def _two_modes(counts: Array, density: Array, centers: Array, cut: int) -> bool:
     if min(weights) < MIN_SHARE * sum(weights):
         return False
     means = [float((counts[s] * centers[s]).sum() / w) for s, w in zip(sides, weights, strict=True)]
-    variances = [(counts[s] * (centers[s] - m) ** 2).sum() / w for s, w, m in zip(sides, weights, means, strict=True)]
+    variances = [
+        (counts[s] * (centers[s] - m) ** 2).sum() / w
+        for s, w, m in zip(sides, weights, means, strict=True)
+    ]
     ashman = np.sqrt(2.0) * abs(means[1] - means[0]) / np.sqrt(sum(variances) + 1e-12)
     peak = min(density[side].max() for side in sides)
     return bool(ashman >= MIN_ASHMAN_D and density[cut] <= MAX_VALLEY * peak)

@@ -62,7 +62,9 @@ class Adapter:
         }  # fmt: skip
         weights, about = folder / f"{_WEIGHTS}.part", folder / f"{_ABOUT}.part"
         save_file(tensors, weights)
-        about.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        about.write_text(
+            json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
         weights.replace(folder / _WEIGHTS)
         about.replace(folder / _ABOUT)
 
@@ -84,12 +86,22 @@ class Adapter:
         twin._modules = dict(model._modules)
         for part in PARTS:
             setattr(twin, part, copy.deepcopy(model.get_submodule(part)))
-        known = {name: weight for name, weight in twin.named_parameters() if name.partition(".")[0] in PARTS}
+        known = {
+            name: weight
+            for name, weight in twin.named_parameters()
+            if name.partition(".")[0] in PARTS
+        }
         for name, (down, up) in self.pairs.items():
             weight = known.get(f"{name}.weight")
             inputs = 0 if weight is None else weight[0].numel()
-            if weight is None or (len(up), down.shape[1], up.shape[1]) != (len(weight), inputs, len(down)):
-                raise ModelError(f"the adapter {self.name} does not fit layer {name!r} of this model; adapt it again")
+            if weight is None or (len(up), down.shape[1], up.shape[1]) != (
+                len(weight),
+                inputs,
+                len(down),
+            ):
+                raise ModelError(
+                    f"the adapter {self.name} does not fit layer {name!r} of this model; adapt it again"
+                )
             weight.add_((up.float() @ down.float()).view_as(weight).to(weight))
         return twin
 
@@ -102,7 +114,9 @@ def read_adapter(path: str | os.PathLike[str]) -> Adapter:
     """
     folder = Path(path)
     if not (folder / _ABOUT).is_file() or not (folder / _WEIGHTS).is_file():
-        raise ModelError(f"no adapter at {folder} ({_ABOUT} or {_WEIGHTS} is missing); make one with: spex train adapt")
+        raise ModelError(
+            f"no adapter at {folder} ({_ABOUT} or {_WEIGHTS} is missing); make one with: spex train adapt"
+        )
     try:
         document = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
         if document["format"] != FORMAT:
@@ -113,10 +127,20 @@ def read_adapter(path: str | os.PathLike[str]) -> Adapter:
         tensors = load_file(folder / _WEIGHTS)
         layers = dict.fromkeys(name.rpartition(".")[0] for name in tensors)
         pairs = {name: (tensors[f"{name}.down"], tensors[f"{name}.up"]) for name in layers}
-        digest = hashlib.sha256((folder / _WEIGHTS).read_bytes() + (folder / _ABOUT).read_bytes()).hexdigest()
+        digest = hashlib.sha256(
+            (folder / _WEIGHTS).read_bytes() + (folder / _ABOUT).read_bytes()
+        ).hexdigest()
         learned = tuple(document["learned"])
         return Adapter(
-            folder.resolve().name, document["base"], pairs, learned, document["classes"], document["about"], digest
+            folder.resolve().name,
+            document["base"],
+            pairs,
+            learned,
+            document["classes"],
+            document["about"],
+            digest,
         )
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise ModelError(f"the adapter {folder} cannot be read ({error}); copy it again, or adapt again") from error
+        raise ModelError(
+            f"the adapter {folder} cannot be read ({error}); copy it again, or adapt again"
+        ) from error

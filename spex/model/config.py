@@ -95,7 +95,9 @@ class SpexConfig(PreTrainedConfig):
     tie_word_embeddings: bool = True
 
 
-AutoConfig.register(SpexConfig.model_type, SpexConfig)  # else the tokenizer's loader warns of an unknown model
+AutoConfig.register(
+    SpexConfig.model_type, SpexConfig
+)  # else the tokenizer's loader warns of an unknown model
 
 SIZES: dict[str, dict[str, Any]] = {
     "micro": {
@@ -120,7 +122,9 @@ SIZES: dict[str, dict[str, Any]] = {
 """Sizes of new models. The language model is one of its own vocabulary, or the name of one to start from."""
 
 
-def make_config(size: str, tokenizer: Any, text_config: PreTrainedConfig | None = None, **overrides: Any) -> SpexConfig:
+def make_config(
+    size: str, tokenizer: Any, text_config: PreTrainedConfig | None = None, **overrides: Any
+) -> SpexConfig:
     """A config of a named size.
 
     Args:
@@ -137,5 +141,10 @@ def make_config(size: str, tokenizer: Any, text_config: PreTrainedConfig | None 
     }  # fmt: skip
     ids = tokenizer.convert_tokens_to_ids(["<image>", "<seg", "</seg>"])
     return SpexConfig(
-        text_config=text, image_token_id=ids[0], seg_start_id=ids[1], seg_end_id=ids[2], dtype="float32", **values
+        text_config=text,
+        image_token_id=ids[0],
+        seg_start_id=ids[1],
+        seg_end_id=ids[2],
+        dtype="float32",
+        **values,
     )

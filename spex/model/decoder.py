@@ -20,8 +20,12 @@ class Condensation(nn.Module):
         super().__init__()
         self.queries = nn.Parameter(torch.randn(config.prompt_tokens, config.prompt_dim) * 0.5)
         self.norm = nn.LayerNorm(text_dim)
-        self.attend = nn.MultiheadAttention(config.prompt_dim, 4, kdim=text_dim, vdim=text_dim, batch_first=True)
-        self.out = nn.Sequential(nn.LayerNorm(config.prompt_dim), nn.Linear(config.prompt_dim, config.prompt_dim))
+        self.attend = nn.MultiheadAttention(
+            config.prompt_dim, 4, kdim=text_dim, vdim=text_dim, batch_first=True
+        )
+        self.out = nn.Sequential(
+            nn.LayerNorm(config.prompt_dim), nn.Linear(config.prompt_dim, config.prompt_dim)
+        )
 
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
         """Prompt tokens (S, K, prompt_dim) from hidden states (S, T, text_dim); mask bool (S, T), True on the span."""
@@ -67,7 +71,9 @@ class PromptRefiner(nn.Module):
         )
         self.layers = nn.TransformerDecoder(layer, 2, norm=nn.LayerNorm(config.prompt_dim))
         flat = config.prompt_tokens * config.prompt_dim
-        self.head = nn.Sequential(nn.Linear(flat, 128), nn.GELU(), nn.Linear(128, config.pixel_dim + 2))
+        self.head = nn.Sequential(
+            nn.Linear(flat, 128), nn.GELU(), nn.Linear(128, config.pixel_dim + 2)
+        )
 
     def forward(self, prompts: Tensor, coarse: Tensor) -> Tensor:
         """Weights (S, pixel_dim + 2) from prompts (S, K, prompt_dim) and the overview maps (S, fusion_dim, h, w).
@@ -89,28 +95,41 @@ class PixelDecoder(nn.Module):
     def __init__(self, config: SpexConfig) -> None:
         super().__init__()
         assert isinstance(config.vision_config, SpecAwareConfig)
-        width, middle, fusion = config.pixel_dim, config.pixel_dim * 3 // 2, config.vision_config.fusion_dim
+        width, middle, fusion = (
+            config.pixel_dim,
+            config.pixel_dim * 3 // 2,
+            config.vision_config.fusion_dim,
+        )
         self.stem1 = _convolution(config.evidence_channels, width)
         self.stem2 = _convolution(width, middle, stride=2)
         self.stem4 = _convolution(middle, fusion, stride=2)
         self.norm = nn.LayerNorm(fusion)
         self.up4 = nn.Sequential(_convolution(2 * fusion, fusion), _convolution(fusion, fusion))
-        self.up2 = nn.Sequential(_convolution(fusion + middle, middle), _convolution(middle, middle))
+        self.up2 = nn.Sequential(
+            _convolution(fusion + middle, middle), _convolution(middle, middle)
+        )
         self.up1 = _convolution(middle + width, width)
         self.out = nn.Conv2d(width, width, 3, padding=1)
 
     def forward(self, fused: Tensor, evidence: Tensor) -> Tensor:
         """Pixel features (B, pixel_dim, H, W) from fused (B, fusion_dim, H/4, W/4) and evidence (B, E, H, W)."""
-        at1 = self.stem1(evidence.contiguous(memory_format=torch.channels_last))  # twice as fast on a CPU
+        at1 = self.stem1(
+            evidence.contiguous(memory_format=torch.channels_last)
+        )  # twice as fast on a CPU
         at2 = self.stem2(at1)
         at4 = self.stem4(at2)
         fused = self.norm(fused.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
         x = self.up4(torch.cat([fused, at4], 1))
         x = self.up2(torch.cat([F.interpolate(x, scale_factor=2.0, mode="bilinear"), at2], 1))
-        return self.out(self.up1(torch.cat([F.interpolate(x, scale_factor=2.0, mode="bilinear"), at1], 1)))
+        return self.out(
+            self.up1(torch.cat([F.interpolate(x, scale_factor=2.0, mode="bilinear"), at1], 1))
+        )
 
 
 def mask_logits(features: Tensor, weights: Tensor) -> Tensor:
     """Mask logits (S, H, W) of S spans on features (D, H, W) with weights (S, D + 2)."""
     weight, bias = weights[:, :-2], weights[:, -2]
-    return torch.einsum("dhw,sd->shw", features, weight.to(features.dtype)) + bias.to(features.dtype)[:, None, None]
+    return (
+        torch.einsum("dhw,sd->shw", features, weight.to(features.dtype))
+        + bias.to(features.dtype)[:, None, None]
+    )

@@ -55,14 +55,18 @@ class SpecAwareEmbedding(nn.Module):
         patch: stride P, pixels. metadata_dropout: how often a metadatum is hidden in training.
     """
 
-    def __init__(self, dim: int, hyper_dim: int, rank: int, patch: int, metadata_dropout: float = 0.1) -> None:
+    def __init__(
+        self, dim: int, hyper_dim: int, rank: int, patch: int, metadata_dropout: float = 0.1
+    ) -> None:
         super().__init__()
         self.dim, self.rank, self.patch = dim, rank, patch
         self.quadrature = Quadrature()
         self.code = BandCode(hyper_dim, metadata_dropout)
         self.basis = nn.Linear(hyper_dim, rank * patch * patch)
         self.project = nn.Linear(hyper_dim, dim * rank)
-        self.content = nn.Sequential(nn.Linear(CONTENT + 2, hyper_dim), nn.GELU(), nn.Linear(hyper_dim, hyper_dim))
+        self.content = nn.Sequential(
+            nn.Linear(CONTENT + 2, hyper_dim), nn.GELU(), nn.Linear(hyper_dim, hyper_dim)
+        )
         self.fusion = BandMixing(hyper_dim)
         self.gain, self.bias = nn.Linear(hyper_dim, rank), nn.Linear(hyper_dim, dim)
         self.norm = nn.LayerNorm(dim)
@@ -77,7 +81,9 @@ class SpecAwareEmbedding(nn.Module):
         basis = self.basis(code).view(b, c, self.rank, self.patch**2)
         return Factors(weight, code, basis, self.project(code).view(b, c, self.dim, self.rank))
 
-    def generate(self, bands: BandBatch, factors: Factors | None = None, content: bool = True) -> Kernels:
+    def generate(
+        self, bands: BandBatch, factors: Factors | None = None, content: bool = True
+    ) -> Kernels:
         """The kernels of a batch of scenes.
 
         Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -66,7 +66,9 @@ class SpecAwareEncoder(PreTrainedModel):
     config_class = SpecAwareConfig
     base_model_prefix = "encoder"
     main_input_name = "values"
-    _keys_to_ignore_on_load_unexpected = [r"^(project|place|language|condensation|refiner|decoder)\b"]  # noqa: RUF012  SPEX's others
+    _keys_to_ignore_on_load_unexpected: ClassVar = [
+        r"^(project|place|language|condensation|refiner|decoder)\b"
+    ]
 
     def __init__(self, config: SpecAwareConfig) -> None:
         super().__init__(config)
@@ -76,9 +78,13 @@ class SpecAwareEncoder(PreTrainedModel):
         for name, chosen in (("fused", config.fused_strides), ("coarse", config.coarse_strides)):
             if not chosen or not set(chosen) <= strides:
                 raise ConfigError(f"{name}_strides={tuple(chosen)}: give some of {sorted(strides)}")
-        self.embedding = SpecAwareEmbedding(sizes[0], config.hyper_dim, config.rank, config.patch_size)
+        self.embedding = SpecAwareEmbedding(
+            sizes[0], config.hyper_dim, config.rank, config.patch_size
+        )
         self.backbone = ConvNextEncoder(
-            ConvNextConfig(hidden_sizes=sizes, depths=list(config.depths), layer_scale_init_value=0.1)
+            ConvNextConfig(
+                hidden_sizes=sizes, depths=list(config.depths), layer_scale_init_value=0.1
+            )
         )
         conditions = [nn.Linear(config.hyper_dim, 2 * size) for size in sizes]
         for layer in conditions:
@@ -92,7 +98,11 @@ class SpecAwareEncoder(PreTrainedModel):
         """Parts initialise themselves."""
 
     def forward(
-        self, values: list[Tensor], valid: list[Tensor], kernels: Kernels, visible: Tensor | None = None
+        self,
+        values: list[Tensor],
+        valid: list[Tensor],
+        kernels: Kernels,
+        visible: Tensor | None = None,
     ) -> Features:
         """Features of a batch of equal-sized images whose band counts may differ.
 
@@ -113,7 +123,9 @@ class SpecAwareEncoder(PreTrainedModel):
         for stage, condition in zip(stages, self.condition, strict=True):
             for layer in stage.downsampling_layer:
                 features = layer(features)
-            scale, shift = condition(kernels.condition).to(features.dtype)[..., None, None].chunk(2, 1)
+            scale, shift = (
+                condition(kernels.condition).to(features.dtype)[..., None, None].chunk(2, 1)
+            )
             features = features * (1 + scale) + shift
             seen = None if visible is None else _grown(visible, features)
             for layer in stage.layers:
@@ -121,7 +133,9 @@ class SpecAwareEncoder(PreTrainedModel):
             features = features if seen is None else features * seen
             maps.append(features)
         fused = self._summed(maps, self.config.fused_strides, 0)
-        return Features(maps=tuple(maps), fused=fused, coarse=self._summed(maps, self.config.coarse_strides, 2))
+        return Features(
+            maps=tuple(maps), fused=fused, coarse=self._summed(maps, self.config.coarse_strides, 2)
+        )
 
     def _summed(self, maps: list[Tensor], strides: Collection[int], target: int) -> Tensor:
         """Some strides, projected and summed on the grid of level ``target``: finer maps pooled, coarser enlarged."""
@@ -131,7 +145,9 @@ class SpecAwareEncoder(PreTrainedModel):
                 total = F.interpolate(total, scale_factor=2.0, mode="bilinear")
             if self.config.patch_size * 2**level in strides:
                 finer = 2 ** max(0, target - level)
-                own = self.lateral[level](F.avg_pool2d(maps[level], finer) if finer > 1 else maps[level])
+                own = self.lateral[level](
+                    F.avg_pool2d(maps[level], finer) if finer > 1 else maps[level]
+                )
                 total = own if total is None else own + total
         assert total is not None
         return total
@@ -166,7 +182,9 @@ class SpecAwareEncoder(PreTrainedModel):
         kernels = kernels or self.kernels(image)
         pixels = image.read() if isinstance(image, Scene) else image
         if not pixels.valid.any():
-            raise SceneError("no pixel of the image is valid: there is nothing to encode; leave such windows out")
+            raise SceneError(
+                "no pixel of the image is valid: there is nothing to encode; leave such windows out"
+            )
         height, width = pixels.valid.shape
         pad = (0, -width % self.stride, 0, -height % self.stride)
         values = F.pad(torch.from_numpy(pixels.values), pad).to(self.device)
@@ -178,7 +196,10 @@ class SpecAwareEncoder(PreTrainedModel):
             stride = valid.shape[1] // found.shape[-1]
             return found[0, :, : -(-height // stride), : -(-width // stride)]
 
-        fused, counted = cut(seen.fused), cut(F.max_pool2d(valid[None, None].float(), self.config.patch_size))[0] > 0
+        fused, counted = (
+            cut(seen.fused),
+            cut(F.max_pool2d(valid[None, None].float(), self.config.patch_size))[0] > 0,
+        )
         inside = fused[:, counted].float()
         return Features(
             maps=tuple(cut(found) for found in seen.maps),
@@ -188,7 +209,9 @@ class SpecAwareEncoder(PreTrainedModel):
         )
 
     @classmethod
-    def from_pretrained(cls, name: Any, *args: Any, dtype: Any = torch.float32, **kwargs: Any) -> Any:  # type: ignore[override]
+    def from_pretrained(
+        cls, name: Any, *args: Any, dtype: Any = torch.float32, **kwargs: Any
+    ) -> Any:  # type: ignore[override]
         """Load a folder of ``save_pretrained``, the encoder's own or that of a whole SPEX model, in float32."""
         return super().from_pretrained(name, *args, dtype=dtype, **kwargs)
 

@@ -12,17 +12,17 @@ from transformers import DynamicCache
 
 from spex.evidence.indices import OFFERED_INDICES
 from spex.model.grammar import SpanGrammar
-from spex.model.language import Vocabulary
+from spex.model.language_model import Vocabulary
 from spex.model.precision import autocast
 from spex.model.processor import SpexProcessor
 from spex.model.spex import SpexModel
-from spex.prompts import Exchange
+from spex.query.markup import Exchange
 
 _MAX_TOKENS = 256
 
 
 @dataclass(frozen=True)
-class Request:
+class GenerationRequest:
     """One query about a scene, as the next turn after ``history``.
 
     Attributes:
@@ -38,13 +38,18 @@ class Request:
 class _Writer:
     """One answer while it is written."""
 
-    def __init__(self, request: Request, words: Vocabulary) -> None:
-        self.grammar, self.words = SpanGrammar(request.query, request.indices, request.history), words
+    def __init__(self, request: GenerationRequest, words: Vocabulary) -> None:
+        self.grammar, self.words = (
+            SpanGrammar(request.query, request.indices, request.history),
+            words,
+        )
         self.written, self.ended = b"", False
 
     def write(self, scores: Tensor) -> int:
         """Go on with the best token by ``scores`` (V,); an answer that has ended stays as it is."""
-        token = self.words.end if self.ended else self.grammar.choose(self.written, scores, self.words)
+        token = (
+            self.words.end if self.ended else self.grammar.choose(self.written, scores, self.words)
+        )
         self.ended = token == self.words.end
         self.written += b"" if self.ended else self.words.piece(token)
         return token
@@ -56,7 +61,10 @@ class _Writer:
 
 
 def write(
-    model: SpexModel, processor: SpexProcessor, visual: Tensor, requests: Sequence[Request]
+    model: SpexModel,
+    processor: SpexProcessor,
+    visual: Tensor,
+    requests: Sequence[GenerationRequest],
 ) -> Iterator[list[str]]:
     """Answer requests about one scene together, with a cache of keys and values.
 
@@ -72,7 +80,9 @@ def write(
     prompts = [processor.encode(r.query, r.prior, history=r.history)[0] for r in requests]
     longest = max(map(len, prompts))
     rows = [[processor.tokenizer.pad_token_id] * (longest - len(ids)) + ids for ids in prompts]
-    mask = torch.tensor([[int(at >= longest - len(ids)) for at in range(longest)] for ids in prompts], device=device)
+    mask = torch.tensor(
+        [[int(at >= longest - len(ids)) for at in range(longest)] for ids in prompts], device=device
+    )
     embeds = model.embed(torch.tensor(rows, device=device), visual.expand(len(rows), -1, -1))
     position = (mask.cumsum(1) - 1).clamp(min=0)
     cache = DynamicCache(config=language.config)
@@ -80,7 +90,11 @@ def write(
         # A prompt is read faster in bfloat16; for one token more, a CPU spends longer converting the weights.
         with autocast(device) if step == 0 or device.type != "cpu" else nullcontext():
             hidden = language.get_decoder()(
-                inputs_embeds=embeds, attention_mask=mask, position_ids=position, past_key_values=cache, use_cache=True
+                inputs_embeds=embeds,
+                attention_mask=mask,
+                position_ids=position,
+                past_key_values=cache,
+                use_cache=True,
             ).last_hidden_state
             scores = language.get_output_embeddings()(hidden[:, -1]).float()
         tokens = [writer.write(row) for writer, row in zip(writers, scores, strict=True)]

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from spex.evidence.classes import classes, mentioned, named
 from spex.evidence.indices import OFFERED_INDICES
-from spex.model.language import Vocabulary
-from spex.prompts import FACTS, INDEX_FACTS, SPAN_OPEN, Exchange, parse_answer
+from spex.model.language_model import Vocabulary
+from spex.query.markup import FACTS, INDEX_FACTS, SPAN_OPEN, Exchange, parse_answer
 
 _WORDS = {"one": "1", "two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8",
           "nine": "9", "ten": "10", "eleven": "11", "twelve": "12",
@@ -47,7 +47,9 @@ def numbers_of(query: str) -> set[str]:
     """Numbers a query states, in digits or words, as the answer may repeat them."""
     text = regex.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", query.lower())
     text = regex.sub(r"(?<=\d),(?=\d)", ".", text)  # a decimal comma
-    found = {f"{float(n):g}" if float(n) < 1e6 else n for n in _NUMBER.findall(text)} | set(_NUMBER.findall(text))
+    found = {f"{float(n):g}" if float(n) < 1e6 else n for n in _NUMBER.findall(text)} | set(
+        _NUMBER.findall(text)
+    )
     found |= {_WORDS[word] for word in regex.findall(r"\p{Latin}+|\p{Han}", text) if word in _WORDS}
     return found | {"1"}
 
@@ -61,24 +63,33 @@ class SpanGrammar:
         history: the exchanges before; their classes and numbers may come again.
     """
 
-    def __init__(self, query: str, indices: Iterable[str] = OFFERED_INDICES, history: Sequence[Exchange] = ()) -> None:
+    def __init__(
+        self, query: str, indices: Iterable[str] = OFFERED_INDICES, history: Sequence[Exchange] = ()
+    ) -> None:
         spans = [parse_answer(one.answer).spans for one in history]
         earlier = [
-            Counter(name for span in own for name in (span.class_name, *span.constraints.exclude)) for own in spans
+            Counter(name for span in own for name in (span.class_name, *span.constraints.exclude))
+            for own in spans
         ]
-        self.named = list(dict.fromkeys([*mentioned(query), *(name for counts in earlier for name in counts)]))
+        self.named = list(
+            dict.fromkeys([*mentioned(query), *(name for counts in earlier for name in counts)])
+        )
         # A follow-up has a span per class, unless an answer before it had more; a class may be dropped.
         self.most = reduce(or_, earlier, Counter(self.named)) if history else Counter[str]()
         missing = "|".join(set(OFFERED_INDICES) - set(indices))
         self.missing = regex.compile(rf"\b(?:{missing})\b") if missing else None
         queries = [query, *(one.query for one in history)]
-        self.phrases: dict[str, list[str]] = {name: [about.title] for name, about in classes().items()}
+        self.phrases: dict[str, list[str]] = {
+            name: [about.title] for name, about in classes().items()
+        }
         for name, words in (pair for text in queries for pair in named(text)):
             self.phrases[name] += [words, words.lower()]
         self.numbers = numbers_of(" ".join(queries))
         names = "|".join(sorted(classes(), key=len, reverse=True))
         opening = SPAN_OPEN.replace(r"class=[a-z_]+", f"class=(?:{names})")
-        opening = opening.replace(r"not=(?:[a-z_]+(?:,[a-z_]+)*)", f"not=(?:{names})(?:,(?:{names}))*")
+        opening = opening.replace(
+            r"not=(?:[a-z_]+(?:,[a-z_]+)*)", f"not=(?:{names})(?:,(?:{names}))*"
+        )
         slots = "|".join([*FACTS, *(f"{name}:[A-Za-z0-9]+" for name in INDEX_FACTS)])
         # A whole answer: sentences, spans and slots; or one refusal.
         text = r"[^<>]*"
@@ -98,7 +109,9 @@ class SpanGrammar:
             unfinished = pending if match.end() == len(text) else b""
             if not self._own(match[1], match[2], unfinished, closed=bool(match[3])):
                 return False
-        if any(not match[2].startswith(match[3]) for match in _SIDE.finditer(text, overlapped=True)):
+        if any(
+            not match[2].startswith(match[3]) for match in _SIDE.finditer(text, overlapped=True)
+        ):
             return False
         if self.missing and self.missing.search(regex.sub(r"<seg [^<>]*>?", "", text)):
             return False
@@ -111,7 +124,9 @@ class SpanGrammar:
                 continue
             rest = plain[match.start() :]
             if not done and rest in (match[0], f"{match[0]}."):  # still being written
-                if not any(number.startswith(rest) or number == match[0] for number in self.numbers):
+                if not any(
+                    number.startswith(rest) or number == match[0] for number in self.numbers
+                ):
                     return False
             elif match[0] not in self.numbers:
                 return False
@@ -137,9 +152,13 @@ class SpanGrammar:
             if attribute == "class":
                 left = {name for name in open_to if used[name] < max(1, self.most[name])}
                 open_to = left if self.most else left or open_to
-            if not (name in open_to if ended else any(choice.startswith(name) for choice in open_to)):
+            if not (
+                name in open_to if ended else any(choice.startswith(name) for choice in open_to)
+            ):
                 return False
-            if attribute == "class" or not self.most:  # a class taken away need not be asked for as well
+            if (
+                attribute == "class" or not self.most
+            ):  # a class taken away need not be asked for as well
                 used[name] += 1
         return True
 

@@ -23,17 +23,17 @@ from transformers.utils import logging as transformers_logging
 from spex.errors import ModelError
 from spex.evidence.classes import classes
 from spex.evidence.maps import evidence_maps
-from spex.evidence.prior import prior_text
-from spex.evidence.scene import SceneEvidence
+from spex.evidence.measured import SceneEvidence
+from spex.evidence.text import prior_text
 from spex.model.adapter import Adapter, read_adapter
 from spex.model.config import FORMAT
-from spex.model.generation import Request, write
+from spex.model.generation import GenerationRequest, write
 from spex.model.precision import autocast
 from spex.model.processor import SpexProcessor
 from spex.model.spectral import band_batch
 from spex.model.spex import SceneContext, SpexModel
 from spex.model.standins import StandIns
-from spex.prompts import IMAGE_TOKEN, Exchange, Plan, format_span, parse_answer
+from spex.query.markup import IMAGE_TOKEN, Exchange, Plan, format_span, parse_answer
 from spex.raster.scene import Pixels
 
 SHIPPED = Path(__file__).parents[1] / "checkpoints" / "base"
@@ -52,7 +52,13 @@ class ModelPredictor:
         self, model: SpexModel, processor: SpexProcessor, name: str, sha256: str | None, prior: bool = True,
         adapter: Adapter | None = None,
     ) -> None:  # fmt: skip
-        self.model, self.processor, self.name, self.sha256, self.prior = model.eval(), processor, name, sha256, prior
+        self.model, self.processor, self.name, self.sha256, self.prior = (
+            model.eval(),
+            processor,
+            name,
+            sha256,
+            prior,
+        )
         self.learned: tuple[str, ...] = ()
         if adapter is not None:
             self.learned, self.adapted = adapter.learned, adapter.applied_to(model, str(sha256))
@@ -76,13 +82,21 @@ class ModelPredictor:
             with autocast(self.device):
                 gsd = overview.gsd_m and overview.gsd_m / scale
                 bands = band_batch([replace(overview, gsd_m=gsd)]).to(self.device)
-                context, _ = self.model.context([values.to(self.device)], [valid.to(self.device)], bands)
+                context, _ = self.model.context(
+                    [values.to(self.device)], [valid.to(self.device)], bands
+                )
             self._contexts[key] = (evidence, context)
             if len(self._contexts) > _SCENES_KEPT:
                 self._contexts.popitem(last=False)
         return self._contexts[key][1]
 
-    def plan(self, query: str, overview: Pixels, evidence: SceneEvidence, history: Sequence[Exchange] = ()) -> Plan:
+    def plan(
+        self,
+        query: str,
+        overview: Pixels,
+        evidence: SceneEvidence,
+        history: Sequence[Exchange] = (),
+    ) -> Plan:
         """Read the query: generate the answer, condense its spans to decoder weights (the plan's state).
 
         One row of ``pixel_dim + 2`` weights per span, then one per excluded class. ``history``: the exchanges before.
@@ -108,7 +122,11 @@ class ModelPredictor:
 
     @torch.inference_mode()
     def stream(
-        self, query: str, overview: Pixels, evidence: SceneEvidence, history: Sequence[Exchange] = ()
+        self,
+        query: str,
+        overview: Pixels,
+        evidence: SceneEvidence,
+        history: Sequence[Exchange] = (),
     ) -> Generator[str, None, Plan]:
         """As ``plan``, yielding the answer so far, in the model's own markup, with every token."""
         context, request = self.context(overview, evidence), self._request(query, evidence, history)
@@ -118,13 +136,21 @@ class ModelPredictor:
         return self._plans([request], [text], context)[0]
 
     def _request(
-        self, query: str, evidence: SceneEvidence, history: Sequence[Exchange], prior: str | None = None
-    ) -> Request:
+        self,
+        query: str,
+        evidence: SceneEvidence,
+        history: Sequence[Exchange],
+        prior: str | None = None,
+    ) -> GenerationRequest:
         if prior is None:
-            prior = prior_text(evidence, (*history, Exchange(query, ""))[0].query) if self.prior else ""
-        return Request(query, prior, tuple(evidence.indices), tuple(history))
+            prior = (
+                prior_text(evidence, (*history, Exchange(query, ""))[0].query) if self.prior else ""
+            )
+        return GenerationRequest(query, prior, tuple(evidence.indices), tuple(history))
 
-    def _write(self, requests: Sequence[Request], context: SceneContext) -> Iterator[list[str]]:
+    def _write(
+        self, requests: Sequence[GenerationRequest], context: SceneContext
+    ) -> Iterator[list[str]]:
         told = self.model.config.prior_in_answer
         given = [one if told else replace(one, prior="") for one in requests]
         stand_ins = [StandIns.of(one) for one in given]
@@ -132,34 +158,52 @@ class ModelPredictor:
         for texts in write(self.model, self.processor, context.visual, asked):
             yield [known.answered(text) for known, text in zip(stand_ins, texts, strict=True)]
 
-    def _plans(self, requests: Sequence[Request], texts: Sequence[str], context: SceneContext) -> list[Plan]:
+    def _plans(
+        self, requests: Sequence[GenerationRequest], texts: Sequence[str], context: SceneContext
+    ) -> list[Plan]:
         answers = [parse_answer(text) for text in texts]
-        taken = [dict.fromkeys(name for span in one.spans for name in span.constraints.exclude) for one in answers]
-        hidden = [" ".join(format_span(name, classes()[name].title) for name in names) for names in taken]
+        taken = [
+            dict.fromkeys(name for span in one.spans for name in span.constraints.exclude)
+            for one in answers
+        ]
+        hidden = [
+            " ".join(format_span(name, classes()[name].title) for name in names) for names in taken
+        ]
         rows = [*zip(requests, texts, strict=True), *zip(requests, hidden, strict=True)]
         weights = self.weights(rows, context)
         both = zip(answers, weights[: len(answers)], weights[len(answers) :], strict=True)
         return [Plan(answer, torch.cat(parts)) for answer, *parts in both]
 
     @torch.inference_mode()
-    def weights(self, rows: Sequence[tuple[Request, str]], context: SceneContext) -> list[Tensor]:
+    def weights(
+        self, rows: Sequence[tuple[GenerationRequest, str]], context: SceneContext
+    ) -> list[Tensor]:
         """Decoder weights (S, pixel_dim + 2) of the spans of answers to requests about one scene."""
         found = [torch.zeros(0, self.model.config.pixel_dim + 2, device=self.device)] * len(rows)
         spoken = [number for number, (_, answer) in enumerate(rows) if "</seg>" in answer]
         if not spoken:
             return found
         given = [rows[number] for number in spoken]
-        encoded = [self.processor.encode(one.query, one.prior, answer, one.history) for one, answer in given]
+        encoded = [
+            self.processor.encode(one.query, one.prior, answer, one.history)
+            for one, answer in given
+        ]
         ids = [torch.tensor(tokens, device=self.device) for tokens, _ in encoded]
         start = torch.tensor([at for _, at in encoded], device=self.device)
         count = (len(given), *[-1] * 3)
-        shared = SceneContext(context.bands, context.coarse.expand(count), context.visual.expand(count[:3]))
+        shared = SceneContext(
+            context.bands, context.coarse.expand(count), context.visual.expand(count[:3])
+        )
         mask = pad_sequence([torch.ones_like(one) for one in ids], batch_first=True)
         tokens = pad_sequence(ids, batch_first=True)
         with autocast(self.device):
             out = self.model(tokens, mask, start, shared, logits=False)
             made = out.weights
-            own = [span.class_name in self.learned for _, answer in given for span in parse_answer(answer).spans]
+            own = [
+                span.class_name in self.learned
+                for _, answer in given
+                for span in parse_answer(answer).spans
+            ]
             if any(own):
                 prompts = self.adapted.prompts(out.hidden, self.model.spans(tokens, start))
                 learned = self.adapted.refiner(prompts, shared.coarse[out.owner])
@@ -176,12 +220,18 @@ class ModelPredictor:
         values, valid = self.processor.pixels(pixels)
         height, width = pixels.valid.shape
         padding = (0, valid.shape[1] - width, 0, valid.shape[0] - height)
-        stacked = F.pad(torch.from_numpy(maps if self.prior else np.zeros_like(maps)), padding)[None]
+        stacked = F.pad(torch.from_numpy(maps if self.prior else np.zeros_like(maps)), padding)[
+            None
+        ]
         with autocast(self.device):
-            gsd = torch.full_like(context.bands.gsd, pixels.gsd_m or math.nan)  # not that of the decimated overview
+            gsd = torch.full_like(
+                context.bands.gsd, pixels.gsd_m or math.nan
+            )  # not that of the decimated overview
             kernels = self.model.encoder.embedding.generate(replace(context.bands, gsd=gsd))
             seen = self.model.encoder([values.to(self.device)], [valid.to(self.device)], kernels)
-            found = self.model.features(seen.fused, stacked.to(self.device, memory_format=torch.channels_last))
+            found = self.model.features(
+                seen.fused, stacked.to(self.device, memory_format=torch.channels_last)
+            )
         return found[0, :, :height, :width].to(torch.float16).cpu().contiguous().numpy()
 
     @torch.inference_mode()
@@ -190,8 +240,12 @@ class ModelPredictor:
     ) -> NDArray[np.float32]:
         """Probabilities (spans and excluded classes, h, w); all zero for a class that is nowhere in the scene."""
         weights: Tensor = plan.state
-        logits = self.model.masks(torch.from_numpy(np.asarray(features)).to(self.device, torch.float32), weights)
-        present = (weights[:, -1].sigmoid() >= self.model.config.presence_threshold).to(logits.dtype)
+        logits = self.model.masks(
+            torch.from_numpy(np.asarray(features)).to(self.device, torch.float32), weights
+        )
+        present = (weights[:, -1].sigmoid() >= self.model.config.presence_threshold).to(
+            logits.dtype
+        )
         return (logits.sigmoid() * present[:, None, None]).cpu().numpy()
 
 
@@ -218,7 +272,9 @@ def load(
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()
     try:
-        found = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("format_version", FORMAT)
+        found = json.loads((folder / "config.json").read_text(encoding="utf-8")).get(
+            "format_version", FORMAT
+        )
         if found != FORMAT:
             raise ModelError(
                 f"it has format {found}, and this version of SPEX reads {FORMAT}; install the one it is of"
@@ -236,7 +292,11 @@ def load(
 
 def _require_tokens(processor: SpexProcessor, config: Any) -> None:
     """Refuse a tokenizer that reads images or spans otherwise than the model does."""
-    wanted = {IMAGE_TOKEN: config.image_token_id, "<seg": config.seg_start_id, "</seg>": config.seg_end_id}
+    wanted = {
+        IMAGE_TOKEN: config.image_token_id,
+        "<seg": config.seg_start_id,
+        "</seg>": config.seg_end_id,
+    }
     known = processor.tokenizer.get_vocab()
     for token, number in wanted.items():
         if known.get(token) != number:

@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from spex.model.language import Vocabulary
-from spex.prompts import Exchange, user_message
+from spex.model.language_model import Vocabulary
+from spex.query.markup import Exchange, user_message
 from spex.raster.scene import Pixels
 
 
@@ -37,7 +37,9 @@ class SpexProcessor:
     def of(cls, tokenizer: PreTrainedTokenizerBase, config: Any) -> SpexProcessor:
         """A tokenizer and the image sizes that a model's config asks for."""
         vision = config.vision_config
-        return cls(tokenizer, config.visual_grid**2, vision.patch_size * 2 ** (len(vision.depths) - 1))
+        return cls(
+            tokenizer, config.visual_grid**2, vision.patch_size * 2 ** (len(vision.depths) - 1)
+        )
 
     def save_pretrained(self, folder: str) -> None:
         """Write the tokenizer files."""
@@ -62,7 +64,11 @@ class SpexProcessor:
         ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         start = len(ids)
         if answer is not None:
-            ids = ids + self.tokenizer(answer, add_special_tokens=False)["input_ids"] + [self.tokenizer.eos_token_id]
+            ids = (
+                ids
+                + self.tokenizer(answer, add_special_tokens=False)["input_ids"]
+                + [self.tokenizer.eos_token_id]
+            )
         return ids, start
 
     def pixels(self, pixels: Pixels) -> tuple[Tensor, Tensor]:

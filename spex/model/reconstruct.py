@@ -26,17 +26,27 @@ class HyperHead(nn.Module):
     def __init__(self, dim: int, hyper_dim: int, rank: int, patch: int) -> None:
         super().__init__()
         self.dim, self.rank, self.patch = dim, rank, patch
-        self.quadrature, self.code = Quadrature(), BandCode(hyper_dim, 0.0, shortest=60.0)  # narrow lines matter here
-        self.basis, self.project = nn.Linear(hyper_dim, rank * dim), nn.Linear(hyper_dim, patch * patch * rank)
+        self.quadrature, self.code = (
+            Quadrature(),
+            BandCode(hyper_dim, 0.0, shortest=60.0),
+        )  # narrow lines matter here
+        self.basis, self.project = (
+            nn.Linear(hyper_dim, rank * dim),
+            nn.Linear(hyper_dim, patch * patch * rank),
+        )
         self.bias = nn.Linear(hyper_dim, patch * patch)
 
     def forward(self, features: Tensor, bands: BandBatch) -> Tensor:
         """Standardised values (B, C, H * P, W * P) of ``bands`` from features (B, D, H, W)."""
         code = self.code(bands, self.quadrature(bands))
         b, c, _ = code.shape
-        pair = self.project(code).view(b, c, -1, self.rank) @ self.basis(code).view(b, c, self.rank, self.dim)
+        pair = self.project(code).view(b, c, -1, self.rank) @ self.basis(code).view(
+            b, c, self.rank, self.dim
+        )
         pair = (pair / math.sqrt(self.rank * self.dim)).flatten(1, 2)
-        flat = pair.to(features.dtype) @ features.flatten(2) + self.bias(code).flatten(1)[..., None].to(features.dtype)
+        flat = pair.to(features.dtype) @ features.flatten(2) + self.bias(code).flatten(1)[
+            ..., None
+        ].to(features.dtype)
         return F.pixel_shuffle(flat.view(b, -1, *features.shape[-2:]), self.patch)
 
 
@@ -53,7 +63,9 @@ class MaskedAutoencoder(nn.Module):
         dim = config.fusion_dim
         self.encoder = encoder
         self.hidden4, self.hidden16 = (nn.Parameter(torch.randn(dim) * 0.02) for _ in range(2))
-        layer = nn.TransformerEncoderLayer(dim, _HEADS, 2 * dim, 0.0, "gelu", batch_first=True, norm_first=True)
+        layer = nn.TransformerEncoderLayer(
+            dim, _HEADS, 2 * dim, 0.0, "gelu", batch_first=True, norm_first=True
+        )
         self.layers = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
         self.merge = nn.Sequential(
             nn.Conv2d(2 * dim, dim, 1), nn.GELU(), nn.Conv2d(dim, dim, 3, padding=1), nn.GELU(),
@@ -62,7 +74,12 @@ class MaskedAutoencoder(nn.Module):
         self.head = HyperHead(dim, config.hyper_dim, config.rank, config.patch_size)
 
     def forward(
-        self, values: list[Tensor], valid: list[Tensor], bands: BandBatch, visible: Tensor, wanted: BandBatch
+        self,
+        values: list[Tensor],
+        valid: list[Tensor],
+        bands: BandBatch,
+        visible: Tensor,
+        wanted: BandBatch,
     ) -> Tensor:
         """Reconstruct the bands of ``wanted`` (B, C, H, W), standardised, from the visible cells of ``bands``.
 
@@ -92,13 +109,17 @@ def _positions(height: int, width: int, dim: int, gsd: Tensor) -> Tensor:
     """Sine positions (B, H * W, dim) of stride-16 tokens in units of their size at 10 m, compressed by the root."""
     scale = (torch.nan_to_num(gsd, nan=_REFERENCE_GSD_M) / _REFERENCE_GSD_M).sqrt()
     frequencies = 10000 ** (-torch.arange(dim // 4, device=gsd.device) / (dim // 4))
-    rows, cols = (torch.arange(n, device=gsd.device)[:, None] * frequencies for n in (height, width))
+    rows, cols = (
+        torch.arange(n, device=gsd.device)[:, None] * frequencies for n in (height, width)
+    )
     y = (rows[None] * scale[:, None, None])[:, :, None].expand(-1, -1, width, -1)
     x = (cols[None] * scale[:, None, None])[:, None].expand(-1, height, -1, -1)
     return torch.cat([y.sin(), y.cos(), x.sin(), x.cos()], -1).flatten(1, 2)
 
 
-def reconstruction_loss(found: Tensor, target: Tensor, counted: Tensor, present: Tensor) -> dict[str, Tensor]:
+def reconstruction_loss(
+    found: Tensor, target: Tensor, counted: Tensor, present: Tensor
+) -> dict[str, Tensor]:
     """Spectral angle and Charbonnier loss on the pixels that count.
 
     Args:
@@ -113,7 +134,9 @@ def reconstruction_loss(found: Tensor, target: Tensor, counted: Tensor, present:
     found, target = found.float(), target.float()
     charbonnier = (((found - target).square() + 1).sqrt() - 1) * weight
     a, b = (0.2 * x + 0.2 for x in (found, target))
-    cosine = (a * b * weight).sum(1) / ((a * a * weight).sum(1) * (b * b * weight).sum(1)).clamp(min=1e-8).sqrt()
+    cosine = (a * b * weight).sum(1) / ((a * a * weight).sum(1) * (b * b * weight).sum(1)).clamp(
+        min=1e-8
+    ).sqrt()
     several = (weight.sum(1) >= 2).float()
     return {
         "angle": ((1 - cosine) * several).sum() / several.sum().clamp(min=1),

@@ -40,7 +40,9 @@ class BandBatch:
 
     def to(self, device: torch.device) -> BandBatch:
         """The batch on another device."""
-        return replace(self, **{name: getattr(self, name).to(device) for name in self.__dataclass_fields__})
+        return replace(
+            self, **{name: getattr(self, name).to(device) for name in self.__dataclass_fields__}
+        )
 
 
 def band_batch(scenes: list[Pixels], visible: list[np.ndarray] | None = None) -> BandBatch:
@@ -56,13 +58,17 @@ def band_batch(scenes: list[Pixels], visible: list[np.ndarray] | None = None) ->
     present, content = np.zeros(shape, bool), np.zeros((*shape, CONTENT))
     for i, scene in enumerate(scenes):
         n = len(scene.bands)
-        wavelength[i, :n] = [np.nan if b.wavelength_nm is None else b.wavelength_nm for b in scene.bands]
+        wavelength[i, :n] = [
+            np.nan if b.wavelength_nm is None else b.wavelength_nm for b in scene.bands
+        ]
         fwhm[i, :n] = [np.nan if b.fwhm_nm is None else b.fwhm_nm for b in scene.bands]
         present[i, :n] = True
         seen = scene.valid if visible is None else scene.valid & visible[i]
         pixels = scene.values[:, seen]
         if pixels.size:
-            step = max(1, pixels.shape[1] // 4096)  # percentiles of a sample are good enough for a code
+            step = max(
+                1, pixels.shape[1] // 4096
+            )  # percentiles of a sample are good enough for a code
             content[i, :n, :2] = np.stack([pixels.mean(1), pixels.std(1)], 1)
             content[i, :n, 2:] = np.quantile(pixels[:, ::step], (0.02, 0.5, 0.98), axis=1).T
     return BandBatch(
@@ -71,7 +77,9 @@ def band_batch(scenes: list[Pixels], visible: list[np.ndarray] | None = None) ->
         present=torch.tensor(present),
         content=torch.tensor(content, dtype=torch.float32),
         level=torch.tensor([LEVELS.index(s.level) if s.level in LEVELS else -1 for s in scenes]),
-        family=torch.tensor([FAMILIES.index(s.family) if s.family in FAMILIES else -1 for s in scenes]),
+        family=torch.tensor(
+            [FAMILIES.index(s.family) if s.family in FAMILIES else -1 for s in scenes]
+        ),
         gsd=torch.tensor([s.gsd_m or math.nan for s in scenes], dtype=torch.float32),
     )
 
@@ -88,8 +96,12 @@ class BandMixing(nn.Module):
     def forward(self, code: Tensor, weight: Tensor, present: Tensor) -> Tensor:
         """Mixed codes (B, C, D) from codes (B, C, D), weights (B, C) and presence (B, C)."""
         b, c, d = code.shape
-        q, k, v = self.qkv(self.norm_mix(code)).view(b, c, 3, _HEADS, d // _HEADS).permute(2, 0, 3, 1, 4)
-        bias = weight.clamp(min=1e-9).log().masked_fill(~present, -1e4)[:, None, None, :].to(q.dtype)
+        q, k, v = (
+            self.qkv(self.norm_mix(code)).view(b, c, 3, _HEADS, d // _HEADS).permute(2, 0, 3, 1, 4)
+        )
+        bias = (
+            weight.clamp(min=1e-9).log().masked_fill(~present, -1e4)[:, None, None, :].to(q.dtype)
+        )
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
         code = code + self.mix(mixed.transpose(1, 2).reshape(b, c, d))
         return self.norm_out(code + self.mlp(self.norm_mlp(code)))
@@ -111,9 +123,18 @@ class BandCode(nn.Module):
         super().__init__()
         self.dropout = dropout
         self.periods: Tensor
-        self.register_buffer("periods", torch.logspace(math.log10(shortest), math.log10(6000.0), dim // 2))
-        self.spectral, self.width, self.scale = nn.Linear(dim, dim), nn.Linear(1, dim), nn.Linear(2, dim)
-        self.level, self.family = nn.Embedding(len(LEVELS) + 1, dim), nn.Embedding(len(FAMILIES) + 1, dim)
+        self.register_buffer(
+            "periods", torch.logspace(math.log10(shortest), math.log10(6000.0), dim // 2)
+        )
+        self.spectral, self.width, self.scale = (
+            nn.Linear(dim, dim),
+            nn.Linear(1, dim),
+            nn.Linear(2, dim),
+        )
+        self.level, self.family = (
+            nn.Embedding(len(LEVELS) + 1, dim),
+            nn.Embedding(len(FAMILIES) + 1, dim),
+        )
         self.unknown = nn.Parameter(torch.zeros(3, dim))  # wavelength, fwhm, gsd
         self.mixing = BandMixing(dim)
         # What all bands of a scene share is a hint at first: else every band begins with nearly the same code.
@@ -124,15 +145,25 @@ class BandCode(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def _drop(self, known: Tensor, rate: float) -> Tensor:
-        return known & (torch.rand(known.shape, device=known.device) >= rate) if self.training and rate else known
+        return (
+            known & (torch.rand(known.shape, device=known.device) >= rate)
+            if self.training and rate
+            else known
+        )
 
     def forward(self, bands: BandBatch, weight: Tensor) -> Tensor:
         """Codes (B, C, D), mixed across bands."""
         known = self._drop(bands.wavelength.isfinite(), self.dropout / 4)[..., None]
         wide = self._drop(bands.fwhm.isfinite(), self.dropout)[..., None]
         scaled = self._drop(bands.gsd.isfinite(), self.dropout)[:, None, None]
-        rated, kin = self._drop(bands.level >= 0, self.dropout), self._drop(bands.family >= 0, 3 * self.dropout)
-        wavelength, fwhm = torch.nan_to_num(bands.wavelength)[..., None], torch.nan_to_num(bands.fwhm)[..., None]
+        rated, kin = (
+            self._drop(bands.level >= 0, self.dropout),
+            self._drop(bands.family >= 0, 3 * self.dropout),
+        )
+        wavelength, fwhm = (
+            torch.nan_to_num(bands.wavelength)[..., None],
+            torch.nan_to_num(bands.fwhm)[..., None],
+        )
         sigma = torch.where(wide, fwhm, torch.full_like(fwhm, _DEFAULT_FWHM)) * _FWHM_TO_SIGMA
         phase = 2 * math.pi * wavelength / self.periods
         damp = torch.exp(-2 * (math.pi * sigma / self.periods).square())
@@ -142,7 +173,9 @@ class BandCode(nn.Module):
         family = torch.where(kin, bands.family, torch.full_like(bands.family, len(FAMILIES)))
         code = torch.where(known, spectral, self.unknown[0])
         code = code + torch.where(wide, self.width((fwhm + 1).log() - 3), self.unknown[1])
-        code = code + torch.where(scaled, self.scale(torch.cat([gsd / 3, (gsd / 3).square()], -1)), self.unknown[2])
+        code = code + torch.where(
+            scaled, self.scale(torch.cat([gsd / 3, (gsd / 3).square()], -1)), self.unknown[2]
+        )
         code = code + self.level(level)[:, None] + self.family(family)[:, None]
         return self.mixing(code, weight, bands.present)
 
@@ -161,7 +194,9 @@ class Quadrature(nn.Module):
     def forward(self, bands: BandBatch) -> Tensor:
         """Weights (B, C) that sum to 1 over the bands present."""
         known = bands.present & bands.wavelength.isfinite()
-        centre = torch.where(known, bands.wavelength, torch.full_like(bands.wavelength, 1000.0)).clamp(min=200.0)
+        centre = torch.where(
+            known, bands.wavelength, torch.full_like(bands.wavelength, 1000.0)
+        ).clamp(min=200.0)
         step = float(self.grid[1] - self.grid[0])
         sigma = torch.nan_to_num(bands.fwhm, nan=_DEFAULT_FWHM) * _FWHM_TO_SIGMA / centre
         distance = (self.grid - centre.log()[..., None]) / sigma.clamp(min=step)[..., None]

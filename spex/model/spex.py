@@ -63,10 +63,14 @@ class SpexModel(PreTrainedModel):
     def _init_weights(self, module: nn.Module) -> None:
         """Parts initialise themselves; the language model has its own scheme."""
 
-    def context(self, values: list[Tensor], valid: list[Tensor], bands: BandBatch) -> tuple[SceneContext, Tensor]:
+    def context(
+        self, values: list[Tensor], valid: list[Tensor], bands: BandBatch
+    ) -> tuple[SceneContext, Tensor]:
         """Scene context of a batch of overviews (or training chips), and their aggregated maps at stride 4."""
         seen = self.encoder(values, valid, self.encoder.embedding.generate(bands))
-        pooled = F.adaptive_avg_pool2d(seen.coarse, self.config.visual_grid).flatten(2).transpose(1, 2)
+        pooled = (
+            F.adaptive_avg_pool2d(seen.coarse, self.config.visual_grid).flatten(2).transpose(1, 2)
+        )
         return SceneContext(bands, seen.coarse, self.project(pooled) + self.place), seen.fused
 
     def embed(self, input_ids: Tensor, visual: Tensor) -> Tensor:
@@ -92,13 +96,23 @@ class SpexModel(PreTrainedModel):
         """Condensed prompt tokens (S, K, prompt_dim) of spans over hidden states (B, T, text_dim)."""
         longest = max(end - begin for _, begin, end in spans)
         states = torch.stack(
-            [F.pad(hidden[row, begin:end], (0, 0, 0, longest - end + begin)) for row, begin, end in spans]
+            [
+                F.pad(hidden[row, begin:end], (0, 0, 0, longest - end + begin))
+                for row, begin, end in spans
+            ]
         )
         lengths = torch.tensor([end - begin for _, begin, end in spans], device=hidden.device)
-        return self.condensation(states, torch.arange(longest, device=hidden.device)[None] < lengths[:, None])
+        return self.condensation(
+            states, torch.arange(longest, device=hidden.device)[None] < lengths[:, None]
+        )
 
     def forward(
-        self, input_ids: Tensor, attention_mask: Tensor, start: Tensor, context: SceneContext, logits: bool = True
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        start: Tensor,
+        context: SceneContext,
+        logits: bool = True,
     ) -> SpexOutput:
         """Read conversations with answers.
 
@@ -108,7 +122,9 @@ class SpexModel(PreTrainedModel):
         """
         embeds = self.embed(input_ids, context.visual)
         backbone = self.language.get_decoder()
-        hidden = backbone(inputs_embeds=embeds, attention_mask=attention_mask, use_cache=False).last_hidden_state
+        hidden = backbone(
+            inputs_embeds=embeds, attention_mask=attention_mask, use_cache=False
+        ).last_hidden_state
         spans = self.spans(input_ids, start)
         weights = owner = None
         if spans:

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from spex.evidence.classes import added, classes, named
-from spex.model.generation import Request
-from spex.prompts import INDEX_FACTS
+from spex.model.generation import GenerationRequest
+from spex.query.markup import INDEX_FACTS
 
 # Well read by any model; what an answer says of them is mostly about place and size.
 _CHOICE = ("water", "tree_cover", "building", "road", "bare", "cropland", "grassland", "burned")
@@ -31,20 +31,25 @@ class StandIns:
     words: Mapping[str, str]
 
     @classmethod
-    def of(cls, request: Request) -> StandIns:
+    def of(cls, request: GenerationRequest) -> StandIns:
         """Known classes that the conversation does not name, for those of it that were added."""
-        found = [pair for text in (*(one.query for one in request.history), request.query) for pair in named(text)]
+        found = [
+            pair
+            for text in (*(one.query for one in request.history), request.query)
+            for pair in named(text)
+        ]
         unknown = dict(pair for pair in found if pair[0] in added())
         free = [name for name in _CHOICE if name not in dict(found)]
         pairs = list(zip(free, unknown, strict=False))
         return cls(dict(pairs), {known: unknown[name] for known, name in pairs})
 
-    def asked(self, request: Request) -> Request:
+    def asked(self, request: GenerationRequest) -> GenerationRequest:
         """The request in words that the language model knows."""
         if not self.names:
             return request
         history = tuple(
-            replace(one, query=self._query(one.query), answer=self._given(one.answer)) for one in request.history
+            replace(one, query=self._query(one.query), answer=self._given(one.answer))
+            for one in request.history
         )
         return replace(request, query=self._query(request.query), history=history)
 
@@ -52,7 +57,11 @@ class StandIns:
         """The answer in the person's own words; what it says of the indices of a class that stood in is left out."""
         if not self.names:
             return text
-        kept = [part for part in re.split(r"(?<=[.;])(?= )", text) if "<seg" in part or not _OF_INDEX.search(part)]
+        kept = [
+            part
+            for part in re.split(r"(?<=[.;])(?= )", text)
+            if "<seg" in part or not _OF_INDEX.search(part)
+        ]
         text = "".join(kept)
         for known, name in self.names.items():
             text = re.sub(rf"((?:class|not)=(?:[a-z_]+,)*){known}\b", rf"\g<1>{name}", text)

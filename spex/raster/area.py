@@ -12,7 +12,9 @@ from rasterio.crs import CRS
 from spex.errors import SceneError
 
 
-@lru_cache(maxsize=16)  # asked for several times per query, and a projection takes a millisecond to set up
+@lru_cache(
+    maxsize=16
+)  # asked for several times per query, and a projection takes a millisecond to set up
 def row_areas(crs: CRS, transform: Affine, height: int, width: int) -> npt.NDArray[np.float64]:
     """Square metres of one pixel of each row (height,), taken at the middle column.
 
@@ -58,7 +60,9 @@ def row_areas(crs: CRS, transform: Affine, height: int, width: int) -> npt.NDArr
     assert ellipsoid is not None
     # Area element of the ellipsoid: meridian radius x transverse radius x cos(latitude).
     radii = ellipsoid.a**2 * (1 - ellipsoid.es) / (1 - ellipsoid.es * np.sin(latitude) ** 2) ** 2
-    return _fixed(np.abs(eastward[0] * downward[1] - eastward[1] * downward[0]) * radii * np.cos(latitude))
+    return _fixed(
+        np.abs(eastward[0] * downward[1] - eastward[1] * downward[0]) * radii * np.cos(latitude)
+    )
 
 
 def _fixed(areas: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from spex.raster.statement import HOW_TO_SAY, Stated
+from spex.raster.band_metadata import HOW_TO_SAY, BandMetadata
 from spex.sensors import Band, Level, Sensor, get_sensor, sensors
 
 _SENTINEL = re.compile(r"(?<![A-Z0-9])S2([ABC])_(?:MSI|OPER|USER)\w*?_?L(1C|2A)")
@@ -33,7 +33,7 @@ _SAME_NM = 20.0
 
 
 @dataclass(frozen=True)
-class Product:
+class ProductName:
     """What identifiers and tags of a product say: its sensor, its level, scale and offset of its integers."""
 
     sensor: Sensor | None = None
@@ -41,13 +41,15 @@ class Product:
     scale: float | None = None
     offset: float | None = None
 
-    def stated(self, count: int) -> Stated:
+    def stated(self, count: int) -> BandMetadata:
         """The radiometry as a statement about ``count`` bands."""
-        scale, offset = ((value,) * count if value is not None else None for value in (self.scale, self.offset))
-        return Stated("product", scale=scale, offset=offset, level=self.level)
+        scale, offset = (
+            (value,) * count if value is not None else None for value in (self.scale, self.offset)
+        )
+        return BandMetadata("product", scale=scale, offset=offset, level=self.level)
 
 
-def read_product(path: str, tags: Mapping[str, str]) -> Product:
+def read_product(path: str, tags: Mapping[str, str]) -> ProductName:
     """Recognise a product by its identifier in the file's name or tags.
 
     Sentinel-2 of processing baseline 04.00 or later stores reflectance x 10 000 + 1000. Landsat Collection 2 surface
@@ -57,26 +59,32 @@ def read_product(path: str, tags: Mapping[str, str]) -> Product:
     text = " ".join((name, *map(str, tags.values())))
     if match := _SENTINEL.search(text):
         level: Level = "toa" if match[2] == "1C" else "surface"
-        return Product(get_sensor(f"s2{match[1]}"), level, 1e-4, _sentinel_offset(text, tags))
+        return ProductName(get_sensor(f"s2{match[1]}"), level, 1e-4, _sentinel_offset(text, tags))
     if match := _LANDSAT.search(text):
         sensor = get_sensor(f"l{match[1]}")
         if match[2] == "2":
-            return Product(sensor, "surface", *((sensor.scale, sensor.offset) if match[3] == "02" else (1e-4, 0.0)))
-        return Product(sensor, "toa", *((2e-5, -0.1) if match[1] in "89" else (None, None)))
+            return ProductName(
+                sensor,
+                "surface",
+                *((sensor.scale, sensor.offset) if match[3] == "02" else (1e-4, 0.0)),
+            )
+        return ProductName(sensor, "toa", *((2e-5, -0.1) if match[1] in "89" else (None, None)))
     if match := _HLS.search(text):
-        return Product(get_sensor(f"hls-{match[1].lower()}30"), "surface", 1e-4, 0.0)
+        return ProductName(get_sensor(f"hls-{match[1].lower()}30"), "surface", 1e-4, 0.0)
     if _NAIP.search(name):
-        return Product(get_sensor("naip"))
+        return ProductName(get_sensor("naip"))
     if any(key in tags for key in (*_OFFSET_KEYS, "PROCESSING_BASELINE")):
-        return Product(None, None, 1e-4, _sentinel_offset(text, tags))
-    return Product()
+        return ProductName(None, None, 1e-4, _sentinel_offset(text, tags))
+    return ProductName()
 
 
 def _sentinel_offset(text: str, tags: Mapping[str, str]) -> float:
     for key in _OFFSET_KEYS:
         if found := re.search(r"-?\d+", tags.get(key, "")):
             return float(found[0]) * 1e-4
-    baseline = _SENTINEL_BASELINE.search(text) or re.match(r"(\d\d)\.(\d\d)", tags.get("PROCESSING_BASELINE", ""))
+    baseline = _SENTINEL_BASELINE.search(text) or re.match(
+        r"(\d\d)\.(\d\d)", tags.get("PROCESSING_BASELINE", "")
+    )
     return -0.1 if baseline and int(baseline[1]) >= 4 else 0.0
 
 
@@ -89,7 +97,7 @@ class NamedBands:
     note: str | None = None
 
 
-def match_names(descriptions: Sequence[str], dtype: str, product: Product) -> NamedBands | None:
+def match_names(descriptions: Sequence[str], dtype: str, product: ProductName) -> NamedBands | None:
     """The bands that descriptions such as ``B02`` or ``red`` name; None where they name none or are several sensors'.
 
     The product's own sensor comes first, then sensors that spell every name so, then those that know every name. Within
@@ -98,7 +106,9 @@ def match_names(descriptions: Sequence[str], dtype: str, product: Product) -> Na
     if not all(descriptions):
         return None
     every = [product.sensor] if product.sensor else [s for s in sensors() if _fits(s, dtype)]
-    if all(d.startswith("SR_") for d in descriptions):  # Landsat Collection 2 surface reflectance: SR_B1, SR_B2, ...
+    if all(
+        d.startswith("SR_") for d in descriptions
+    ):  # Landsat Collection 2 surface reflectance: SR_B1, SR_B2, ...
         every = [s for s in every if s.family.startswith("landsat")]
     for exact in (True, False):
         known = [(s, found) for s in every if (found := _all_named(s, descriptions, exact))]
@@ -109,14 +119,18 @@ def match_names(descriptions: Sequence[str], dtype: str, product: Product) -> Na
     if len(set(colours)) == len(colours) and all(c in _COLOURS for c in colours):
         bands = tuple(Band(d, *_COLOURS[c]) for d, c in zip(descriptions, colours, strict=True))
         return NamedBands(
-            bands, None, f"wavelengths are nominal for the colour names {', '.join(descriptions)}; {HOW_TO_SAY}"
+            bands,
+            None,
+            f"wavelengths are nominal for the colour names {', '.join(descriptions)}; {HOW_TO_SAY}",
         )
     return None
 
 
 def candidates(descriptions: Sequence[str]) -> list[str]:
     """Keys of the sensors that know every one of the band names."""
-    return [s.key for s in sensors() if all(descriptions) and _all_named(s, descriptions, exact=False)]
+    return [
+        s.key for s in sensors() if all(descriptions) and _all_named(s, descriptions, exact=False)
+    ]
 
 
 def _fits(sensor: Sensor, dtype: str) -> bool:
@@ -131,7 +145,9 @@ def _all_named(sensor: Sensor, descriptions: Sequence[str], exact: bool) -> tupl
     if exact and not all(name in spelled for name in names):
         return None
     found = [sensor.find(name) for name in names]
-    if names != list(descriptions) and any(band and (band.wavelength_nm or 0) > 3000 for band in found):
+    if names != list(descriptions) and any(
+        band and (band.wavelength_nm or 0) > 3000 for band in found
+    ):
         return None  # thermal bands are no surface reflectance
     return tuple(b for b in found if b) if all(found) and len(set(found)) == len(found) else None
 

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from rasterio.enums import Resampling
 from rasterio.windows import Window
 
-from spex.raster.statement import Stated
+from spex.raster.band_metadata import BandMetadata
 from spex.sensors import Level, Sensor
 
 _SIDE = 64
@@ -28,15 +28,15 @@ _SAY_SCALE = "state scale, offset and level with --bands '{\"scale\": ...}' or i
 
 
 @dataclass(frozen=True)
-class Sample:
+class PixelSample:
     """Some thousand pixels from all over a raster: stored numbers (C, n) and where they are valid (C, n)."""
 
     values: npt.NDArray[np.float64]
     valid: npt.NDArray[np.bool_]
 
-    def rows(self, positions: Sequence[int]) -> Sample:
+    def rows(self, positions: Sequence[int]) -> PixelSample:
         """The sample of some of the bands."""
-        return Sample(self.values[list(positions)], self.valid[list(positions)])
+        return PixelSample(self.values[list(positions)], self.valid[list(positions)])
 
     def high(self) -> float | None:
         """The 99th percentile of the brightest band, None where nothing is valid."""
@@ -47,11 +47,15 @@ class Sample:
         return self._percentile(1, min)
 
     def _percentile(self, share: float, choose: Callable[[list[float]], float]) -> float | None:
-        found = [float(np.percentile(v[m], share)) for v, m in zip(self.values, self.valid, strict=True) if m.any()]
+        found = [
+            float(np.percentile(v[m], share))
+            for v, m in zip(self.values, self.valid, strict=True)
+            if m.any()
+        ]
         return choose(found) if found else None
 
 
-def take_sample(dataset: Any) -> Sample:
+def take_sample(dataset: Any) -> PixelSample:
     """Read a bounded number of pixels of every band: an overview, or windows in the middle, quarters, last corner."""
     indexes = list(dataset.indexes)
     height, width = dataset.height, dataset.width
@@ -62,14 +66,17 @@ def take_sample(dataset: Any) -> Sample:
     else:
         places = [(0.5, 0.5), (0.25, 0.25), (0.25, 0.75), (0.75, 0.25), (0.75, 0.75), (1.0, 1.0)]
         rows, cols = min(_SIDE, height), min(_SIDE, width)
-        options = [{"window": Window(int((width - cols) * x), int((height - rows) * y), cols, rows)} for y, x in places]
+        options = [
+            {"window": Window(int((width - cols) * x), int((height - rows) * y), cols, rows)}
+            for y, x in places
+        ]
     parts = [dataset.read(indexes, **option).reshape(len(indexes), -1) for option in options]
     stored = np.concatenate(parts, axis=1)
     valid = np.isfinite(stored)
     for plane, mask, nodata in zip(stored, valid, dataset.nodatavals, strict=True):
         if nodata is not None:
             mask &= plane != np.asarray(nodata).astype(plane.dtype)
-    return Sample(np.nan_to_num(stored.astype(np.float64)), valid)
+    return PixelSample(np.nan_to_num(stored.astype(np.float64)), valid)
 
 
 @dataclass(frozen=True)
@@ -82,7 +89,7 @@ class Radiometry:
     notes: tuple[str, ...] = ()
 
 
-def calibrate(said: Stated, dtype: str, sample: Sample) -> Radiometry:
+def calibrate(said: BandMetadata, dtype: str, sample: PixelSample) -> Radiometry:
     """Decide scale, offset and level of the bands of ``said``; ``sample`` has the same bands in the same order."""
     count = len(sample.values)
     sensor = said.sensor
@@ -101,21 +108,39 @@ def calibrate(said: Stated, dtype: str, sample: Sample) -> Radiometry:
             scale /= 1e4
             notes.append(f"floats up to {high:g} taken as reflectance x 10 000; {_SAY_SCALE}")
     elif sensor is not None and dtype in sensor.dtypes and not _full_range(sensor, high):
-        top = sensor.toa if sensor.toa and any(band.name == sensor.toa[0] for band in said.bands or ()) else None
-        scale, offset = (scale * top[1], offset + top[2]) if top else (scale * sensor.scale, offset + sensor.offset)
+        top = (
+            sensor.toa
+            if sensor.toa and any(band.name == sensor.toa[0] for band in said.bands or ())
+            else None
+        )
+        scale, offset = (
+            (scale * top[1], offset + top[2])
+            if top
+            else (scale * sensor.scale, offset + sensor.offset)
+        )
         level = said.level or ("toa" if top else level)
-        dark = sample.rows([i for i, band in enumerate(said.bands or ()) if (band.wavelength_nm or 0) < 700]).low()
+        dark = sample.rows(
+            [i for i, band in enumerate(said.bands or ()) if (band.wavelength_nm or 0) < 700]
+        ).low()
         if sensor.family == "sentinel-2" and dark is not None and 950 <= dark < 2500:
-            notes.append(f"no value below {dark:g}: baseline 04.00 or later? then its offset is -0.1; {_SAY_SCALE}")
+            notes.append(
+                f"no value below {dark:g}: baseline 04.00 or later? then its offset is -0.1; {_SAY_SCALE}"
+            )
     else:
         factor, level, meaning = _guess(high, dtype, level)
         scale *= factor
         level = said.level or level
-        notes.append(f"no scale stated: {dtype} up to {high or 0:g} taken as {meaning}; {_SAY_SCALE}")
+        notes.append(
+            f"no scale stated: {dtype} up to {high or 0:g} taken as {meaning}; {_SAY_SCALE}"
+        )
     if high is not None and level in ("toa", "surface"):
-        calibrated = Sample(sample.values * scale[:, None] + offset[:, None], sample.valid).high()
+        calibrated = PixelSample(
+            sample.values * scale[:, None] + offset[:, None], sample.valid
+        ).high()
         if calibrated is not None and calibrated > _BRIGHTEST:
-            notes.append(f"the brightest percentile has reflectance {calibrated:.3g}, above any surface; {_SAY_SCALE}")
+            notes.append(
+                f"the brightest percentile has reflectance {calibrated:.3g}, above any surface; {_SAY_SCALE}"
+            )
     return Radiometry(scale, offset, level, tuple(notes))
 
 

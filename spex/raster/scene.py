@@ -20,10 +20,10 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from spex.errors import BandError, SceneError
-from spex.raster.metadata import BandsArgument, stated
-from spex.raster.radiometry import Sample, calibrate, take_sample
-from spex.raster.source import ArraySource, BoolArray, FileSource, Source, open_raster
-from spex.raster.statement import Stated, check_bands
+from spex.raster.band_metadata import BandMetadata, check_bands
+from spex.raster.band_sources import BandsArgument, stated
+from spex.raster.radiometry import PixelSample, calibrate, take_sample
+from spex.raster.source import ArraySource, BoolArray, FileSource, PixelSource, open_raster
 from spex.sensors import Band, Level, Sensor
 
 FloatArray = npt.NDArray[np.float32]
@@ -55,7 +55,7 @@ class Scene:
 
     def __init__(
         self,
-        source: Source,
+        source: PixelSource,
         *,
         path: str,
         bands: tuple[Band, ...],
@@ -81,7 +81,9 @@ class Scene:
         self.transform = transform
         self.warnings = list(notes)
         area = self.pixel_area_m2()
-        self.gsd_m = gsd_m if area is None or crs is None else float(math.sqrt(area[self.height // 2]))
+        self.gsd_m = (
+            gsd_m if area is None or crs is None else float(math.sqrt(area[self.height // 2]))
+        )
 
     def _family(self) -> str:
         return self.sensor.family if self.sensor else ""
@@ -116,24 +118,35 @@ class Scene:
             try:
                 sample = take_sample(dataset)
             except RasterioError as error:
-                raise SceneError(f"{name} cannot be read, the file is damaged or cut short ({error})") from error
+                raise SceneError(
+                    f"{name} cannot be read, the file is damaged or cut short ({error})"
+                ) from error
             spectral, notes = _spectral(dataset, sample)
             if not 1 <= len(spectral) <= MAX_BANDS:
-                raise BandError(f"{name} has {len(spectral)} spectral bands; a scene has 1 to {MAX_BANDS}")
+                raise BandError(
+                    f"{name} has {len(spectral)} spectral bands; a scene has 1 to {MAX_BANDS}"
+                )
             said = stated(dataset, name, spectral, sensor=sensor, bands=bands)
             good, left_out = _good_bands(said, sample.rows([i - 1 for i in spectral]))
             said = said.only(good)
             kept = [spectral[i] for i in good]
             gsd_m = gsd_m or said.gsd_m
-            radiometry = calibrate(said, dataset.dtypes[kept[0] - 1], sample.rows([i - 1 for i in kept]))
+            radiometry = calibrate(
+                said, dataset.dtypes[kept[0] - 1], sample.rows([i - 1 for i in kept])
+            )
             notes += [*filter(None, [said.note]), *left_out, *radiometry.notes]
             crs, transform = dataset.crs, dataset.transform
             if crs is None or transform.is_identity:
                 crs, transform = None, Affine.identity()
-                notes.append("no georeference: areas and places are in pixels" + (f" of {gsd_m:g} m" if gsd_m else ""))
+                notes.append(
+                    "no georeference: areas and places are in pixels"
+                    + (f" of {gsd_m:g} m" if gsd_m else "")
+                )
             assert said.bands is not None
             return cls(
-                FileSource(name, kept, alpha=next((i for i in dataset.indexes if i not in spectral), None)),
+                FileSource(
+                    name, kept, alpha=next((i for i in dataset.indexes if i not in spectral), None)
+                ),
                 path=name,
                 bands=said.bands,
                 sensor=said.sensor,
@@ -170,7 +183,11 @@ class Scene:
                 f"{name}: {len(bands)} bands for an array of shape {values.shape}; the array must be (band, row, col)"
             )
         check_bands(tuple(bands), name)
-        mask = np.ones(values.shape[1:], dtype=bool) if valid is None else np.asarray(valid, dtype=bool)
+        mask = (
+            np.ones(values.shape[1:], dtype=bool)
+            if valid is None
+            else np.asarray(valid, dtype=bool)
+        )
         mask = mask & np.isfinite(values).all(axis=0)
         ones = np.ones(len(values))
         return cls(
@@ -187,7 +204,9 @@ class Scene:
             gsd_m=gsd_m,
         )
 
-    def read(self, window: Window | None = None, out_shape: tuple[int, int] | None = None) -> Pixels:
+    def read(
+        self, window: Window | None = None, out_shape: tuple[int, int] | None = None
+    ) -> Pixels:
         """The calibrated pixels of a window inside the scene (all of it if None), resampled to ``out_shape`` if given.
 
         Raises:
@@ -195,8 +214,14 @@ class Scene:
         """
         window = window or Window(0, 0, self.width, self.height)
         inside = window.col_off >= 0 and window.row_off >= 0
-        if not inside or window.col_off + window.width > self.width or window.row_off + window.height > self.height:
-            raise SceneError(f"{window} leaves the scene of {self.height} rows and {self.width} columns")
+        if (
+            not inside
+            or window.col_off + window.width > self.width
+            or window.row_off + window.height > self.height
+        ):
+            raise SceneError(
+                f"{window} leaves the scene of {self.height} rows and {self.width} columns"
+            )
         shape = out_shape or (int(window.height), int(window.width))
         raw, valid = self._source.read(window, shape)
         values = np.empty(raw.shape, dtype=np.float32)
@@ -207,7 +232,14 @@ class Scene:
         if not valid.all():
             values[:, ~valid] = 0
         factor = math.sqrt(window.height * window.width / (shape[0] * shape[1]))
-        return Pixels(values, valid, self.bands, self.level, self.gsd_m and self.gsd_m * factor, self._family())
+        return Pixels(
+            values,
+            valid,
+            self.bands,
+            self.level,
+            self.gsd_m and self.gsd_m * factor,
+            self._family(),
+        )
 
     def stored(self, window: Window) -> tuple[npt.NDArray[Any], BoolArray]:
         """The numbers of a window inside the scene as the file has them (C, h, w), and where they are valid (h, w).
@@ -229,7 +261,9 @@ class Scene:
         shape = (max(1, round(self.height / factor)), max(1, round(self.width / factor)))
         pixels = self.read(out_shape=shape)
         if not pixels.valid.any():
-            raise SceneError(f"{self.path} holds no valid pixel: every one is nodata, masked or not finite")
+            raise SceneError(
+                f"{self.path} holds no valid pixel: every one is nodata, masked or not finite"
+            )
         return pixels
 
     def pixel_area_m2(self) -> npt.NDArray[np.float64] | None:
@@ -242,28 +276,39 @@ class Scene:
         return row_areas(self.crs, self.transform, self.height, self.width)
 
 
-def _spectral(dataset: Any, sample: Sample) -> tuple[list[int], list[str]]:
+def _spectral(dataset: Any, sample: PixelSample) -> tuple[list[int], list[str]]:
     """The raster's bands without alpha; NIR that a file calls alpha (as writers of four 8-bit bands do) stays in."""
     kept, notes = [], []
     for index, kind in zip(dataset.indexes, dataset.colorinterp, strict=True):
         values = sample.values[index - 1]
-        graded = kind == ColorInterp.alpha and float(np.mean((values > values.min()) & (values < values.max()))) > 0.05
+        graded = (
+            kind == ColorInterp.alpha
+            and float(np.mean((values > values.min()) & (values < values.max()))) > 0.05
+        )
         if kind != ColorInterp.alpha or graded:
             kept.append(index)
         if graded:
-            notes.append(f"band {index} is marked as alpha but holds a picture: taken as a spectral band")
+            notes.append(
+                f"band {index} is marked as alpha but holds a picture: taken as a spectral band"
+            )
     return kept, notes
 
 
-def _good_bands(said: Stated, sample: Sample) -> tuple[list[int], list[str]]:
+def _good_bands(said: BandMetadata, sample: PixelSample) -> tuple[list[int], list[str]]:
     """Positions of the bands to use: not stated as bad, not thermal, and not empty where other bands hold values."""
     assert said.bands is not None
-    thermal = [i for i, band in enumerate(said.bands) if (band.wavelength_nm or 0) > THERMAL_FROM_NM]
+    thermal = [
+        i for i, band in enumerate(said.bands) if (band.wavelength_nm or 0) > THERMAL_FROM_NM
+    ]
     holds = [bool(mask.any()) for mask in sample.valid]
     empty = [i for i, held in enumerate(holds) if any(holds) and not held and i not in said.bad]
     notes = [
         f"left out as {why}: {', '.join(said.bands[i].name for i in positions)}"
-        for why, positions in (("thermal", thermal), ("empty", empty), ("marked bad", sorted(said.bad)))
+        for why, positions in (
+            ("thermal", thermal),
+            ("empty", empty),
+            ("marked bad", sorted(said.bad)),
+        )
         if positions
     ]
     good = [i for i in range(len(said.bands)) if i not in said.bad.union(thermal, empty)]
@@ -275,10 +320,14 @@ def _good_bands(said: Stated, sample: Sample) -> tuple[list[int], list[str]]:
 def _check_raster(dataset: Any, name: str) -> None:
     if dataset.count == 0:
         inner = dataset.subdatasets
-        hint = f"; name one of the {len(inner)} rasters in it, for example {inner[0]}" if inner else ""
+        hint = (
+            f"; name one of the {len(inner)} rasters in it, for example {inner[0]}" if inner else ""
+        )
         raise SceneError(f"{name} holds no band{hint}")
     odd = next((t for t in dataset.dtypes if "complex" in t), None)
     if odd:
         raise SceneError(f"{name} holds {odd} numbers; a scene needs integers or floats")
     if dataset.colorinterp[0] == ColorInterp.palette:
-        raise BandError(f"{name} is a palette image: its numbers are colours or classes, not spectral values")
+        raise BandError(
+            f"{name} is a palette image: its numbers are colours or classes, not spectral values"
+        )

@@ -31,7 +31,7 @@ _GDAL_OPTIONS = {
 }
 
 
-class Source(Protocol):
+class PixelSource(Protocol):
     """Where raw numbers come from."""
 
     def read(self, window: Window, shape: tuple[int, int]) -> tuple[npt.NDArray[Any], BoolArray]:
@@ -71,12 +71,18 @@ class FileSource:
             smaller = shape != full and shape[0] <= full[0] and shape[1] <= full[1]
             factor = min(window.height / shape[0], window.width / shape[1])
             overview = any(f <= factor for f in dataset.overviews(self.indexes[0]))
-            if smaller and not overview and window.height * window.width * len(self.indexes) <= _AVERAGE_UP_TO:
+            if (
+                smaller
+                and not overview
+                and window.height * window.width * len(self.indexes) <= _AVERAGE_UP_TO
+            ):
                 return self._average(dataset, window, shape)
             resampling = Resampling.average if smaller and overview else Resampling.nearest
             return self._read(dataset, window, out_shape=shape, resampling=resampling)
 
-    def _average(self, dataset: Any, window: Window, shape: tuple[int, int]) -> tuple[npt.NDArray[Any], BoolArray]:
+    def _average(
+        self, dataset: Any, window: Window, shape: tuple[int, int]
+    ) -> tuple[npt.NDArray[Any], BoolArray]:
         """Means over the valid pixels, strip by strip: exact at nodata's edge, and several times faster than GDAL's."""
         means = np.empty((len(self.indexes), *shape), dtype=np.float32)
         valid = np.empty(shape, dtype=bool)
@@ -87,10 +93,14 @@ class FileSource:
             rows = int(edges[bottom] - edges[top])
             strip = Window(window.col_off, window.row_off + int(edges[top]), window.width, rows)
             raw, mask = self._read(dataset, strip)
-            means[:, top:bottom], valid[top:bottom] = _block_means(raw, mask, (bottom - top, shape[1]))
+            means[:, top:bottom], valid[top:bottom] = _block_means(
+                raw, mask, (bottom - top, shape[1])
+            )
         return means, valid
 
-    def _read(self, dataset: Any, window: Window, **options: Any) -> tuple[npt.NDArray[Any], BoolArray]:
+    def _read(
+        self, dataset: Any, window: Window, **options: Any
+    ) -> tuple[npt.NDArray[Any], BoolArray]:
         try:
             raw = dataset.read(self.indexes, window=window, **options)
             return raw, self._valid(dataset, raw, {"window": window, **options})
@@ -105,12 +115,16 @@ class FileSource:
         floats = np.issubdtype(raw.dtype, np.floating)
         valid = np.isfinite(raw).all(axis=0) if floats else np.ones(raw.shape[1:], dtype=bool)
         nearest = options | {"resampling": Resampling.nearest}
-        if self.alpha is not None:  # GDAL itself minds an alpha band only behind one or three others
+        if (
+            self.alpha is not None
+        ):  # GDAL itself minds an alpha band only behind one or three others
             valid &= dataset.read(self.alpha, **nearest) > 0
         for position, index in enumerate(self.indexes):
             flags = dataset.mask_flag_enums[index - 1]
             if MaskFlags.nodata in flags:
-                valid &= raw[position] != np.asarray(dataset.nodatavals[index - 1]).astype(raw.dtype)
+                valid &= raw[position] != np.asarray(dataset.nodatavals[index - 1]).astype(
+                    raw.dtype
+                )
             elif not {MaskFlags.all_valid, MaskFlags.alpha} & set(flags) and (
                 position == 0 or MaskFlags.per_dataset not in flags
             ):
@@ -148,7 +162,9 @@ def _block_means(
 
 
 def _block_sums(values: npt.NDArray[Any], shape: tuple[int, int]) -> npt.NDArray[np.float64]:
-    rows, cols = (np.arange(n) * full // n for n, full in zip(shape, values.shape[-2:], strict=True))
+    rows, cols = (
+        np.arange(n) * full // n for n, full in zip(shape, values.shape[-2:], strict=True)
+    )
     by_row = np.add.reduceat(values, rows, axis=-2, dtype=np.float32)
     return cast("npt.NDArray[np.float64]", np.add.reduceat(by_row, cols, axis=-1, dtype=np.float64))
 
@@ -169,4 +185,6 @@ def open_raster(path: str) -> Any:
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             return rasterio.open(path)
     except RasterioError as error:
-        raise SceneError(f"{path} is not a raster that GDAL can open, or it is damaged ({error})") from error
+        raise SceneError(
+            f"{path} is not a raster that GDAL can open, or it is damaged ({error})"
+        ) from error

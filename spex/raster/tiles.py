@@ -28,7 +28,9 @@ def plan_tiles(height: int, width: int, tile: int, overlap: int) -> list[Tile]:
         ValueError: ``overlap`` is negative or more than half of ``tile``.
     """
     if not 0 <= overlap <= tile // 2:
-        raise ValueError(f"overlap is {overlap} pixels; it must lie between 0 and half of the tile's {tile}")
+        raise ValueError(
+            f"overlap is {overlap} pixels; it must lie between 0 and half of the tile's {tile}"
+        )
     rows, cols = _starts(height, tile, overlap), _starts(width, tile, overlap)
     return [Tile(row, col, min(tile, height), min(tile, width)) for row in rows for col in cols]
 

@@ -18,26 +18,36 @@ import numpy as np
 import torch
 from transformers import AutoTokenizer
 
-from spex.evaluate import Case, Door, Scores, cases
-from spex.evidence.scene import measure
+from spex.evaluate import Case, QueryMethod, Scores, cases
+from spex.evidence.measured import measure
 from spex.model.config import make_config
 from spex.model.predictor import SHIPPED, ModelPredictor, load
 from spex.model.processor import SpexProcessor
 from spex.model.spex import SpexModel
-from spex.prompts import Plan
+from spex.query.markup import Plan
 from spex.records import SpieRecord, read_records
-from train.masks import MaskTrainer, evaluate, load_prompts
 from train.settings import Settings
-from train.stages import run_settings
+from train.stages.launch import run_settings
+from train.stages.masks import MaskTrainer, evaluate, load_prompts
 
-SMALL = {"hidden_sizes": (32, 64, 128, 192), "depths": (1, 1, 3, 1), "hyper_dim": 64, "fusion_dim": 64}
+SMALL = {
+    "hidden_sizes": (32, 64, 128, 192),
+    "depths": (1, 1, 3, 1),
+    "hyper_dim": 64,
+    "fusion_dim": 64,
+}
 ALL = (4, 8, 16, 32)
-ARMS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # changes of the encoder's config, and of the settings
+ARMS: dict[
+    str, tuple[dict[str, Any], dict[str, Any]]
+] = {  # changes of the encoder's config, and of the settings
     "all strides": ({"fused_strides": ALL, "coarse_strides": ALL}, {}),
     "prompts look at 16 and 32 only": ({"fused_strides": ALL, "coarse_strides": (16, 32)}, {}),
     "pixels from 16 and 32 only": ({"fused_strides": (16, 32), "coarse_strides": ALL}, {}),
     "stride 32 only": ({"fused_strides": (32,), "coarse_strides": (32,)}, {}),
-    "all strides, no evidence maps": ({"fused_strides": ALL, "coarse_strides": ALL}, {"prior_dropout": 3.0}),
+    "all strides, no evidence maps": (
+        {"fused_strides": ALL, "coarse_strides": ALL},
+        {"prior_dropout": 3.0},
+    ),
 }
 POSITIVES = 1000  # pixels that a class of a source must have to be counted
 
@@ -46,7 +56,9 @@ def small(folder: Path, seed: int, **vision: Any) -> None:
     """Write a small model from nothing."""
     tokenizer = AutoTokenizer.from_pretrained(SHIPPED, local_files_only=True)
     torch.manual_seed(seed)
-    model = SpexModel(make_config("base", tokenizer, vision_config={**SMALL, **vision}, pixel_dim=16))
+    model = SpexModel(
+        make_config("base", tokenizer, vision_config={**SMALL, **vision}, pixel_dim=16)
+    )
     model.save_pretrained(folder)
     SpexProcessor(tokenizer, 0, 1).save_pretrained(str(folder))
 
@@ -66,12 +78,14 @@ def trained(records: str, out: Path, arm: str, seed: int, steps: int) -> dict[st
         trainer = MaskTrainer(SpexModel.from_pretrained(folder, dtype=torch.float32))
         trainer.class_prompts.data.copy_(load_prompts(folder))
         found = evaluate(trainer, records, use_evidence="prior_dropout" not in changes)
-        kept = {name: float(iou) for name, (iou, positives) in found.items() if positives > POSITIVES}
+        kept = {
+            name: float(iou) for name, (iou, positives) in found.items() if positives > POSITIVES
+        }
         (here / "iou.json").write_text(json.dumps(kept, indent=1), encoding="utf-8")
     return json.loads((here / "iou.json").read_text(encoding="utf-8"))
 
 
-class Parted(Door):
+class Parted(QueryMethod):
     """The checkpoint asked with or without prior text, and with or without evidence maps."""
 
     def __init__(self, predictor: ModelPredictor, text: bool, maps: bool) -> None:
@@ -80,7 +94,9 @@ class Parted(Door):
 
     def __call__(self, case: Case) -> Any:
         self.model.prior = self.maps
-        return super().__call__(replace(case, evidence=measure(case.pixels)))  # its own context: nothing is shared
+        return super().__call__(
+            replace(case, evidence=measure(case.pixels))
+        )  # its own context: nothing is shared
 
     def _plan(self, case: Case, query: str, labelled: Any) -> Plan:
         self.model.prior = self.text
@@ -95,7 +111,9 @@ def asked(records: Path, limit: int) -> Scores:
     doors = {f"{'text' if t else 'no text'}, {'maps' if m else 'no maps'}": Parted(predictor, t, m)
              for m in (True, False) for t in (True, False)}  # fmt: skip
     scores, sources = Scores(), dict[str, list[SpieRecord]]()
-    for one in (one for shard in sorted(records.glob("survey_*.parquet")) for one in read_records(shard)):
+    for one in (
+        one for shard in sorted(records.glob("survey_*.parquet")) for one in read_records(shard)
+    ):
         if one.split == "val":
             sources.setdefault(one.source, []).append(one)
     for surveys in sources.values():
@@ -106,28 +124,42 @@ def asked(records: Path, limit: int) -> Scores:
 
 def main() -> None:
     """Print both tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("records", type=Path)
     parser.add_argument("-o", "--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument(
-        "--limit", type=int, default=10_000, help="validation scenes of a source asked for the second table"
+        "--limit",
+        type=int,
+        default=10_000,
+        help="validation scenes of a source asked for the second table",
     )
     given = parser.parse_args()
     results: dict[str, list[dict[str, float]]] = {}
     for seed in range(given.seeds):
         for arm in ARMS:
-            results.setdefault(arm, []).append(trained(str(given.records), given.out, arm, seed, given.steps))
-    print(f"\nSmall models, {given.steps} steps of 8 crops of 64 pixels, {given.seeds} seeds: IoU\n")
+            results.setdefault(arm, []).append(
+                trained(str(given.records), given.out, arm, seed, given.steps)
+            )
+    print(
+        f"\nSmall models, {given.steps} steps of 8 crops of 64 pixels, {given.seeds} seeds: IoU\n"
+    )
     names = list(next(iter(results.values()))[0])
     for arm, runs in results.items():
         means = [float(np.mean(list(run.values()))) for run in runs]
         print(f"{arm:34} mean {np.mean(means):.3f} ({min(means):.3f} to {max(means):.3f})")
     print("\n" + "".join(f"{number:>8}" for number in range(1, len(results) + 1)))
     for name in names:
-        print("".join(f"{np.mean([run[name] for run in runs]):8.3f}" for runs in results.values()), f" {name}")
-    print(f"\nThe shipped checkpoint by what it is given: IoU\n\n{asked(given.records, given.limit).table('iou')}")
+        print(
+            "".join(f"{np.mean([run[name] for run in runs]):8.3f}" for runs in results.values()),
+            f" {name}",
+        )
+    print(
+        f"\nThe shipped checkpoint by what it is given: IoU\n\n{asked(given.records, given.limit).table('iou')}"
+    )
 
 
 if __name__ == "__main__":

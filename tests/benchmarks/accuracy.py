@@ -39,9 +39,9 @@ from rasterio.errors import NotGeoreferencedWarning
 from scipy.ndimage import uniform_filter
 from sklearn.ensemble import RandomForestClassifier
 
-from spex.evaluate import Case, Door, Scores, Target, targets
+from spex.evaluate import Case, LabelTarget, QueryMethod, Scores, targets
 from spex.evidence.indices import available, compute, role_planes
-from spex.evidence.scene import measure
+from spex.evidence.measured import measure
 from spex.raster.scene import Pixels
 from spex.records import SpieRecord, load_pixels, read_records
 
@@ -72,7 +72,7 @@ def records_of(folder: Path, source: str, split: str) -> Iterator[SpieRecord]:
         yield from read_records(shard)
 
 
-def asked(record: SpieRecord, pixels: Pixels, data: Path) -> tuple[Target, ...]:
+def asked(record: SpieRecord, pixels: Pixels, data: Path) -> tuple[LabelTarget, ...]:
     """The record's targets; of the flood chips also the water mask as it was supplied, doubtful pixels included."""
     found = targets(record, pixels.valid, QUERIES[record.source])
     if record.source != "hls_flood_wc":
@@ -82,7 +82,10 @@ def asked(record: SpieRecord, pixels: Pixels, data: Path) -> tuple[Target, ...]:
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         with rasterio.open(data / record.source / "labels" / f"{chip}.tif") as label:
             flood = label.read(1) == 1
-    return (*found, Target(SUPPLIED, "water", QUERIES[record.source]["water"], flood, pixels.valid))
+    return (
+        *found,
+        LabelTarget(SUPPLIED, "water", QUERIES[record.source]["water"], flood, pixels.valid),
+    )
 
 
 def features(pixels: Pixels, texture: bool) -> np.ndarray[Any, Any]:
@@ -91,7 +94,10 @@ def features(pixels: Pixels, texture: bool) -> np.ndarray[Any, Any]:
     for size in (5, 15) if texture else ():
         for plane in pixels.values:
             mean = uniform_filter(plane, size)
-            planes += [mean, np.sqrt(np.maximum(uniform_filter(plane * plane, size) - mean * mean, 0))]
+            planes += [
+                mean,
+                np.sqrt(np.maximum(uniform_filter(plane * plane, size) - mean * mean, 0)),
+            ]
     return np.stack(planes, -1).reshape(-1, len(planes)).astype(np.float32)
 
 
@@ -125,7 +131,9 @@ class Baselines:
         shares = [vote[:, 1] for vote in (votes if len(self.cuts) > 1 else [votes])]
         # The cut of each class becomes 0.5, where masks are cut.
         scaled = {
-            name: np.interp(share, [0, cut, 1], [0, 0.5, 1]).reshape(case.pixels.valid.shape).astype(np.float32)
+            name: np.interp(share, [0, cut, 1], [0, 0.5, 1])
+            .reshape(case.pixels.valid.shape)
+            .astype(np.float32)
             for (name, cut), share in zip(self.cuts.items(), shares, strict=True)
         }
         return {target.name: scaled.get(target.name) for target in case.targets}
@@ -146,7 +154,10 @@ def fit(records: Path, data: Path, source: str, jobs: int) -> Baselines:
             place = np.clip((np.nan_to_num(values, nan=-1) + 1) / 2 * BINS, 0, BINS - 1).astype(int)
             for target in wanted:
                 counts = np.stack(
-                    [np.bincount(place[target.known & (target.mask == side)], minlength=BINS) for side in (True, False)]
+                    [
+                        np.bincount(place[target.known & (target.mask == side)], minlength=BINS)
+                        for side in (True, False)
+                    ]
                 )
                 histograms[target.name, index] = histograms.get((target.name, index), 0) + counts
         usable = np.flatnonzero(np.logical_and.reduce([target.known for target in wanted]))
@@ -155,7 +166,10 @@ def fit(records: Path, data: Path, source: str, jobs: int) -> Baselines:
         labels.append(np.stack([target.mask.ravel()[chosen] for target in wanted], -1))
     truth = np.concatenate(labels)
     shown = truth.any(0)  # nothing can be learned about a class that no training chip shows
-    truth, names = truth[:, shown], tuple(name for name, some in zip(names, shown, strict=True) if some)
+    truth, names = (
+        truth[:, shown],
+        tuple(name for name, some in zip(names, shown, strict=True) if some),
+    )
     rules = {}
     for name in names:
         ranked = []
@@ -165,7 +179,9 @@ def fit(records: Path, data: Path, source: str, jobs: int) -> Baselines:
                 ranked.append((*best_cut(*counts[:, ::-1]), index, False))
         _, place, index, above = max(ranked)
         rules[name] = (index, (place if above else BINS - place) / BINS * 2 - 1, above)
-    forest = RandomForestClassifier(100, min_samples_leaf=5, oob_score=True, n_jobs=jobs, random_state=0)
+    forest = RandomForestClassifier(
+        100, min_samples_leaf=5, oob_score=True, n_jobs=jobs, random_state=0
+    )
     forest.fit(np.concatenate(rows), truth if len(names) > 1 else truth[:, 0])
     forest.n_jobs = 1
     votes = forest.oob_decision_function_.reshape(len(truth), 2, len(names))[:, 1]
@@ -195,10 +211,10 @@ def stop_after_first_span() -> None:
 
 def prepare(baselines: Path, checkpoint: str | None, with_model: bool, whole_answers: bool) -> None:
     """Load the methods of one worker."""
-    from spex.engine.predict import PriorPredictor
+    from spex.engine.methods import RulesPredictor
 
     fitted: dict[str, Baselines] = joblib.load(baselines)
-    _METHODS["prior alone"] = Door(PriorPredictor())
+    _METHODS["prior alone"] = QueryMethod(RulesPredictor())
     if with_model:
         import torch
 
@@ -208,9 +224,9 @@ def prepare(baselines: Path, checkpoint: str | None, with_model: bool, whole_ans
         if not whole_answers:
             stop_after_first_span()
         model = load(checkpoint)
-        _METHODS["model without prior"] = Door(load(checkpoint, prior=False))
-        _METHODS["model"] = Door(model)
-        _METHODS["model, prior from the label"] = Door(model, told=True)
+        _METHODS["model without prior"] = QueryMethod(load(checkpoint, prior=False))
+        _METHODS["model"] = QueryMethod(model)
+        _METHODS["model, prior from the label"] = QueryMethod(model, told=True)
     _METHODS["best index"] = lambda case: fitted[case.source].index(case)
     _METHODS["random forest"] = lambda case: fitted[case.source].votes(case)
 
@@ -255,17 +271,25 @@ def report(scores: Scores, fitted: Mapping[str, Baselines], facts: dict[str, Any
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--records", type=Path, required=True, help="folder of SPIE records")
-    parser.add_argument("--data", type=Path, default=os.environ.get("SPEX_DATA"), help="labelled scenes [SPEX_DATA]")
+    parser.add_argument(
+        "--data", type=Path, default=os.environ.get("SPEX_DATA"), help="labelled scenes [SPEX_DATA]"
+    )
     parser.add_argument("--model", help="checkpoint; the shipped one if left out")
     parser.add_argument("--baselines-only", action="store_true", help="leave the model out")
     parser.add_argument(
-        "--whole-answers", action="store_true", help="do not stop at an answer's first span; same masks"
+        "--whole-answers",
+        action="store_true",
+        help="do not stop at an answer's first span; same masks",
     )
     parser.add_argument("--every", type=int, default=1, help="measure every n-th chip only")
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("-o", "--out", type=Path, required=True, help="folder for accuracy.md and accuracy.json")
+    parser.add_argument(
+        "-o", "--out", type=Path, required=True, help="folder for accuracy.md and accuracy.json"
+    )
     arguments = parser.parse_args()
     if arguments.data is None:
         parser.error("say where the labelled scenes are: --data, or the setting SPEX_DATA")
@@ -274,9 +298,13 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     kept = arguments.out / "baselines.joblib"
     if not kept.exists():
-        joblib.dump({source: fit(records, data, source, arguments.jobs) for source in QUERIES}, kept)
+        joblib.dump(
+            {source: fit(records, data, source, arguments.jobs) for source in QUERIES}, kept
+        )
         print(f"baselines fitted in {time.perf_counter() - started:.0f} s", file=sys.stderr)
-    chips = [record for source in QUERIES for record in records_of(records, source, "val")][:: arguments.every]
+    chips = [record for source in QUERIES for record in records_of(records, source, "val")][
+        :: arguments.every
+    ]
     scores = Scores()
     settings = (kept, arguments.model, not arguments.baselines_only, arguments.whole_answers)
     context = multiprocessing.get_context("spawn")
@@ -285,14 +313,19 @@ def main() -> None:
         for number, one in enumerate(as_completed(waiting), 1):
             scores += one.result()
             if number % 10 == 0:
-                print(f"{number}/{len(chips)} chips, {time.perf_counter() - started:.0f} s", file=sys.stderr)
+                print(
+                    f"{number}/{len(chips)} chips, {time.perf_counter() - started:.0f} s",
+                    file=sys.stderr,
+                )
     facts = {"chips": len(chips), "seconds": round(time.perf_counter() - started)}
     if not arguments.baselines_only:
         from spex.model.predictor import SHIPPED
 
         weights = (Path(arguments.model) if arguments.model else SHIPPED) / "model.safetensors"
         facts |= {"model": hashlib.sha256(weights.read_bytes()).hexdigest()[:12]}
-    (arguments.out / "accuracy.json").write_text(json.dumps({**facts, "rows": scores.rows()}, indent=2) + "\n")
+    (arguments.out / "accuracy.json").write_text(
+        json.dumps({**facts, "rows": scores.rows()}, indent=2) + "\n"
+    )
     page = report(scores, joblib.load(kept), facts)
     (arguments.out / "accuracy.md").write_text(page)
     print(page)

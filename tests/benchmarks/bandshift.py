@@ -28,12 +28,12 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from instruction_data.simulate import radiometry
-from instruction_data.simulate.atmosphere import air
-from instruction_data.simulate.landscape import landscape
-from instruction_data.simulate.library import WAVELENGTHS
-from instruction_data.simulate.observe import draw_materials, reflectance, variation, view
-from instruction_data.simulate.spectra import Spectra
+from instruction_data.simulate.land.landscape import landscape
+from instruction_data.simulate.materials.library import WAVELENGTHS
+from instruction_data.simulate.materials.spectra import Spectra
+from instruction_data.simulate.sensor import detector as radiometry
+from instruction_data.simulate.sensor.atmosphere import air
+from instruction_data.simulate.sensor.observe import draw_materials, reflectance, variation, view
 from instruction_data.simulate.truth import truth
 from spex.model.config import SpecAwareConfig
 from spex.model.embedding import Kernels, SpecAwareEmbedding
@@ -41,7 +41,7 @@ from spex.model.encoder import SpecAwareEncoder
 from spex.model.spectral import BandBatch, band_batch
 from spex.raster.scene import Pixels
 from spex.sensors import Band, get_sensor
-from train.views import bands_of, mixed
+from train.data.spectral_views import bands_of, mixed
 
 CLASSES = {
     "water": ("water",), "trees": ("tree_cover",), "low plants": ("shrubland", "grassland", "cropland", "wetland"),
@@ -51,7 +51,9 @@ CLASSES = {
 REAL = ("aviris_jasper", "hsi_moffett")
 """Scenes with labels that hold all bands; they do not tell trees from other plants in the same way."""
 _REAL_CLASSES = {"water": 0, "tree": 2, "vegetation": 2, "road": 3, "soil": 4}
-SMALL = SpecAwareConfig(hidden_sizes=(32, 48, 64, 96), depths=(1, 1, 2, 1), hyper_dim=64, rank=8, fusion_dim=48)
+SMALL = SpecAwareConfig(
+    hidden_sizes=(32, 48, 64, 96), depths=(1, 1, 2, 1), hyper_dim=64, rank=8, fusion_dim=48
+)
 GSD_M, CHIP, CROP, BATCH, RATE = 20.0, 128, 64, 8, 2e-3
 
 
@@ -61,7 +63,9 @@ def _made_up(*centres: float) -> tuple[Band, ...]:
 
 def _known(sensor: str, names: str) -> tuple[Band, ...]:
     """Bands as if all had the same pixels."""
-    return tuple(replace(b, gsd_m=None) for b in get_sensor(sensor).bands if b.name in names.split())
+    return tuple(
+        replace(b, gsd_m=None) for b in get_sensor(sensor).bands if b.name in names.split()
+    )
 
 
 # All outside the bands of water vapour. Shifted by half the distance to the next; disjoint ones share no light with
@@ -76,7 +80,10 @@ SETS = {
 }
 BANDS = tuple(dict.fromkeys(band for bands in SETS.values() for band in bands))
 FAMILY = {"sentinel-2": "sentinel-2", "landsat-8": "landsat-oli"}
-SHIFTS = {"eight": {"shifted": 0.10, "disjoint": 0.20, "every second": 0.05}, "sentinel-2": {"landsat-8": 0.10}}
+SHIFTS = {
+    "eight": {"shifted": 0.10, "disjoint": 0.20, "every second": 0.05},
+    "sentinel-2": {"landsat-8": 0.10},
+}
 """Trained on, tested on, and the budget of the relative loss of mean IoU."""
 
 
@@ -91,25 +98,44 @@ class Ground:
         """A part of it as a sensor shows it."""
         chosen = [BANDS.index(band) for band in SETS[sensor]]
         values = self.values[(chosen, *part)].astype(np.float32)
-        return Pixels(values, np.ones(values.shape[1:], bool), SETS[sensor], "surface", GSD_M, FAMILY.get(sensor, ""))
+        return Pixels(
+            values,
+            np.ones(values.shape[1:], bool),
+            SETS[sensor],
+            "surface",
+            GSD_M,
+            FAMILY.get(sensor, ""),
+        )
 
 
 def simulated(spectra: Spectra, seed: int, count: int) -> list[Ground]:
     """Four grounds of each of ``count`` landscapes, each of other materials, from one library of spectra, and air."""
-    return [ground for number in range(count) for ground in _landscape(spectra, np.random.default_rng([seed, number]))]
+    return [
+        ground
+        for number in range(count)
+        for ground in _landscape(spectra, np.random.default_rng([seed, number]))
+    ]
 
 
 def _landscape(spectra: Spectra, rng: Generator) -> list[Ground]:
     land = landscape(rng, GSD_M / 2, 4 * CHIP)
-    texture, known, response = variation(rng, 4 * CHIP, GSD_M / 2), truth(land, 2), _response(WAVELENGTHS)
+    texture, known, response = (
+        variation(rng, 4 * CHIP, GSD_M / 2),
+        truth(land, 2),
+        _response(WAVELENGTHS),
+    )
     found = []
     for row, col in ((0, 0), (0, CHIP), (CHIP, 0), (CHIP, CHIP)):
         fine = (slice(2 * row, 2 * (row + CHIP)), slice(2 * col, 2 * (col + CHIP)))
         of, seen = draw_materials(rng, spectra, tuple(land.materials)), view(land, fine, 2, texture)
         values = reflectance(rng, seen, of, response, air(rng, land.sun[0]), top=False, gsd_m=GSD_M)
         values = radiometry.detect(rng, values, BANDS, GSD_M)
-        positive = np.stack([np.any([known[n][0] & ~known[n][1] for n in names], 0) for names in CLASSES.values()])
-        label = np.where(positive.sum(0) == 1, positive.argmax(0), -1)[row : row + CHIP, col : col + CHIP]
+        positive = np.stack(
+            [np.any([known[n][0] & ~known[n][1] for n in names], 0) for names in CLASSES.values()]
+        )
+        label = np.where(positive.sum(0) == 1, positive.argmax(0), -1)[
+            row : row + CHIP, col : col + CHIP
+        ]
         found.append(Ground(values.astype(np.float16), label))
     return found
 
@@ -132,7 +158,10 @@ def measured(data: Path) -> list[Ground]:
 
 def _response(grid: NDArray[np.float64]) -> NDArray[np.float32]:
     """Gaussian responses of ``BANDS`` on a grid of wavelengths (nm), rows summing to 1."""
-    centre, width = (np.array([getattr(b, name) for b in BANDS])[:, None] for name in ("wavelength_nm", "fwhm_nm"))
+    centre, width = (
+        np.array([getattr(b, name) for b in BANDS])[:, None]
+        for name in ("wavelength_nm", "fwhm_nm")
+    )
     response = np.exp(-4 * np.log(2) * ((grid - centre) / width) ** 2)
     return (response / response.sum(1, keepdims=True)).astype(np.float32)
 
@@ -144,7 +173,11 @@ class _Patches(nn.Module):
 
     def __init__(self, config: SpecAwareConfig) -> None:
         super().__init__()
-        self.dim, self.patch, self.hyper_dim = config.hidden_sizes[0], config.patch_size, config.hyper_dim
+        self.dim, self.patch, self.hyper_dim = (
+            config.hidden_sizes[0],
+            config.patch_size,
+            config.hyper_dim,
+        )
         self.norm = nn.LayerNorm(self.dim)
 
     def _kernels(self, kernel: Tensor, bias: Tensor) -> Kernels:
@@ -162,14 +195,18 @@ class LinearPatches(_Patches):
         self.centre: Tensor
         self.register_buffer("centre", torch.tensor([b.wavelength_nm or 0.0 for b in bands]))
         fan = len(bands) * self.patch**2
-        self.weight = nn.Parameter(torch.randn(len(bands), self.dim * self.patch**2) / math.sqrt(fan))
+        self.weight = nn.Parameter(
+            torch.randn(len(bands), self.dim * self.patch**2) / math.sqrt(fan)
+        )
         self.bias = nn.Parameter(torch.zeros(self.dim))
 
     def generate(self, bands: BandBatch) -> Kernels:
         """Kernels of each band: the sum over the inputs that take it."""
         distance = (bands.wavelength[:, :, None] - self.centre).abs()
         distance = distance.masked_fill(~bands.present[:, :, None], math.inf)
-        taken = F.one_hot(distance.argmin(1), distance.shape[1]).to(self.weight.dtype)  # (B, inputs, C)
+        taken = F.one_hot(distance.argmin(1), distance.shape[1]).to(
+            self.weight.dtype
+        )  # (B, inputs, C)
         return self._kernels(taken.transpose(1, 2) @ self.weight, self.bias)
 
 
@@ -216,7 +253,9 @@ class Segmenter(nn.Module):
         pad = (0, -width % self.encoder.stride, 0, -height % self.encoder.stride)
         values = [F.pad(torch.from_numpy(image.values), pad) for image in images]
         valid = [F.pad(torch.from_numpy(image.valid), pad) for image in images]
-        found = self.encoder(values, valid, self.encoder.embedding.generate(band_batch(list(images))))
+        found = self.encoder(
+            values, valid, self.encoder.embedding.generate(band_batch(list(images)))
+        )
         return self.head(found.fused)[..., :height, :width]
 
 
@@ -227,10 +266,14 @@ def varied(pixels: Pixels, rng: Generator) -> Pixels:
     return mixed(rng, bands_of(pixels, kept))
 
 
-def fit(model: Segmenter, grounds: list[Ground], sensor: str, minutes: float, seed: int, vary: bool) -> int:
+def fit(
+    model: Segmenter, grounds: list[Ground], sensor: str, minutes: float, seed: int, vary: bool
+) -> int:
     """Train for some minutes of the processor, so that other work on the machine costs no arm its steps; the steps."""
     rng = np.random.default_rng(seed)
-    counts = np.bincount(np.concatenate([g.label[g.label >= 0] for g in grounds]), minlength=len(CLASSES))
+    counts = np.bincount(
+        np.concatenate([g.label[g.label >= 0] for g in grounds]), minlength=len(CLASSES)
+    )
     weight = torch.from_numpy(np.sqrt(counts.sum() / np.maximum(counts, 1)) * (counts > 0)).float()
     optimiser = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=0.05)
     model.train()
@@ -238,8 +281,12 @@ def fit(model: Segmenter, grounds: list[Ground], sensor: str, minutes: float, se
     while passed < 1:
         for group in optimiser.param_groups:
             group["lr"] = RATE * min(1.0, (steps + 1) / 50) * (1 + math.cos(math.pi * passed)) / 2
-        images, labels = zip(*(_draw(grounds, sensor, rng, vary) for _ in range(BATCH)), strict=True)
-        loss = F.cross_entropy(model(images), torch.from_numpy(np.stack(labels)), weight, ignore_index=-1)
+        images, labels = zip(
+            *(_draw(grounds, sensor, rng, vary) for _ in range(BATCH)), strict=True
+        )
+        loss = F.cross_entropy(
+            model(images), torch.from_numpy(np.stack(labels)), weight, ignore_index=-1
+        )
         optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -249,7 +296,9 @@ def fit(model: Segmenter, grounds: list[Ground], sensor: str, minutes: float, se
     return steps
 
 
-def _draw(grounds: list[Ground], sensor: str, rng: Generator, vary: bool) -> tuple[Pixels, NDArray[np.int64]]:
+def _draw(
+    grounds: list[Ground], sensor: str, rng: Generator, vary: bool
+) -> tuple[Pixels, NDArray[np.int64]]:
     """A random crop with some known pixels, turned, and of another brightness."""
     while True:
         ground = grounds[rng.integers(len(grounds))]
@@ -264,7 +313,9 @@ def _draw(grounds: list[Ground], sensor: str, rng: Generator, vary: bool) -> tup
 
 
 @torch.inference_mode()
-def score(model: Segmenter, grounds: list[Ground], sensor: str, merged: bool = False) -> dict[str, float]:
+def score(
+    model: Segmenter, grounds: list[Ground], sensor: str, merged: bool = False
+) -> dict[str, float]:
     """Mean IoU of the classes there are, and share of pixels right; ``merged``: trees are low plants."""
     model.eval()
     confusion = np.zeros((len(CLASSES),) * 2, np.int64)
@@ -297,7 +348,9 @@ def make(arm: Arm, bands: Sequence[Band], checkpoint: Path | None) -> Segmenter:
     """An untrained model; with a checkpoint, all have its sizes and ours starts from it."""
     config = SpecAwareConfig.from_pretrained(checkpoint) if checkpoint else SMALL
     if checkpoint and arm.embedding is None:
-        return Segmenter(SpecAwareEncoder.from_pretrained(checkpoint, local_files_only=True, dtype=torch.float32))
+        return Segmenter(
+            SpecAwareEncoder.from_pretrained(checkpoint, local_files_only=True, dtype=torch.float32)
+        )
     encoder = SpecAwareEncoder(config)
     if arm.embedding:
         encoder.embedding = arm.embedding(config, bands)
@@ -305,7 +358,11 @@ def make(arm: Arm, bands: Sequence[Band], checkpoint: Path | None) -> Segmenter:
 
 
 def measure(
-    train: list[Ground], tests: dict[str, list[Ground]], seeds: int, minutes: float, checkpoint: Path | None
+    train: list[Ground],
+    tests: dict[str, list[Ground]],
+    seeds: int,
+    minutes: float,
+    checkpoint: Path | None,
 ) -> list[dict[str, Any]]:
     """Scores of every arm, seed and set of bands trained on: per test ground and set of bands tested on."""
     rows = []
@@ -316,15 +373,27 @@ def measure(
                 model = make(arm, SETS[trained], checkpoint)
                 steps = fit(model, train, trained, minutes, seed, arm.vary)
                 scores = {
-                    where: {tested: score(model, grounds, tested, where == "real") for tested in (trained, *shifts)}
+                    where: {
+                        tested: score(model, grounds, tested, where == "real")
+                        for tested in (trained, *shifts)
+                    }
                     for where, grounds in tests.items()
                 }
-                row = {"arm": name, "seed": seed, "trained": trained, "steps": steps, "scores": scores}
+                row = {
+                    "arm": name,
+                    "seed": seed,
+                    "trained": trained,
+                    "steps": steps,
+                    "scores": scores,
+                }
                 row["embedding"], row["model"] = (
-                    sum(p.numel() for p in part.parameters()) for part in (model.encoder.embedding, model)
+                    sum(p.numel() for p in part.parameters())
+                    for part in (model.encoder.embedding, model)
                 )
                 rows.append(row)
-                listed = "  ".join(f"{tested} {one['miou']:.3f}" for tested, one in scores["simulated"].items())
+                listed = "  ".join(
+                    f"{tested} {one['miou']:.3f}" for tested, one in scores["simulated"].items()
+                )
                 print(f"seed {seed}  {name:18} {steps:5d} steps  {listed}", flush=True)
     return rows
 
@@ -334,9 +403,16 @@ def losses(rows: list[dict[str, Any]], where: str, kind: str) -> list[dict[str, 
     table = []
     for trained, shifts in SHIFTS.items():
         for tested, budget in shifts.items():
-            line: dict[str, Any] = {"trained": trained, "tested": tested, "budget": budget, "arms": {}}
+            line: dict[str, Any] = {
+                "trained": trained,
+                "tested": tested,
+                "budget": budget,
+                "arms": {},
+            }
             for name in ARMS:
-                scores = [r["scores"][where] for r in rows if r["arm"] == name and r["trained"] == trained]
+                scores = [
+                    r["scores"][where] for r in rows if r["arm"] == name and r["trained"] == trained
+                ]
                 own, other = (np.array([s[key][kind] for s in scores]) for key in (trained, tested))
                 lost = 1 - other / own
                 line["arms"][name] = {
@@ -354,18 +430,26 @@ def show(table: list[dict[str, Any]], title: str) -> None:
         cells = ""
         for one in line["arms"].values():
             mark = "*" if one["loss"] <= line["budget"] else " "
-            cells += f"{one['own']:.3f} {one['other']:.3f} {one['loss']:4.0%}±{one['loss_sd']:.0%}{mark}".rjust(26)
+            cells += f"{one['own']:.3f} {one['other']:.3f} {one['loss']:4.0%}±{one['loss_sd']:.0%}{mark}".rjust(
+                26
+            )
         print(f"{line['trained'] + ' -> ' + line['tested']:28}{line['budget']:7.0%}{cells}")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--minutes", type=float, default=0.5, help="of training per model")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--landscapes", type=int, default=40, help="to train on; half as many to test on")
+    parser.add_argument(
+        "--landscapes", type=int, default=40, help="to train on; half as many to test on"
+    )
     parser.add_argument("--encoder", type=Path, help="a pre-trained encoder that ours starts from")
-    parser.add_argument("--data", type=Path, help="folder of measured spectra and hyperspectral scenes")
+    parser.add_argument(
+        "--data", type=Path, help="folder of measured spectra and hyperspectral scenes"
+    )
     parser.add_argument("--output", type=Path, help="JSON")
     given = parser.parse_args(arguments)
     spectra = Spectra(given.data and given.data / "spectra_named" / "spectra.npz")
@@ -374,15 +458,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given.data:
         tests["real"] = measured(given.data)
     rows = measure(train, tests, given.seeds, given.minutes, given.encoder)
-    tables = {where: {kind: losses(rows, where, kind) for kind in ("miou", "oa")} for where in tests}
-    show(tables["simulated"]["miou"], "mean IoU on simulated land, own bands and others, relative loss")
+    tables = {
+        where: {kind: losses(rows, where, kind) for kind in ("miou", "oa")} for where in tests
+    }
+    show(
+        tables["simulated"]["miou"],
+        "mean IoU on simulated land, own bands and others, relative loss",
+    )
     if given.data:
         known = ", which stage pretrain has seen without labels" if given.encoder else ""
         show(tables["real"]["oa"], f"share of pixels right in {' and '.join(REAL)}{known}")
     if given.output:
         settings = {"minutes": given.minutes, "seeds": given.seeds, "landscapes": given.landscapes}
         settings["encoder"] = str(given.encoder or "")
-        given.output.write_text(json.dumps({"settings": settings, "tables": tables, "rows": rows}, indent=1))
+        given.output.write_text(
+            json.dumps({"settings": settings, "tables": tables, "rows": rows}, indent=1)
+        )
 
 
 if __name__ == "__main__":

@@ -20,13 +20,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from spex.evidence.classes import classes
-from spex.evidence.scene import measure
+from spex.evidence.measured import measure
 from spex.model.decoder import Condensation, Pooling, PromptRefiner, mask_logits
 from spex.model.predictor import ModelPredictor, load
-from spex.prompts import format_span
+from spex.query.markup import format_span
 from spex.records import load_pixels, read_records
-from train.chips import CLASS_NAMES, labels_of
-from train.losses import mask_losses
+from train.data.crops import CLASS_NAMES, labels_of
+from train.run.losses import mask_losses
 
 ARMS = {"attention, K = 1": ("attention", 1), "attention, K = 4": ("attention", 4),
         "attention, K = 8": ("attention", 8), "pooling, K = 4": ("pooling", 4)}  # fmt: skip
@@ -45,7 +45,9 @@ class Seen:
 
 
 @torch.inference_mode()
-def see(predictor: ModelPredictor, folder: Path, split: str, limit: int, rng: np.random.Generator) -> list[Seen]:
+def see(
+    predictor: ModelPredictor, folder: Path, split: str, limit: int, rng: np.random.Generator
+) -> list[Seen]:
     """Chips of a split, at most ``limit`` of them; in training a synonym stands for the class, else its title."""
     records = [
         record
@@ -58,10 +60,15 @@ def see(predictor: ModelPredictor, folder: Path, split: str, limit: int, rng: np
         record = records[int(number)]
         pixels = load_pixels(record)
         labels = labels_of(record, pixels.valid.shape)
-        row, col = (int(rng.integers(0, max(0, n - SIDE) + 1)) if split == "train" else 0 for n in pixels.valid.shape)
+        row, col = (
+            int(rng.integers(0, max(0, n - SIDE) + 1)) if split == "train" else 0
+            for n in pixels.valid.shape
+        )
         size = SIDE if split == "train" else max(pixels.valid.shape)
         window = (slice(row, row + size), slice(col, col + size))
-        pixels = replace(pixels, values=pixels.values[(slice(None), *window)], valid=pixels.valid[window])
+        pixels = replace(
+            pixels, values=pixels.values[(slice(None), *window)], valid=pixels.valid[window]
+        )
         labels = np.where(pixels.valid, labels[(slice(None), *window)], -1)
         told = [name for i, name in enumerate(CLASS_NAMES) if (labels[i] >= 0).any()]
         if not told:
@@ -75,12 +82,18 @@ def see(predictor: ModelPredictor, folder: Path, split: str, limit: int, rng: np
             ids, start = predictor.processor.encode(words, "", format_span(name, words))
             rows = torch.tensor([ids])
             embeds = model.embed(rows, context.visual)
-            states = model.language.get_decoder()(inputs_embeds=embeds, use_cache=False).last_hidden_state[0]
+            states = model.language.get_decoder()(
+                inputs_embeds=embeds, use_cache=False
+            ).last_hidden_state[0]
             ((_, begin, end),) = model.spans(rows, torch.tensor([start]))
             hidden[name] = states[begin:end].clone()
         features = torch.from_numpy(predictor.features(pixels, evidence))
         planes = {name: torch.from_numpy(labels[CLASS_NAMES.index(name)]) for name in told}
-        found.append(Seen(record.source, features, F.adaptive_avg_pool2d(context.coarse, 8)[0], hidden, planes))
+        found.append(
+            Seen(
+                record.source, features, F.adaptive_avg_pool2d(context.coarse, 8)[0], hidden, planes
+            )
+        )
     return found
 
 
@@ -91,7 +104,9 @@ class Arm(torch.nn.Module):
         super().__init__()
         config = predictor.model.config
         own = type(config).from_dict({**config.to_dict(), "prompt_tokens": tokens})
-        self.condensation = (Condensation if kind == "attention" else Pooling)(own, config.text_config.hidden_size)
+        self.condensation = (Condensation if kind == "attention" else Pooling)(
+            own, config.text_config.hidden_size
+        )
         self.refiner = PromptRefiner(own)
 
     def forward(self, spans: Sequence[tuple[Seen, str]]) -> list[Tensor]:
@@ -101,17 +116,27 @@ class Arm(torch.nn.Module):
         lengths = torch.tensor([len(one) for one in hidden])
         prompts = self.condensation(states, torch.arange(states.shape[1])[None] < lengths[:, None])
         weights = self.refiner(prompts, torch.stack([seen.coarse for seen, _ in spans]))
-        return [mask_logits(seen.features.float(), w[None])[0] for (seen, _), w in zip(spans, weights, strict=True)]
+        return [
+            mask_logits(seen.features.float(), w[None])[0]
+            for (seen, _), w in zip(spans, weights, strict=True)
+        ]
 
 
 def learn(arm: Arm, chips: list[Seen], steps: int, rng: np.random.Generator) -> None:
     """Fit an arm: AdamW with a cosine, 2 BCE + Dice."""
-    choices = [(seen, name) for seen in chips for name in seen.hidden if min(seen.features.shape[1:]) == SIDE]
+    choices = [
+        (seen, name)
+        for seen in chips
+        for name in seen.hidden
+        if min(seen.features.shape[1:]) == SIDE
+    ]
     optimizer = torch.optim.AdamW(arm.parameters(), lr=RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for _ in range(steps):
         spans = [choices[int(i)] for i in rng.integers(len(choices), size=SPANS)]
-        bce, dice = mask_losses(torch.stack(arm(spans)), torch.stack([seen.labels[name] for seen, name in spans]))
+        bce, dice = mask_losses(
+            torch.stack(arm(spans)), torch.stack([seen.labels[name] for seen, name in spans])
+        )
         optimizer.zero_grad()
         (2 * bce + dice).backward()
         optimizer.step()
@@ -133,7 +158,9 @@ def iou(arm: Arm, chips: list[Seen]) -> dict[str, float]:
 
 def main() -> None:
     """Print the table and write ``condensation.json``."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("records", type=Path)
     parser.add_argument("-o", "--out", type=Path, required=True)
     parser.add_argument("--model", help="checkpoint; the shipped one if left out")
@@ -154,8 +181,13 @@ def main() -> None:
             learn(arm, chips, given.steps, np.random.default_rng(seed))
             results.setdefault(label, []).append(iou(arm.eval(), places))
         runs = [float(np.mean(list(run.values()))) for run in results[label]]
-        print(f"{label:20} mean IoU {np.mean(runs):.3f} ({min(runs):.3f} to {max(runs):.3f})", flush=True)
-        (given.out / "condensation.json").write_text(json.dumps(results, indent=1), encoding="utf-8")
+        print(
+            f"{label:20} mean IoU {np.mean(runs):.3f} ({min(runs):.3f} to {max(runs):.3f})",
+            flush=True,
+        )
+        (given.out / "condensation.json").write_text(
+            json.dumps(results, indent=1), encoding="utf-8"
+        )
     for name in results[next(iter(ARMS))][0]:
         row = "  ".join(f"{np.mean([run[name] for run in runs]):.3f}" for runs in results.values())
         print(f"{name:40}{row}")

@@ -36,7 +36,9 @@ SIDE = 224
 def published(embedding: SpecAwareEmbedding, batch: BandBatch, values: Tensor) -> Tensor:
     """Tokens (E, h, w): patches (h, w, C, P * P) through V, then U, per band, then summed."""
     made, patch = embedding.factors(batch), embedding.patch
-    fused = embedding.fusion(made.code + embedding.content(_scaled(batch.content)), made.weight, batch.present)
+    fused = embedding.fusion(
+        made.code + embedding.content(_scaled(batch.content)), made.weight, batch.present
+    )
     gain = (1 + embedding.gain(fused)[0]) * made.weight[0, :, None] / math.sqrt(embedding.rank)
     pixels = standardise(values).unfold(1, patch, patch).unfold(2, patch, patch)
     patches = pixels.permute(1, 2, 0, 3, 4).flatten(3)
@@ -51,14 +53,22 @@ def measure(way: str, count: int, shape: str) -> dict[str, float]:
     channels, rank, patch = SHAPES[shape]
     torch.manual_seed(0)
     embedding = SpecAwareEmbedding(channels, 128, rank, patch).eval()
-    bands = tuple(Band(f"b{i}", float(w), 10.0) for i, w in enumerate(np.linspace(400, 2450, count)))
+    bands = tuple(
+        Band(f"b{i}", float(w), 10.0) for i, w in enumerate(np.linspace(400, 2450, count))
+    )
     values = np.random.default_rng(0).uniform(0, 0.5, (count, SIDE, SIDE)).astype(np.float32)
     scene = Pixels(values, np.ones((SIDE, SIDE), bool), bands, "surface", 10.0)
-    batch, image, valid = band_batch([scene]), torch.from_numpy(values), torch.from_numpy(scene.valid)
+    batch, image, valid = (
+        band_batch([scene]),
+        torch.from_numpy(values),
+        torch.from_numpy(scene.valid),
+    )
 
     def merged(side: int = SIDE) -> Tensor:
         kernels = embedding.generate(batch)
-        return embedding.embed(image[:, :side, :side], valid[:side, :side], kernels.kernel[0], kernels.bias[0])
+        return embedding.embed(
+            image[:, :side, :side], valid[:side, :side], kernels.kernel[0], kernels.bias[0]
+        )
 
     def materialised(side: int = SIDE) -> Tensor:
         return published(embedding, batch, image[:, :side, :side])
@@ -70,19 +80,27 @@ def measure(way: str, count: int, shape: str) -> dict[str, float]:
         before = _status_mib("VmRSS")
         work()
         peak = _status_mib("VmHWM") - before
-        torch.empty(7_000_000)  # freed: from here on malloc keeps what it has, as after any scene was read
+        torch.empty(
+            7_000_000
+        )  # freed: from here on malloc keeps what it has, as after any scene was read
         seconds = _shortest(work)
         torch.testing.assert_close(merged(8 * patch), materialised(8 * patch), atol=1e-3, rtol=1e-3)
     tokens = (SIDE // patch) ** 2
     flops = 2 * tokens * count * patch**2 * channels
-    return {"seconds": seconds, "peak_mib": peak, "gemm_share": flops / seconds / _gemm_rate(torch.float32)}
+    return {
+        "seconds": seconds,
+        "peak_mib": peak,
+        "gemm_share": flops / seconds / _gemm_rate(torch.float32),
+    }
 
 
 def measure_encoder(side: int, dtype: str) -> dict[str, float]:
     """Seconds of the encoder of size base on a tile of four bands, kernels given, and its share of the GEMM rate."""
     torch.manual_seed(0)
     encoder = SpecAwareEncoder(SpecAwareConfig()).eval()
-    bands = tuple(Band(name, w, 60.0) for name, w in (("B", 490.0), ("G", 560.0), ("R", 665.0), ("N", 842.0)))
+    bands = tuple(
+        Band(name, w, 60.0) for name, w in (("B", 490.0), ("G", 560.0), ("R", 665.0), ("N", 842.0))
+    )
     values = np.random.default_rng(0).uniform(0, 0.5, (4, side, side)).astype(np.float32)
     pixels = Pixels(values, np.ones((side, side), bool), bands, "surface", 10.0)
     kernels = encoder.kernels(pixels)
@@ -102,7 +120,9 @@ def _gemm_rate(dtype: torch.dtype) -> float:
 
 
 def _status_mib(name: str) -> float:
-    line = next(x for x in Path("/proc/self/status").read_text().splitlines() if x.startswith(name + ":"))
+    line = next(
+        x for x in Path("/proc/self/status").read_text().splitlines() if x.startswith(name + ":")
+    )
     return int(line.split()[1]) / 1024
 
 
@@ -118,7 +138,9 @@ def _shortest(work: Callable[[], object]) -> float:
     return min(times)
 
 
-def _apart(threads: int, work: Callable[..., dict[str, float]], *arguments: object) -> dict[str, float]:
+def _apart(
+    threads: int, work: Callable[..., dict[str, float]], *arguments: object
+) -> dict[str, float]:
     """Measure in a process of its own, forked before anything was computed."""
     with get_context("fork").Pool(1, torch.set_num_threads, (threads,)) as pool:
         return pool.apply(work, arguments)
@@ -130,10 +152,16 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     threads = parser.parse_args().threads
     for shape, (channels, rank, patch) in SHAPES.items():
-        print(f"\n{SIDE} x {SIDE} pixels, patch {patch}, {channels} channels, rank {rank}, {threads} threads")
-        print(f"{'bands':>6}{'ms':>9}{'published':>11}{'faster':>8}{'MiB':>8}{'published':>11}{'less':>7}{'GEMM':>7}")
+        print(
+            f"\n{SIDE} x {SIDE} pixels, patch {patch}, {channels} channels, rank {rank}, {threads} threads"
+        )
+        print(
+            f"{'bands':>6}{'ms':>9}{'published':>11}{'faster':>8}{'MiB':>8}{'published':>11}{'less':>7}{'GEMM':>7}"
+        )
         for count in BANDS:
-            ours, theirs = (_apart(threads, measure, way, count, shape) for way in ("merged", "published"))
+            ours, theirs = (
+                _apart(threads, measure, way, count, shape) for way in ("merged", "published")
+            )
             print(
                 f"{count:6d}{1e3 * ours['seconds']:9.1f}{1e3 * theirs['seconds']:11.1f}"
                 f"{theirs['seconds'] / ours['seconds']:8.1f}{ours['peak_mib']:8.1f}{theirs['peak_mib']:11.1f}"
@@ -146,7 +174,8 @@ def main() -> None:
         for dtype in ("float32", "bfloat16"):
             cost = _apart(threads, measure_encoder, side, dtype)
             print(
-                f"{f'{side} x {side}':>12}{dtype:>10}{1e3 * cost['seconds']:8.0f}{cost['gemm_share']:7.0%}", flush=True
+                f"{f'{side} x {side}':>12}{dtype:>10}{1e3 * cost['seconds']:8.0f}{cost['gemm_share']:7.0%}",
+                flush=True,
             )
 
 

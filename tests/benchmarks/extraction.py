@@ -49,8 +49,14 @@ def main() -> None:
             write_scene(scene, size)
             extract = ["-m", "spex", "extract", str(scene), QUERY, "--bands", BANDS, "--overwrite"]
             extract += ["-o", str(Path(folder) / "out")]
-            baseline = ("rasterio read and write", cost(["-c", COPY, str(scene), str(Path(folder) / "copy.tif")]))
-            rows = [(f"spex extract --method {m}", cost([*extract, "--method", m], 2)) for m in ("prior", "model")]
+            baseline = (
+                "rasterio read and write",
+                cost(["-c", COPY, str(scene), str(Path(folder) / "copy.tif")]),
+            )
+            rows = [
+                (f"spex extract --method {m}", cost([*extract, "--method", m], 2))
+                for m in ("prior", "model")
+            ]
             table(f"Extraction, {size} x {size} x 4", baseline, rows)
 
 

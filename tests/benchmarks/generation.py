@@ -22,8 +22,8 @@ import torch
 from torch import nn
 from transformers import LogitsProcessor, LogitsProcessorList
 
-from spex.evidence.scene import SceneEvidence, measure
-from spex.model.generation import Request, _Writer, write
+from spex.evidence.measured import SceneEvidence, measure
+from spex.model.generation import GenerationRequest, _Writer, write
 from spex.model.precision import autocast
 from spex.model.predictor import ModelPredictor, load
 from spex.model.spex import SpexModel
@@ -53,7 +53,7 @@ def by_hugging_face(predictor: ModelPredictor, visual: torch.Tensor) -> int:
     model, processor, count = predictor.model, predictor.processor, 0
     for query in QUERIES:
         ids = torch.tensor([processor.encode(query, "")[0]])
-        grammar = Grammar(_Writer(Request(query), processor.words))
+        grammar = Grammar(_Writer(GenerationRequest(query), processor.words))
         with autocast(model.device):
             count += model.language.generate(
                 inputs_embeds=model.embed(ids, visual), attention_mask=torch.ones_like(ids), max_new_tokens=256,
@@ -66,7 +66,11 @@ def by_hugging_face(predictor: ModelPredictor, visual: torch.Tensor) -> int:
 def ours(model: SpexModel, predictor: ModelPredictor, visual: torch.Tensor, batch: int) -> int:
     """Steps taken by our loop for all queries, ``batch`` at a time."""
     parts = [QUERIES[at : at + batch] for at in range(0, len(QUERIES), batch)]
-    return sum(1 for part in parts for _ in write(model, predictor.processor, visual, [Request(q) for q in part]))
+    return sum(
+        1
+        for part in parts
+        for _ in write(model, predictor.processor, visual, [GenerationRequest(q) for q in part])
+    )
 
 
 def turns(rows: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
@@ -91,11 +95,15 @@ def quantised(model: SpexModel) -> SpexModel:
     """The language model's linear layers in int8, activations quantised as they come."""
     changed = copy.copy(model)
     changed._modules = dict(model._modules)
-    changed.language = torch.ao.quantization.quantize_dynamic(copy.deepcopy(model.language), {torch.nn.Linear})
+    changed.language = torch.ao.quantization.quantize_dynamic(
+        copy.deepcopy(model.language), {torch.nn.Linear}
+    )
     return changed
 
 
-def vision(predictor: ModelPredictor, overview: Pixels, evidence: SceneEvidence) -> dict[str, Callable[[], Any]]:
+def vision(
+    predictor: ModelPredictor, overview: Pixels, evidence: SceneEvidence
+) -> dict[str, Callable[[], Any]]:
     """Reading a query with more visual tokens; what summing the strides adds to a tile of 512 x 512 pixels."""
     model, encoder, rows = predictor.model, predictor.model.encoder, {}
     tile = replace(
@@ -122,7 +130,9 @@ def vision(predictor: ModelPredictor, overview: Pixels, evidence: SceneEvidence)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("-m", "--model", help="checkpoint; the shipped one if left out")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=3)
@@ -143,7 +153,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "one by one, int8": lambda: ours(int8, predictor, visual, 1),
             "in one batch, int8": lambda: ours(int8, predictor, visual, 8),
         }, given.repeats))  # fmt: skip
-        show("Visual tokens and strides", turns(vision(predictor, overview, evidence), given.repeats))
+        show(
+            "Visual tokens and strides", turns(vision(predictor, overview, evidence), given.repeats)
+        )
 
 
 if __name__ == "__main__":

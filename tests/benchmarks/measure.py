@@ -26,7 +26,9 @@ def cost(arguments: Sequence[str], repeats: int = 3) -> Cost:
     seconds, peak = float("inf"), 0.0
     for _ in range(repeats):
         start = time.perf_counter()
-        process = subprocess.Popen([sys.executable, *arguments], cwd=ROOT, stdout=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            [sys.executable, *arguments], cwd=ROOT, stdout=subprocess.DEVNULL
+        )
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
@@ -40,5 +42,10 @@ def table(title: str, baseline: tuple[str, Cost], rows: Sequence[tuple[str, Cost
     """Print the costs, each also as a multiple of the baseline's."""
     print(f"\n{title}\n{'':36}{'seconds':>10}{'ratio':>8}{'peak MiB':>10}{'ratio':>8}")
     for name, one in (baseline, *rows):
-        time_ratio, memory_ratio = one.seconds / baseline[1].seconds, one.peak_mib / baseline[1].peak_mib
-        print(f"{name:36}{one.seconds:10.2f}{time_ratio:8.1f}{one.peak_mib:10.0f}{memory_ratio:8.1f}")
+        time_ratio, memory_ratio = (
+            one.seconds / baseline[1].seconds,
+            one.peak_mib / baseline[1].peak_mib,
+        )
+        print(
+            f"{name:36}{one.seconds:10.2f}{time_ratio:8.1f}{one.peak_mib:10.0f}{memory_ratio:8.1f}"
+        )

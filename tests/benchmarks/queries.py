@@ -19,13 +19,13 @@ from typing import Any
 
 import yaml
 
-from spex.engine.predict import Predictor, PriorPredictor
+from spex.engine.methods import Predictor, RulesPredictor
 from spex.errors import AnswerError
-from spex.evidence.scene import SceneEvidence, measure
-from spex.prompts import clean_query
+from spex.evidence.measured import SceneEvidence, measure
+from spex.query.markup import clean_query
 from spex.raster.sample import write_sample
 from spex.raster.scene import Pixels, Scene
-from spex.testing import write_scene
+from tests.scenes import write_scene
 
 Meaning = list[dict[str, Any]]  # class and constraints per span; empty for a refusal
 
@@ -59,7 +59,9 @@ def possible(spans: Meaning, evidence: SceneEvidence) -> Meaning:
     return [span for span in spans if evidence.classes[span["class"]].status != "unavailable"]
 
 
-def read(predictor: Predictor, query: Query, overview: Pixels, evidence: SceneEvidence) -> tuple[Meaning, str]:
+def read(
+    predictor: Predictor, query: Query, overview: Pixels, evidence: SceneEvidence
+) -> tuple[Meaning, str]:
     """What the predictor took the query to mean, and its answer."""
     try:
         answer = predictor.plan(clean_query(query.ask), overview, evidence).answer
@@ -67,16 +69,20 @@ def read(predictor: Predictor, query: Query, overview: Pixels, evidence: SceneEv
         return [{"class": "malformed"}], str(error)
     if answer.refusal is not None:
         return [], answer.text
-    return [{"class": span.class_name, **span.constraints.to_dict()} for span in answer.spans], answer.text
+    return [
+        {"class": span.class_name, **span.constraints.to_dict()} for span in answer.spans
+    ], answer.text
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", help="checkpoint; the shipped one if left out")
     parser.add_argument("--baselines-only", action="store_true", help="leave the model out")
     parser.add_argument("-o", "--out", type=Path, help="folder for queries.md and queries.json")
     arguments = parser.parse_args()
-    readers: dict[str, Predictor] = {"rules": PriorPredictor()}
+    readers: dict[str, Predictor] = {"rules": RulesPredictor()}
     if not arguments.baselines_only:
         from spex.model.predictor import load
 
@@ -100,29 +106,43 @@ def main() -> None:
     if arguments.out:
         arguments.out.mkdir(parents=True, exist_ok=True)
         (arguments.out / "queries.md").write_text(page, encoding="utf-8")
-        (arguments.out / "queries.json").write_text(json.dumps(rows, indent=2, ensure_ascii=False), encoding="utf-8")
+        (arguments.out / "queries.json").write_text(
+            json.dumps(rows, indent=2, ensure_ascii=False), encoding="utf-8"
+        )
 
 
 def report(rows: list[Mapping[str, Any]], readers: list[str]) -> str:
     """The Markdown page: counts, then every query that somebody did not understand."""
-    lines = ["# Queries understood", "", "| reader | all | seen wording | unseen wording | refusals | classes right |"]
+    lines = [
+        "# Queries understood",
+        "",
+        "| reader | all | seen wording | unseen wording | refusals | classes right |",
+    ]
     lines.append("| --- | ---: | ---: | ---: | ---: | ---: |")
     for title in readers:
         own = [row for row in rows if row["reader"] == title]
         seen, unseen = ([r for r in own if r["seen"] is known] for known in (True, False))
         groups = [own, seen, unseen, [r for r in own if not r["wanted"]]]
         cells = [f"{sum(r['understood'] for r in group)} of {len(group)}" for group in groups]
-        lines.append("| " + " | ".join([title, *cells, f"{sum(r['classes'] for r in own)} of {len(own)}"]) + " |")
+        lines.append(
+            "| "
+            + " | ".join([title, *cells, f"{sum(r['classes'] for r in own)} of {len(own)}"])
+            + " |"
+        )
     for title in readers:
         lines += ["", f"## Not understood by the {title}", ""]
         for row in rows:
             if row["reader"] == title and not row["understood"]:
-                lines.append(f"- {row['ask']!r}: meant {_said(row['wanted'])}, read as {_said(row['meant'])}")
+                lines.append(
+                    f"- {row['ask']!r}: meant {_said(row['wanted'])}, read as {_said(row['meant'])}"
+                )
     return "\n".join(lines) + "\n"
 
 
 def _said(spans: Meaning) -> str:
-    texts = [" ".join(str(v) if k == "class" else f"{k}={v}" for k, v in span.items()) for span in spans]
+    texts = [
+        " ".join(str(v) if k == "class" else f"{k}={v}" for k, v in span.items()) for span in spans
+    ]
     return "; ".join(texts) or "a refusal"
 
 

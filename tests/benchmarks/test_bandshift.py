@@ -23,10 +23,17 @@ def image(bands: tuple[Band, ...], spectrum: np.ndarray) -> Pixels:
 
 
 def test_shifted_bands_are_new_and_disjoint_ones_share_no_light() -> None:
-    assert len(SETS["eight"]) == len(SETS["shifted"]) == len(SETS["disjoint"]) == 2 * len(SETS["every second"])
+    assert (
+        len(SETS["eight"])
+        == len(SETS["shifted"])
+        == len(SETS["disjoint"])
+        == 2 * len(SETS["every second"])
+    )
     assert set(SETS["every second"]) < set(SETS["eight"])
     for name in ("shifted", "disjoint"):
-        nearest = min(abs(a.wavelength_nm - b.wavelength_nm) for a in SETS["eight"] for b in SETS[name])
+        nearest = min(
+            abs(a.wavelength_nm - b.wavelength_nm) for a in SETS["eight"] for b in SETS[name]
+        )
         assert nearest >= 40  # responses of FWHM 40 then overlap by less than 2 %
 
 
@@ -59,9 +66,13 @@ def test_linear_patches_take_the_nearest_band() -> None:
     assert torch.allclose(half, tokens(image(ours, values[[0, 0, 2, 2, 4, 4, 6, 6]])), atol=1e-6)
 
 
-def test_a_tiny_run_gives_the_whole_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_tiny_run_gives_the_whole_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     output = tmp_path / "table.json"
-    bandshift.main(["--minutes", "0.001", "--seeds", "1", "--landscapes", "1", "--output", str(output)])
+    bandshift.main(
+        ["--minutes", "0.001", "--seeds", "1", "--landscapes", "1", "--output", str(output)]
+    )
     found = json.loads(output.read_text())
     lines = found["tables"]["simulated"]["miou"]
     assert [(line["tested"], line["budget"]) for line in lines] == [

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from spex.prompts import format_span, parse_answer
+from spex.query.markup import format_span, parse_answer
 
 QUERIES = yaml.safe_load(Path(__file__).with_name("queries.yaml").read_text(encoding="utf-8"))
 
@@ -24,4 +24,6 @@ def test_every_meaning_can_be_written_as_an_answer() -> None:
             attributes = " ".join(f"{name}={meant[name]}" for name in order if name in meant)
             (span,) = parse_answer(f"<seg {attributes}>x</seg>").spans
             assert {"class": span.class_name, **span.constraints.to_dict()} == meant
-            assert format_span(span.class_name, "x", span.constraints) == f"<seg {attributes}>x</seg>"
+            assert (
+                format_span(span.class_name, "x", span.constraints) == f"<seg {attributes}>x</seg>"
+            )

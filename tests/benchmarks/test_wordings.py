@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from spex.engine.predict import PriorPredictor
+from spex.engine.methods import RulesPredictor
 from spex.errors import RecordError
-from spex.prompts import user_message
+from spex.query.markup import user_message
 from spex.records import BandRef, SceneRef, SpanTarget, SpieRecord, Turn, write_records
 from spex.sensors import get_sensor
-from spex.testing import write_scene
 from tests.benchmarks import wordings
+from tests.scenes import write_scene
 
 
 def test_readings_are_compared_with_the_records(tmp_path: Path) -> None:
@@ -27,8 +27,16 @@ def test_readings_are_compared_with_the_records(tmp_path: Path) -> None:
     water = "<seg class=water>lakes</seg>: <fact:area>."
     cases = [
         ("seen", [("lakes", water)], [("water", {})]),
-        ("held out", [("lakes", water), ("now only in the north", water)], [("water", {"where": "north"})]),
-        ("held out", [("lakes", water), ("now in the south", water)], [("water", {"where": "north"})]),
+        (
+            "held out",
+            [("lakes", water), ("now only in the north", water)],
+            [("water", {"where": "north"})],
+        ),
+        (
+            "held out",
+            [("lakes", water), ("now in the south", water)],
+            [("water", {"where": "north"})],
+        ),
         ("seen", [("count the cars", "<refuse>no</refuse>")], []),
     ]
     records = []
@@ -38,14 +46,18 @@ def test_readings_are_compared_with_the_records(tmp_path: Path) -> None:
             for query, answer in exchanges
             for role, content in (("user", user_message(query, "")), ("assistant", answer))
         ]
-        targets = [SpanTarget(class_name=name, phrase=name, attributes=given) for name, given in spans]
+        targets = [
+            SpanTarget(class_name=name, phrase=name, attributes=given) for name, given in spans
+        ]
         about = {"turns": "template ask: {np} | correct: now", "language": "en", "wording": wording}
-        records.append(SpieRecord(id=str(number), turns=turns, spans=targets, provenance=about, **base))
+        records.append(
+            SpieRecord(id=str(number), turns=turns, spans=targets, provenance=about, **base)
+        )
     write_records(tmp_path / "dialogue_made.parquet", records)
 
     rows = []
     for record, pixels, evidence in wordings.scenes(wordings.draw(tmp_path, 10)):
-        meant, _ = wordings.read(PriorPredictor(), record, pixels, evidence)
+        meant, _ = wordings.read(RulesPredictor(), record, pixels, evidence)
         rows.append({
             "understood": wordings.possible(meant, evidence) == wordings.possible(wordings.wanted(record), evidence),
             "wording": record.provenance["wording"], "turns": "one", "language": "en", "act": "ask",

@@ -28,13 +28,18 @@ from spex.model.spectral import band_batch
 from spex.model.spex import SceneContext, SpexModel
 from spex.raster.scene import Pixels
 from spex.sensors import Band
-from train.losses import mask_losses
+from train.run.losses import mask_losses
 
 BATCH, CROP, TOKENS, SPANS, STEPS = 8, 128, 256, 16, 32
 # The language model of Qwen3-1.7B, whose weights are not needed to measure it.
 QWEN = {"hidden_size": 2048, "intermediate_size": 6144, "num_hidden_layers": 28, "num_attention_heads": 16,
         "num_key_value_heads": 8, "head_dim": 128, "vocab_size": 151_936}  # fmt: skip
-VIT = {"hidden_sizes": (96, 192, 768, 1024), "depths": (3, 3, 12, 3), "hyper_dim": 256, "fusion_dim": 256}
+VIT = {
+    "hidden_sizes": (96, 192, 768, 1024),
+    "depths": (3, 3, 12, 3),
+    "hyper_dim": 256,
+    "fusion_dim": 256,
+}
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,9 @@ class Bench:
         changes = {"text_config": QWEN, "vision_config": VIT} if size == "qwen" else {}
         self.model = SpexModel(make_config("base", tokenizer, **changes)).to(device)
         self.device, self.dtype = torch.device(device), dtype
-        bands = tuple(Band(n, w, 60.0) for n, w in (("B", 490.0), ("G", 560.0), ("R", 665.0), ("N", 842.0)))
+        bands = tuple(
+            Band(n, w, 60.0) for n, w in (("B", 490.0), ("G", 560.0), ("R", 665.0), ("N", 842.0))
+        )
         rng = np.random.default_rng(0)
         crops = [
             Pixels(rng.uniform(0, 0.5, (4, CROP, CROP)).astype(np.float32), np.ones((CROP, CROP), bool), bands,
@@ -67,19 +74,25 @@ class Bench:
         self.bands = band_batch(crops).to(device)
         self.values = [torch.from_numpy(crop.values).to(device) for crop in crops]
         self.valid = [torch.from_numpy(crop.valid).to(device) for crop in crops]
-        self.evidence = torch.rand(BATCH, self.model.config.evidence_channels, CROP, CROP, device=device)
+        self.evidence = torch.rand(
+            BATCH, self.model.config.evidence_channels, CROP, CROP, device=device
+        )
         self.labels = torch.randint(0, 2, (SPANS, CROP, CROP), device=device)
         self.ids = torch.randint(50, 2000, (BATCH, TOKENS), device=device)
         self.mask = torch.ones_like(self.ids)
         self.start = torch.zeros(BATCH, dtype=torch.long)
         per_row = SPANS // BATCH
-        self.spans = [(row, 40 + 20 * i, 50 + 20 * i) for row in range(BATCH) for i in range(per_row)]
+        self.spans = [
+            (row, 40 + 20 * i, 50 + 20 * i) for row in range(BATCH) for i in range(per_row)
+        ]
         self.owner = torch.tensor([row for row, _, _ in self.spans], device=device)
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-6, fused=True)
 
     def language(self) -> Tensor:
         """Logits of a batch of conversations."""
-        return self.model.language(input_ids=self.ids, attention_mask=self.mask, use_cache=False).logits
+        return self.model.language(
+            input_ids=self.ids, attention_mask=self.mask, use_cache=False
+        ).logits
 
     def see(self) -> tuple[SceneContext, Tensor]:
         """Encoder with its aggregation."""
@@ -103,7 +116,12 @@ class Bench:
         text = model.language.get_output_embeddings()(hidden).float().logsumexp(-1).mean()
         weights = model.refiner(model.prompts(hidden, self.spans), context.coarse[self.owner])
         features = model.features(fused, self.evidence)
-        found = torch.cat([model.masks(features[row], weights[i : i + 1]) for i, (row, _, _) in enumerate(self.spans)])
+        found = torch.cat(
+            [
+                model.masks(features[row], weights[i : i + 1])
+                for i, (row, _, _) in enumerate(self.spans)
+            ]
+        )
         bce, dice = mask_losses(found, self.labels)
         return text + 2 * bce + dice
 
@@ -192,7 +210,9 @@ def peak_mib(device: torch.device) -> float:
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--size", choices=("base", "qwen"), default="base")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--precision", choices=("bf16", "fp32"), default="bf16")

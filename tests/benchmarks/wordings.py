@@ -20,14 +20,16 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from spex.engine.predict import Predictor, PriorPredictor
+from spex.engine.methods import Predictor, RulesPredictor
 from spex.errors import AnswerError, RecordError
-from spex.evidence.scene import SceneEvidence, measure
-from spex.prompts import Exchange, asked
+from spex.evidence.measured import SceneEvidence, measure
+from spex.query.markup import Exchange, asked
 from spex.raster.scene import Pixels
 from spex.records import SpieRecord, load_pixels, parse_record
 
-Meaning = Counter[tuple[str, tuple[tuple[str, str], ...]]]  # class and constraints of each span; empty: a refusal
+Meaning = Counter[
+    tuple[str, tuple[tuple[str, str], ...]]
+]  # class and constraints of each span; empty: a refusal
 
 
 def draw(folder: Path, limit: int, seed: int = 0) -> list[SpieRecord]:
@@ -64,10 +66,14 @@ def scenes(records: Sequence[SpieRecord]) -> Iterator[tuple[SpieRecord, Pixels, 
 
 
 def wanted(record: SpieRecord) -> Meaning:
-    return Counter((span.class_name, tuple(sorted(span.attributes.items()))) for span in record.spans)
+    return Counter(
+        (span.class_name, tuple(sorted(span.attributes.items()))) for span in record.spans
+    )
 
 
-def read(predictor: Predictor, record: SpieRecord, pixels: Pixels, evidence: SceneEvidence) -> tuple[Meaning, str]:
+def read(
+    predictor: Predictor, record: SpieRecord, pixels: Pixels, evidence: SceneEvidence
+) -> tuple[Meaning, str]:
     """What the predictor takes the last query to mean, and its answer."""
     said = [turn.content for turn in record.turns]
     *history, (query, _) = zip(map(asked, said[::2]), said[1::2], strict=True)
@@ -76,12 +82,20 @@ def read(predictor: Predictor, record: SpieRecord, pixels: Pixels, evidence: Sce
     except AnswerError as error:
         return Counter([("malformed", ())]), str(error)
     spans = [(span.class_name, span.constraints.to_dict()) for span in answer.spans]
-    return Counter((name, tuple(sorted((k, str(v)) for k, v in given.items()))) for name, given in spans), answer.text
+    return Counter(
+        (name, tuple(sorted((k, str(v)) for k, v in given.items()))) for name, given in spans
+    ), answer.text
 
 
 def possible(meaning: Meaning, evidence: SceneEvidence) -> Meaning:
     told = {name for name, item in evidence.classes.items() if item.status != "unavailable"}
-    return Counter({span: count for span, count in meaning.items() if span[0] in told or span[0] == "malformed"})
+    return Counter(
+        {
+            span: count
+            for span, count in meaning.items()
+            if span[0] in told or span[0] == "malformed"
+        }
+    )
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -101,14 +115,18 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("records", type=Path)
     parser.add_argument("-m", "--model", help="checkpoint; the shipped one if left out")
-    parser.add_argument("--rules", action="store_true", help="the fixed rules of --method prior instead of a model")
+    parser.add_argument(
+        "--rules", action="store_true", help="the fixed rules of --method prior instead of a model"
+    )
     parser.add_argument("--limit", type=int, default=500, help="dialogues drawn")
     parser.add_argument("-o", "--out", type=Path, help="JSON file of every dialogue's reading")
     arguments = parser.parse_args()
-    predictor: Predictor = PriorPredictor()
+    predictor: Predictor = RulesPredictor()
     if not arguments.rules:
         from spex.model.predictor import load
 

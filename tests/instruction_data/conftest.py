@@ -14,11 +14,20 @@ import rasterio
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.transform import from_origin
 
-from instruction_data.simulate.spectra import Spectra
-from spex.evidence.prior import prior_text
-from spex.evidence.scene import measure
-from spex.prompts import parse_answer, user_message
-from spex.records import BandRef, Rle, SceneRef, SpanTarget, SpieRecord, Turn, load_pixels, write_records
+from instruction_data.simulate.materials.spectra import Spectra
+from spex.evidence.measured import measure
+from spex.evidence.text import prior_text
+from spex.query.markup import parse_answer, user_message
+from spex.records import (
+    BandRef,
+    Rle,
+    SceneRef,
+    SpanTarget,
+    SpieRecord,
+    Turn,
+    load_pixels,
+    write_records,
+)
 
 HLS_BANDS = (
     ("coastal", 443),
@@ -37,7 +46,14 @@ def write_raster(path: Path, values: np.ndarray, nodata: float | None = None) ->
     path.parent.mkdir(parents=True, exist_ok=True)
     count, height, width = values.shape
     with rasterio.open(
-        path, "w", driver="GTiff", count=count, height=height, width=width, dtype=values.dtype, nodata=nodata
+        path,
+        "w",
+        driver="GTiff",
+        count=count,
+        height=height,
+        width=width,
+        dtype=values.dtype,
+        nodata=nodata,
     ) as raster:
         raster.write(values)
 
@@ -61,16 +77,29 @@ def data(tmp_path: Path) -> Path:
         write_raster(root / f"hls_flood_wc/images/{number:03d}.tif", values, -9999)
         write_raster(root / f"hls_flood_wc/labels/{number:03d}.tif", hls_labels())
     bands = [{"name": name, "center_nm": centre, "fwhm_nm": 40} for name, centre in HLS_BANDS]
-    (root / "hls_flood_wc/meta.json").write_text(json.dumps({"bands": bands, "location_group": [7, 8, 8]}))
+    (root / "hls_flood_wc/meta.json").write_text(
+        json.dumps({"bands": bands, "location_group": [7, 8, 8]})
+    )
 
     label = np.zeros((1, 32, 32), np.uint8)
     label[0, :4], label[0, 4:8], label[0, 8:12], label[0, 12:20] = 1, 2, 3, 4
-    write_raster(root / "naip_ohio_landcover/images/11.tif", rng.integers(0, 255, (4, 32, 32)).astype(np.uint8))
+    write_raster(
+        root / "naip_ohio_landcover/images/11.tif",
+        rng.integers(0, 255, (4, 32, 32)).astype(np.uint8),
+    )
     write_raster(root / "naip_ohio_landcover/labels/11.tif", label)
-    bands = [{"name": n, "center_nm": c, "fwhm_nm": 60} for n, c in (("R", 640), ("G", 550), ("B", 470), ("NIR", 850))]
+    bands = [
+        {"name": n, "center_nm": c, "fwhm_nm": 60}
+        for n, c in (("R", 640), ("G", 550), ("B", 470), ("NIR", 850))
+    ]
     chips = [{"id": "11", "location_group": 0}]
-    (root / "naip_ohio_landcover/meta.json").write_text(json.dumps({"bands": bands, "chips": chips}))
-    split = {"hls_flood_wc": {"train": [0], "val": [1, 2]}, "naip_ohio_landcover": {"train": ["11"], "val": []}}
+    (root / "naip_ohio_landcover/meta.json").write_text(
+        json.dumps({"bands": bands, "chips": chips})
+    )
+    split = {
+        "hls_flood_wc": {"train": [0], "val": [1, 2]},
+        "naip_ohio_landcover": {"train": ["11"], "val": []},
+    }
     (root / "split.json").write_text(json.dumps(split))
     return root
 
@@ -79,7 +108,10 @@ def data(tmp_path: Path) -> Path:
 def spectra(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A library in the layout of ``spectra_named``: plants with a red edge, water and snow dark in SWIR."""
     rng, wavelengths = np.random.default_rng(1), np.arange(400, 2501, 5)
-    edge, swir = 1 / (1 + np.exp(-(wavelengths - 715) / 12)), np.exp(-np.maximum(wavelengths - 1300, 0) / 500)
+    edge, swir = (
+        1 / (1 + np.exp(-(wavelengths - 715) / 12)),
+        np.exp(-np.maximum(wavelengths - 1300, 0) / 500),
+    )
     shapes = {
         "water": 0.04 * np.exp(-np.maximum(wavelengths - 550, 0) / 80), "tree": 0.03 + 0.4 * edge * swir,
         "grass_crop": 0.06 + 0.5 * edge * swir, "dry_vegetation": 0.1 + 0.2 * wavelengths / 2500,
@@ -95,7 +127,9 @@ def spectra(tmp_path_factory: pytest.TempPathFactory) -> Path:
         rows = [np.clip(shapes[k] * rng.uniform(0.9, 1.1), 0, 1) for k in kept for _ in range(3)]
         classes = np.repeat(kept, 3)
         reflectance = np.array(rows, np.float32)
-        reflectance[np.ix_(classes == "water", wavelengths > 900)] = np.nan  # as in-situ water spectra are
+        reflectance[np.ix_(classes == "water", wavelengths > 900)] = (
+            np.nan
+        )  # as in-situ water spectra are
         np.savez(
             folder / f"{name}.npz", wavelengths_nm=wavelengths.astype(np.float32), reflectance=reflectance,
             subclass=classes,
@@ -116,7 +150,14 @@ Raster = Callable[..., Path]
 def raster(tmp_path: Path) -> Raster:
     """Writes a raster below the test's folder, by default on a grid of 10 m in UTM 33 from 500000, 5000000."""
 
-    def write(name: str, values: np.ndarray, *, west: float = 500000, north: float = 5000000, **options: Any) -> Path:
+    def write(
+        name: str,
+        values: np.ndarray,
+        *,
+        west: float = 500000,
+        north: float = 5000000,
+        **options: Any,
+    ) -> Path:
         path, stack = tmp_path / name, values if values.ndim == 3 else values[None]
         path.parent.mkdir(parents=True, exist_ok=True)
         grid = {"crs": "EPSG:32633", "transform": from_origin(west, north, 10, 10)} | options
@@ -142,9 +183,12 @@ def scene_file(raster: Raster) -> Raster:
         values[:, :, side // 2 :] = np.array([300, 500, 300, 4000], np.uint16)[:, None, None]
         path = raster(name, values, **options)
         bands = [
-            {"name": n, "wavelength_nm": c, "fwhm_nm": 60} for n, c in zip("BGRN", (490, 560, 665, 842), strict=True)
+            {"name": n, "wavelength_nm": c, "fwhm_nm": 60}
+            for n, c in zip("BGRN", (490, 560, 665, 842), strict=True)
         ]
-        path.with_suffix(".bands.json").write_text(json.dumps({"bands": bands, "scale": 1e-4, "level": "surface"}))
+        path.with_suffix(".bands.json").write_text(
+            json.dumps({"bands": bands, "scale": 1e-4, "level": "surface"})
+        )
         return path
 
     return write
@@ -195,7 +239,10 @@ def built(tmp_path: Path, scene_file: Raster) -> Path:
         )  # fmt: skip
         evidence = measure(load_pixels(survey))
         survey = survey.model_copy(
-            update={"prior": prior_text(evidence), "scene": SceneRef(path=f"chips/chip{number}.tif")}
+            update={
+                "prior": prior_text(evidence),
+                "scene": SceneRef(path=f"chips/chip{number}.tif"),
+            }
         )
         talk = []
         for name, (said, template, language, wording, told) in SAID.items():
@@ -205,11 +252,19 @@ def built(tmp_path: Path, scene_file: Raster) -> Path:
                 turns.append(Turn(role="user", content=user_message(query, "" if turns else prior)))
                 turns.append(Turn(role="assistant", content=answer))
             spans = [
-                SpanTarget(class_name=s.class_name, phrase=s.phrase, attributes=s.constraints.to_dict())
+                SpanTarget(
+                    class_name=s.class_name, phrase=s.phrase, attributes=s.constraints.to_dict()
+                )
                 for s in parse_answer(said[-1][1]).spans
             ]
             provenance = {"turns": f"template {template}", "language": language, "wording": wording}
-            new = {"id": f"{survey.id}_{name}", "kind": "dialogue", "turns": turns, "spans": spans, "prior": prior}
+            new = {
+                "id": f"{survey.id}_{name}",
+                "kind": "dialogue",
+                "turns": turns,
+                "spans": spans,
+                "prior": prior,
+            }
             talk.append(survey.model_copy(update=new | {"provenance": provenance}))
         write_records(out / f"survey_own_{number:03d}_{split}.parquet", [survey])
         write_records(out / f"dialogue_own_{number:03d}_{split}.parquet", talk)

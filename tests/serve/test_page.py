@@ -21,7 +21,7 @@ import pytest
 
 gr = pytest.importorskip("gradio", reason="needs the extra spex[serve]")
 
-from serve.ui import Page, serve  # noqa: E402
+from serve.page import Page, serve  # noqa: E402
 from spex.engine.extractor import Extractor, load  # noqa: E402
 from spex.errors import ModelError  # noqa: E402
 
@@ -47,7 +47,12 @@ def test_a_question_is_answered_word_by_word_with_its_status(page: Page) -> None
     frames = list(page.ask("open water and vegetation", "index rules", person("a")))
     chats = [frame[0] for frame in frames if isinstance(frame[0], list)]
     titles = [said[-1].get("metadata", {}).get("title") for said in chats]
-    assert titles[1:5] == ["loading the rules", "measuring evidence", "reading the query", "measuring the masks"]
+    assert titles[1:5] == [
+        "loading the rules",
+        "measuring evidence",
+        "reading the query",
+        "measuring the masks",
+    ]
     final = chats[-1]
     assert [message["role"] for message in final] == ["assistant", "user", "assistant", "assistant"]
     answer = final[-1]["content"]
@@ -66,7 +71,9 @@ def test_a_question_is_answered_word_by_word_with_its_status(page: Page) -> None
         ("count the cars", "index rules", "This cannot be answered: "),
     ],
 )
-def test_what_cannot_be_answered_is_one_line(page: Page, query: str, method: Any, line: str) -> None:
+def test_what_cannot_be_answered_is_one_line(
+    page: Page, query: str, method: Any, line: str
+) -> None:
     page.take_sample(person("a"))
     *_, last = page.ask(query, method, person("a"))
     said = last[0][-1]["content"]
@@ -90,14 +97,19 @@ def test_a_question_without_a_scene_says_so(page: Page) -> None:
     assert last[0][-1]["content"] == "open a scene first: upload one or take the sample"
 
 
-def test_a_defect_is_one_line_and_goes_to_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_defect_is_one_line_and_goes_to_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     def broken(method: str) -> Extractor:
         raise ZeroDivisionError("inner details")
 
     page = Page(broken, tmp_path)
     page.take_sample(person("a"))
     *_, last = page.ask("open water", "model", person("a"))
-    assert "ZeroDivisionError" in last[0][-1]["content"] and "inner details" not in last[0][-1]["content"]
+    assert (
+        "ZeroDivisionError" in last[0][-1]["content"]
+        and "inner details" not in last[0][-1]["content"]
+    )
     assert "inner details" in caplog.text
 
 
@@ -123,7 +135,9 @@ def test_the_server_answers_on_the_loopback_only(address: str) -> None:
     with urllib.request.urlopen(address) as answer:
         text = answer.read().decode()
     assert answer.status == 200 and "SPEX" in text
-    with pytest.raises(OSError):  # any other address of this machine, here one more of the loopback network
+    with pytest.raises(
+        OSError
+    ):  # any other address of this machine, here one more of the loopback network
         socket.create_connection(("127.0.0.2", place.port), timeout=2).close()
 
 
@@ -143,7 +157,9 @@ def test_a_port_in_use_is_one_line(address: str, capsys: pytest.CaptureFixture[s
 def test_the_command_serves_until_it_is_ended_and_leaves_nothing(tmp_path: Path) -> None:
     env = {**os.environ, "TMPDIR": str(tmp_path)}
     env.pop("GRADIO_TEMP_DIR", None)
-    with subprocess.Popen([sys.executable, "-m", "serve"], stdout=subprocess.PIPE, text=True, env=env) as process:
+    with subprocess.Popen(
+        [sys.executable, "-m", "serve"], stdout=subprocess.PIPE, text=True, env=env
+    ) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
         assert line.startswith("The chat is open at http://127.0.0.1:"), line
@@ -165,7 +181,11 @@ FLAGS = (
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    program = (
+        shutil.which("chromium")
+        or shutil.which("chromium-browser")
+        or shutil.which("google-chrome")
+    )
     if program is None:
         pytest.skip("needs a Chromium on the machine")
     with playwright.sync_playwright() as session:
@@ -176,7 +196,9 @@ def browser() -> Iterator[Any]:
 
 @pytest.mark.browser
 @pytest.mark.parametrize("size", [(1280, 800), (400, 800)], ids=["wide", "narrow"])
-def test_from_the_sample_to_the_download(browser: Any, address: str, tmp_path: Path, size: tuple[int, int]) -> None:
+def test_from_the_sample_to_the_download(
+    browser: Any, address: str, tmp_path: Path, size: tuple[int, int]
+) -> None:
     context = browser.new_context(viewport={"width": size[0], "height": size[1]})
     page = context.new_page()
     page.set_default_timeout(60_000)
@@ -201,7 +223,9 @@ def test_from_the_sample_to_the_download(browser: Any, address: str, tmp_path: P
     page.locator("#view input[type=checkbox]").first.uncheck()
     assert layers.first.evaluate("layer => getComputedStyle(layer).visibility") == "hidden"
     assert layers.first.evaluate("layer => layer.naturalWidth") == 900
-    overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    overflow = page.evaluate(
+        "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    )
     assert overflow <= 0, "nothing needs scrolling sideways"
     with page.expect_download() as download:
         button.click()
@@ -212,7 +236,11 @@ def test_from_the_sample_to_the_download(browser: Any, address: str, tmp_path: P
         result = json.loads(files.read(names["extraction.json"]))
     assert {"mask.tif", "regions.gpkg", "explanation.md"} < names.keys()
     assert [mask["class"] for mask in result["masks"]] == ["water", "vegetation"]
-    hosts = {urlsplit(url).netloc for url in asked if urlsplit(url).scheme in ("http", "https", "ws", "wss")}
+    hosts = {
+        urlsplit(url).netloc
+        for url in asked
+        if urlsplit(url).scheme in ("http", "https", "ws", "wss")
+    }
     assert hosts == {urlsplit(address).netloc}, "the page asks no other host"
     assert errors == []
     context.close()

@@ -10,8 +10,7 @@ from rasterio.crs import CRS
 from rasterio.transform import from_origin
 
 from spex.engine import Plan
-from spex.engine.predict import excluded
-from spex.prompts import parse_answer
+from spex.query.markup import excluded, parse_answer
 from spex.raster.scene import Scene
 from spex.sensors import Band
 

@@ -11,23 +11,25 @@ import pytest
 import torch
 
 from spex.cli.main import main
-from spex.engine import PriorPredictor
-from spex.evaluate import Case, Door, Scores, Tally, Target, cases, labelled_evidence
-from spex.evidence.prior import prior_text
+from spex.engine import RulesPredictor
+from spex.evaluate import Case, LabelTarget, QueryMethod, Scores, Tally, cases, labelled_evidence
+from spex.evidence.text import prior_text
 from spex.model.config import make_config
 from spex.model.predictor import ModelPredictor
 from spex.model.processor import SpexProcessor
 from spex.model.spex import SpexModel
 from spex.records import BandRef, Rle, SceneRef, SpanTarget, SpieRecord, read_records, write_records
-from train.tokenizer import train_tokenizer
+from train.stages.tokenizer import train_tokenizer
 
 BANDS = [("B02", 490, 65), ("B03", 560, 35), ("B04", 665, 30), ("B08", 842, 115)]
 NAMES = ("water", "vegetation", "bare")  # as in the truth of conftest.py
 
 
-def target(mask: object, known: object = None, name: str = "water") -> Target:
+def target(mask: object, known: object = None, name: str = "water") -> LabelTarget:
     truth = np.asarray(mask, bool)
-    return Target(name, name, name, truth, np.ones_like(truth) if known is None else np.asarray(known, bool))
+    return LabelTarget(
+        name, name, name, truth, np.ones_like(truth) if known is None else np.asarray(known, bool)
+    )
 
 
 def probability(values: object) -> np.ndarray:
@@ -39,9 +41,16 @@ def folder(scene_file: Path, truth: np.ndarray) -> Path:
     """SPIE records beside a scene: three classes and one that is absent; the first ten rows of water are unknown."""
     unknown = np.zeros(truth.shape, bool)
     unknown[:10] = True
-    spans = [SpanTarget(class_name=name, phrase=name, mask=Rle.encode(truth == i)) for i, name in enumerate(NAMES)]
+    spans = [
+        SpanTarget(class_name=name, phrase=name, mask=Rle.encode(truth == i))
+        for i, name in enumerate(NAMES)
+    ]
     spans[0] = spans[0].model_copy(update={"ignore": Rle.encode(unknown)})
-    spans.append(SpanTarget(class_name="burned", phrase="burned land", mask=Rle.encode(np.zeros(truth.shape, bool))))
+    spans.append(
+        SpanTarget(
+            class_name="burned", phrase="burned land", mask=Rle.encode(np.zeros(truth.shape, bool))
+        )
+    )
     record = SpieRecord(
         id="a", kind="survey", split="val", place="a", source="made", scene=SceneRef(path=scene_file.name),
         sensor="sentinel-2a", bands=[BandRef(name=n, wavelength_nm=w, fwhm_nm=f) for n, w, f in BANDS],
@@ -76,7 +85,12 @@ def test_scores_of_counted_pixels() -> None:
     tally = Tally()
     tally.add(probability([[0.9, 0.5], [0.4, 0.1]]), target([[1, 0], [1, 0]]))
     scores = tally.scores()
-    assert (scores["iou"], scores["precision"], scores["recall"], scores["f1"]) == (1 / 3, 0.5, 0.5, 0.5)
+    assert (scores["iou"], scores["precision"], scores["recall"], scores["f1"]) == (
+        1 / 3,
+        0.5,
+        0.5,
+        0.5,
+    )
     assert scores["pixels"] == 4 and scores["positive_pixels"] == 2
 
 
@@ -102,7 +116,14 @@ def test_presence_of_a_class_in_a_scene() -> None:
     some, none = probability([[0.9] + [0.0] * 199]), probability([[0.0] * 200])
     full, trace, empty = target([[1] * 200]), target([[1] + [0] * 199]), target([[0] * 200])
     tally = Tally()
-    for found, one in [(some, full), (none, full), (some, empty), (none, empty), (none, empty), (none, trace)]:
+    for found, one in [
+        (some, full),
+        (none, full),
+        (some, empty),
+        (none, empty),
+        (none, empty),
+        (none, trace),
+    ]:
         tally.add(found, one)
     scores = tally.scores()
     assert scores["false_alarms"] == pytest.approx(1 / 3) and scores["misses"] == 1 / 2
@@ -117,7 +138,7 @@ def test_no_mask_counts_as_nothing_found() -> None:
 
 
 def test_parts_add_up_to_the_whole(case: Case) -> None:
-    methods = {"prior": Door(PriorPredictor())}
+    methods = {"prior": QueryMethod(RulesPredictor())}
     whole, part, other = Scores(), Scores(), Scores()
     for scores in (whole, whole, part, other):
         scores.add(case, methods)
@@ -128,7 +149,11 @@ def test_parts_add_up_to_the_whole(case: Case) -> None:
 def test_cases_of_records(case: Case, truth: np.ndarray) -> None:
     water = case.targets[0]
     assert [one.name for one in case.targets] == ["water", "vegetation", "bare", "burned"]
-    assert np.array_equal(water.mask, truth == 0) and not water.known[:10].any() and water.known[10:].all()
+    assert (
+        np.array_equal(water.mask, truth == 0)
+        and not water.known[:10].any()
+        and water.known[10:].all()
+    )
 
 
 def test_queries_choose_the_classes(folder: Path) -> None:
@@ -138,7 +163,7 @@ def test_queries_choose_the_classes(folder: Path) -> None:
 
 def test_index_rules_on_a_clear_scene(case: Case) -> None:
     scores = Scores()
-    scores.add(case, {"prior": Door(PriorPredictor())})
+    scores.add(case, {"prior": QueryMethod(RulesPredictor())})
     iou = {row["target"]: row["iou"] for row in scores.rows()}
     assert iou["water"] > 0.95 and iou["vegetation"] > 0.95
     burned = next(row for row in scores.rows() if row["target"] == "burned")
@@ -157,22 +182,28 @@ def test_index_rules_on_a_clear_scene(case: Case) -> None:
 )
 def test_a_misread_query_has_no_mask(case: Case, words: str) -> None:
     asked = replace(case, targets=case.targets[:1])
-    assert Door(Scripted(words))(asked) == {"water": None}
+    assert QueryMethod(Scripted(words))(asked) == {"water": None}
 
 
 def test_the_span_of_the_class_is_measured(case: Case) -> None:
     model = Scripted("<seg class=bare>soil</seg> and <seg class=water>water</seg>")
     asked = replace(case, targets=case.targets[:1])
-    found = Door(model)(asked)["water"]
+    found = QueryMethod(model)(asked)["water"]
     plan = model.plan("water", case.pixels, case.evidence)
-    maps = model.decode(model.features(case.pixels, case.evidence), plan, case.pixels, case.evidence)
-    assert found is not None and np.array_equal(found, maps[1]) and not np.array_equal(found, maps[0])
+    maps = model.decode(
+        model.features(case.pixels, case.evidence), plan, case.pixels, case.evidence
+    )
+    assert (
+        found is not None and np.array_equal(found, maps[1]) and not np.array_equal(found, maps[0])
+    )
 
 
 def test_a_told_prior_says_what_the_label_says(case: Case) -> None:
     corner = np.zeros_like(case.targets[0].mask)
     corner[-30:, -40:] = True
-    swapped = replace(case, targets=(target(corner), target(np.zeros_like(corner), name="vegetation")))
+    swapped = replace(
+        case, targets=(target(corner), target(np.zeros_like(corner), name="vegetation"))
+    )
     text = prior_text(labelled_evidence(swapped), "open water")
     assert f"share {corner.mean():.1%}" in text and "1 regions, mostly southeast" in text
     assert "absent: " in text and "vegetation" in text.partition("absent: ")[2]
@@ -184,12 +215,17 @@ def test_only_the_text_of_a_told_prior_changes(case: Case) -> None:
     corner = np.zeros_like(case.targets[0].mask)
     corner[-30:, -40:] = True
     asked = replace(case, targets=(target(corner),))
-    plain, told = Door(model)(asked)["water"], Door(model, told=True)(asked)["water"]
-    assert "mostly southeast" not in model.read_priors[0] and "mostly southeast" in model.read_priors[1]
+    plain, told = QueryMethod(model)(asked)["water"], QueryMethod(model, told=True)(asked)["water"]
+    assert (
+        "mostly southeast" not in model.read_priors[0]
+        and "mostly southeast" in model.read_priors[1]
+    )
     assert plain is not None and told is not None and plain.shape == told.shape
 
 
-def test_command_measures_the_split(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_measures_the_split(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "scores.json"
     assert main(["evaluate", str(folder), "--method", "prior", "-o", str(out)]) == 0
     printed = capsys.readouterr().out
@@ -197,11 +233,15 @@ def test_command_measures_the_split(folder: Path, tmp_path: Path, capsys: pytest
     rows = json.loads(out.read_text())
     assert {row["method"] for row in rows} == {"prior"} and len(rows) == 4
     assert next(row for row in rows if row["target"] == "water")["pixels"] == 160 * 110
-    assert main(["evaluate", str(folder / "survey_made.parquet"), "--method", "prior", "--json"]) == 0
+    assert (
+        main(["evaluate", str(folder / "survey_made.parquet"), "--method", "prior", "--json"]) == 0
+    )
     assert json.loads(capsys.readouterr().out) == rows
 
 
-def test_nothing_to_measure_is_one_line(tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_to_measure_is_one_line(
+    tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["evaluate", str(tmp_path / "nowhere"), "--method", "prior"]) == 2
     assert main(["evaluate", str(folder), "--method", "prior", "--split", "test"]) == 2
     lines = capsys.readouterr().err.splitlines()

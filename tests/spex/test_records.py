@@ -16,10 +16,23 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from pydantic import ValidationError
 
 from spex.errors import RecordError
-from spex.records import BandRef, Rle, SceneRef, SpanTarget, SpieRecord, Turn, load_pixels, read_records, write_records
+from spex.records import (
+    BandRef,
+    Rle,
+    SceneRef,
+    SpanTarget,
+    SpieRecord,
+    Turn,
+    load_pixels,
+    read_records,
+    write_records,
+)
 from spex.sensors import get_sensor
 
-BANDS = [BandRef(name="green", wavelength_nm=560, fwhm_nm=35), BandRef(name="nir", wavelength_nm=842, fwhm_nm=115)]
+BANDS = [
+    BandRef(name="green", wavelength_nm=560, fwhm_nm=35),
+    BandRef(name="nir", wavelength_nm=842, fwhm_nm=115),
+]
 
 
 def record(**changes: object) -> SpieRecord:
@@ -34,7 +47,10 @@ def record(**changes: object) -> SpieRecord:
 
 def span(mask: np.ndarray, ignore: np.ndarray | None = None) -> SpanTarget:
     return SpanTarget(
-        class_name="water", phrase="lakes", mask=Rle.encode(mask), ignore=None if ignore is None else Rle.encode(ignore)
+        class_name="water",
+        phrase="lakes",
+        mask=Rle.encode(mask),
+        ignore=None if ignore is None else Rle.encode(ignore),
     )
 
 
@@ -76,21 +92,33 @@ def test_a_dialogue_ends_with_an_answer() -> None:
 def test_parquet_keeps_everything(tmp_path: Path) -> None:
     mask = np.random.default_rng(0).random((20, 30)) > 0.5
     survey = record(
-        spans=[span(mask, ~mask), span(np.zeros((20, 30), bool))], prior="water: MNDWI above 0.05", gsd_m=None
+        spans=[span(mask, ~mask), span(np.zeros((20, 30), bool))],
+        prior="water: MNDWI above 0.05",
+        gsd_m=None,
     )
-    turns = [Turn(role="user", content="Query: lakes"), Turn(role="assistant", content="<seg class=water>lakes</seg>")]
+    turns = [
+        Turn(role="user", content="Query: lakes"),
+        Turn(role="assistant", content="<seg class=water>lakes</seg>"),
+    ]
     told = SpanTarget(class_name="water", phrase="lakes", attributes={"min_area": "1ha"})
     talk = record(id="a_2", kind="dialogue", turns=turns, spans=[told])
     assert write_records(tmp_path / "x.parquet", [survey, talk]) == 2
     here = SceneRef(path=str(tmp_path / "chips/a.tif"))
-    assert list(read_records(tmp_path)) == [r.model_copy(update={"scene": here}) for r in (survey, talk)]
+    assert list(read_records(tmp_path)) == [
+        r.model_copy(update={"scene": here}) for r in (survey, talk)
+    ]
     assert [p.name for p in tmp_path.iterdir()] == ["x.parquet"]
 
 
 def test_datasets_streams_the_shards(tmp_path: Path) -> None:
     datasets = pytest.importorskip("datasets")
-    write_records(tmp_path / "x.parquet", (record(id=f"r{i}", spans=[span(np.eye(4, dtype=bool))]) for i in range(3)))
-    stream = datasets.load_dataset("parquet", data_files=str(tmp_path / "x.parquet"), split="train", streaming=True)
+    write_records(
+        tmp_path / "x.parquet",
+        (record(id=f"r{i}", spans=[span(np.eye(4, dtype=bool))]) for i in range(3)),
+    )
+    stream = datasets.load_dataset(
+        "parquet", data_files=str(tmp_path / "x.parquet"), split="train", streaming=True
+    )
     rows = list(stream)
     assert [row["id"] for row in rows] == ["r0", "r1", "r2"]
     assert rows[0]["spans"][0]["mask"]["counts"] == [0, 1, 4, 1, 4, 1, 4, 1]
@@ -126,7 +154,12 @@ def test_pixels_come_with_the_record_s_own_metadata(tmp_path: Path) -> None:
         part = load_pixels(record(scene=window, spans=[span(np.zeros((3, 4), bool))]))
         unknown = load_pixels(record(scene=window, sensor="a camera"))
         with pytest.raises(RecordError, match="its masks are"):
-            load_pixels(record(scene=SceneRef(path=str(tmp_path / "a.tif")), spans=[span(np.zeros((3, 4), bool))]))
+            load_pixels(
+                record(
+                    scene=SceneRef(path=str(tmp_path / "a.tif")),
+                    spans=[span(np.zeros((3, 4), bool))],
+                )
+            )
     assert np.allclose(whole.values, values * 1e-4)
     assert (whole.gsd_m, [b.wavelength_nm for b in whole.bands]) == (10, [560, 842])
     assert whole.family == get_sensor(record().sensor).family != ""

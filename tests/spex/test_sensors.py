@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spex.errors import BandError
-from spex.raster.statement import check_bands
+from spex.raster.band_metadata import check_bands
 from spex.sensors import LEVELS, ROLES, Band, get_sensor, recognise, role_weights
 
 FAMILIES = {
@@ -36,7 +36,9 @@ def test_every_sensor_is_complete_and_possible(key: str) -> None:
 
 
 def test_the_table_has_no_sensor_without_a_source() -> None:
-    table = json.loads(resources.files("spex").joinpath("data/sensors.json").read_text(encoding="utf-8"))
+    table = json.loads(
+        resources.files("spex").joinpath("data/sensors.json").read_text(encoding="utf-8")
+    )
     assert set(table) == set(NAMED)
     assert all(entry["source"] for entry in table.values())
 
@@ -55,7 +57,9 @@ def test_an_unknown_sensor_names_its_neighbours() -> None:
 
 def test_band_names_forgive_spelling() -> None:
     sensor = get_sensor("sentinel-2a")
-    assert [sensor.find(n).name for n in ("b3", "B03", "b_03", "green", "B8A", "swir22")] == ["B03"] * 4 + [
+    assert [sensor.find(n).name for n in ("b3", "B03", "b_03", "green", "B8A", "swir22")] == [
+        "B03"
+    ] * 4 + [
         "B8A",
         "B12",
     ]  # type: ignore[union-attr]
@@ -74,17 +78,30 @@ def test_band_names_forgive_spelling() -> None:
 def test_roles_lie_where_spyndex_puts_them(platform: str, key: str) -> None:
     bands = get_sensor(key).bands
     weights = role_weights(bands)
-    both = {role: getattr(spyndex.bands[role], platform) for role in ROLES if hasattr(spyndex.bands[role], platform)}
+    both = {
+        role: getattr(spyndex.bands[role], platform)
+        for role in ROLES
+        if hasattr(spyndex.bands[role], platform)
+    }
     assert len(both) >= 6
     for role, known in both.items():
-        ours = sum(w * b.wavelength_nm for w, b in zip(weights[role], bands, strict=True) if b.wavelength_nm)
+        ours = sum(
+            w * b.wavelength_nm
+            for w, b in zip(weights[role], bands, strict=True)
+            if b.wavelength_nm
+        )
         assert ours == pytest.approx(known.wavelength, abs=30), role
 
 
 def test_nir_is_the_broad_band_and_never_water_vapour() -> None:
     bands = get_sensor("sentinel-2a").bands
     assert bands[int(np.argmax(role_weights(bands)["N"]))].name == "B08"
-    lone = [Band("vapour", 945.0, 20.0), Band("cirrus", 1375.0, 30.0), Band("pan", 650.0, 300.0), Band("?", None, None)]
+    lone = [
+        Band("vapour", 945.0, 20.0),
+        Band("cirrus", 1375.0, 30.0),
+        Band("pan", 650.0, 300.0),
+        Band("?", None, None),
+    ]
     assert role_weights(lone) == {}
 
 
@@ -113,9 +130,15 @@ def test_denser_sampling_does_not_move_a_role() -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(st.floats(300, 2600), st.floats(1, 200) | st.none()), min_size=1, max_size=60))
+@given(
+    st.lists(
+        st.tuples(st.floats(300, 2600), st.floats(1, 200) | st.none()), min_size=1, max_size=60
+    )
+)
 def test_weights_are_a_mean(bands: list[tuple[float, float | None]]) -> None:
-    for weights in role_weights([Band(str(i), centre, width) for i, (centre, width) in enumerate(bands)]).values():
+    for weights in role_weights(
+        [Band(str(i), centre, width) for i, (centre, width) in enumerate(bands)]
+    ).values():
         assert weights.shape == (len(bands),)
         assert (weights >= 0).all() and weights.sum() == pytest.approx(1)
 

@@ -37,7 +37,9 @@ def test_two_classes_in_one_sentence(model: Extractor, sample: Scene) -> None:
     names = [mask["class"] for mask in found["masks"]] + [one["class"] for one in found["absent"]]
     assert sorted(names) == ["vegetation", "water"]
     vegetation = next(mask for mask in found["masks"] if mask["class"] == "vegetation")
-    assert vegetation["evidence"]["NDVI"]["inside"] > 0.5 > vegetation["evidence"]["NDVI"]["outside"]
+    assert (
+        vegetation["evidence"]["NDVI"]["inside"] > 0.5 > vegetation["evidence"]["NDVI"]["outside"]
+    )
     assert found["model"]["sha256"] and not found["refused"]
 
 
@@ -83,7 +85,9 @@ def test_the_five_lines_of_the_readme(sample: Scene, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("side", ["above", "below"])
-def test_the_words_tell_the_side_of_the_threshold_that_was_executed(model: Extractor, sample: Scene, side: str) -> None:
+def test_the_words_tell_the_side_of_the_threshold_that_was_executed(
+    model: Extractor, sample: Scene, side: str
+) -> None:
     found = model.extract(sample, f"vegetation with NDVI {side} 0.4").to_dict()
     assert found["masks"][0]["constraints"] == {"index": f"NDVI:{side}:0.4"}
     assert f"NDVI {side} 0.4" in found["answer"]

@@ -11,12 +11,12 @@ from transformers import AutoTokenizer
 from spex.model.config import make_config
 from spex.model.processor import SpexProcessor
 from spex.model.spex import SpexModel
-from spex.prompts import format_span, user_message
+from spex.query.markup import format_span, user_message
 from spex.records import BandRef, Rle, SceneRef, SpanTarget, SpieRecord, Turn, write_records
 from spex.sensors import Band
-from spex.testing import write_scene
-from train.masks import MaskTrainer, save
-from train.tokenizer import train_tokenizer
+from tests.scenes import write_scene
+from train.stages.masks import MaskTrainer, save
+from train.stages.tokenizer import train_tokenizer
 
 CLASSES = {1: "water", 2: "vegetation", 3: "bare", 4: "built_up"}
 BANDS = [("B", 490.0), ("G", 560.0), ("R", 665.0), ("N", 842.0)]
@@ -29,13 +29,18 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     surveys, dialogues = [], []
     for number in range(3):
         path = folder / f"scene_{number}.tif"
-        truth = write_scene(path, bands=tuple(Band(n, w, 40.0) for n, w in BANDS), height=32, width=32, seed=number)
+        truth = write_scene(
+            path, bands=tuple(Band(n, w, 40.0) for n, w in BANDS), height=32, width=32, seed=number
+        )
         base = {
             "split": "val" if number == 2 else "train", "place": str(number), "source": "made", "sensor": "made",
             "scene": SceneRef(path=path.name), "level": "surface", "gsd_m": 10.0, "scale": 1e-4,
             "bands": [BandRef(name=n, wavelength_nm=w, fwhm_nm=40.0) for n, w in BANDS],
         }  # fmt: skip
-        spans = [SpanTarget(class_name=c, phrase=c, mask=Rle.encode(truth == code)) for code, c in CLASSES.items()]
+        spans = [
+            SpanTarget(class_name=c, phrase=c, mask=Rle.encode(truth == code))
+            for code, c in CLASSES.items()
+        ]
         surveys.append(SpieRecord(id=f"scene_{number}", kind="survey", spans=spans, **base))
         for name in CLASSES.values():
             said = (
@@ -43,7 +48,9 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 ("assistant", f"{format_span(name, name)}: <fact:area>."),
             )
             turns = [Turn(role=role, content=text) for role, text in said]
-            dialogues.append(SpieRecord(id=f"{number}-{name}", kind="dialogue", turns=turns, **base))
+            dialogues.append(
+                SpieRecord(id=f"{number}-{name}", kind="dialogue", turns=turns, **base)
+            )
     write_records(folder / "survey_made.parquet", surveys)
     write_records(folder / "dialogue_made.parquet", dialogues)
     train_tokenizer((turn.content for one in dialogues for turn in one.turns), 400).save_pretrained(
@@ -51,5 +58,9 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     torch.manual_seed(0)
     model = SpexModel(make_config("micro", AutoTokenizer.from_pretrained(str(folder / "words"))))
-    save(MaskTrainer(model), SpexProcessor.from_pretrained(str(folder / "words"), model.config), folder / "start")
+    save(
+        MaskTrainer(model),
+        SpexProcessor.from_pretrained(str(folder / "words"), model.config),
+        folder / "start",
+    )
     return folder

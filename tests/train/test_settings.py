@@ -8,9 +8,13 @@ import pytest
 
 from spex.errors import ConfigError
 from train.settings import Settings, load_settings, save_settings
-from train.stages import model_and_processor
+from train.stages.launch import model_and_processor
 
-CONFIGS = sorted(p for p in (Path(__file__).parents[2] / "train" / "configs").glob("*.yaml") if p.stem != "downstream")
+CONFIGS = sorted(
+    p
+    for p in (Path(__file__).parents[2] / "train" / "configs").glob("*.yaml")
+    if p.stem != "downstream"
+)
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
@@ -23,7 +27,11 @@ def test_every_shipped_file_loads_and_survives_being_saved(path: Path, tmp_path:
 
 def test_overrides_win_over_the_file() -> None:
     settings = load_settings(CONFIGS[0], ["minutes=1.5", "out=elsewhere", "weights={simulated: 2}"])
-    assert (settings.minutes, settings.out, settings.weights) == (1.5, "elsewhere", {"simulated": 2})
+    assert (settings.minutes, settings.out, settings.weights) == (
+        1.5,
+        "elsewhere",
+        {"simulated": 2},
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""From labelled chips to a folder of SPIE records."""

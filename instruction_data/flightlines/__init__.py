@@ -1,0 +1,1 @@
+"""Airborne flight lines as tiles for pre-training."""

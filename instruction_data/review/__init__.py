@@ -1,0 +1,1 @@
+"""Checks, statistics and pictures of a built folder."""

@@ -1,0 +1,126 @@
+"""What an answer should extract on its chip: the survey's masks taken for the model's, and the engine does the rest.
+
+Constraints, overlaps and facts are the engine's own; only the probabilities come from labels. Where the label cannot
+tell, a class is not; a class that the labels never speak of is what its evidence says.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.windows import Window
+
+from spex.evidence.indices import role_planes
+from spex.evidence.maps import class_score
+from spex.evidence.measured import SceneEvidence, measure
+from spex.postprocess.answer_text import absence, unavailable
+from spex.postprocess.composition import narrower, write_mask
+from spex.postprocess.constraints import Frame
+from spex.postprocess.constraints import check as check_constraints
+from spex.postprocess.facts import MaskFacts, measure_masks
+from spex.query.markup import Answer, excluded
+from spex.raster.scene import Pixels, Scene
+from spex.raster.working import LEVELS, NODATA, gdal, work_profile
+from spex.records import SpieRecord, load_pixels
+
+
+@dataclass(frozen=True)
+class ExpectedAnswer:
+    """One answer carried out on labels.
+
+    ``values`` (h, w) is the mask raster (0 background, 1..n the spans, 255 no data), ``absent`` names the spans whose
+    mask is empty and why.
+    """
+
+    values: NDArray[np.uint8]
+    facts: list[MaskFacts]
+    absent: dict[int, str]
+
+
+class LabelledChip:
+    """The chip of a survey, in memory, ready to carry out answers on its labels.
+
+    Raises:
+        SceneError: the raster cannot be read.
+        RecordError: the raster has another size than the masks.
+    """
+
+    def __init__(self, survey: SpieRecord) -> None:
+        self.pixels: Pixels = load_pixels(survey)
+        self.evidence: SceneEvidence = measure(self.pixels)
+        with gdal(), rasterio.open(survey.scene.path) as raster:
+            crs, transform = raster.crs, raster.transform
+            if survey.scene.window:
+                transform = raster.window_transform(Window(*survey.scene.window))
+        self.scene = Scene.from_array(
+            self.pixels.values, self.pixels.bands, valid=self.pixels.valid, crs=crs,
+            transform=None if crs is None else transform, gsd_m=self.pixels.gsd_m, level=self.pixels.level,
+            name=survey.scene.path,
+        )  # fmt: skip
+        self.planes = role_planes(self.pixels)
+        self._labels = {span.class_name: span.mask for span in survey.spans if span.mask}
+        self._masks: dict[str, NDArray[np.bool_]] = {}
+        self._work = tempfile.TemporaryDirectory(prefix="spex-")  # gone with this object
+
+    def known(self, name: str) -> bool:
+        """Whether the labels speak of a class."""
+        return name in self._labels
+
+    def mask(self, name: str) -> NDArray[np.bool_]:
+        """Where a class is, ``(h, w)``: by the labels, else by its evidence."""
+        if name not in self._masks:
+            label = self._labels.get(name)
+            found = label.decode() if label else class_score(self.pixels, self.evidence, name) > 0.5
+            self._masks[name] = found & self.pixels.valid
+        return self._masks[name]
+
+    def carry_out(self, answer: Answer) -> ExpectedAnswer:
+        """Execute an answer's constraints on the labels and measure its facts on the mask that is written.
+
+        Raises:
+            QueryError: a constraint that this scene cannot answer.
+        """
+        check_constraints(answer, self.scene, self.evidence)
+        missing = unavailable(answer, self.evidence)
+        names = [*(span.class_name for span in answer.spans), *excluded(answer)]
+        levels = np.stack(
+            [
+                np.where(self.pixels.valid, self.mask(name) * np.uint8(LEVELS), NODATA)
+                for name in names
+            ]
+        )
+        frame = Frame.of(self.scene, self.pixels)
+        probability, mask = (
+            Path(self._work.name, "probability.tif"),
+            Path(self._work.name, "mask.tif"),
+        )
+        with gdal():
+            with rasterio.open(probability, "w", **work_profile(self.scene, len(names))) as raster:
+                raster.write(levels.astype(np.uint8))
+            write_mask(frame, answer, probability, mask, never=frozenset(missing))
+            facts, _ = measure_masks(frame, answer, self.evidence, mask, probability)
+            with rasterio.open(mask) as raster:
+                values = raster.read(1)
+        return ExpectedAnswer(values, facts, self._absent(answer, facts, missing))
+
+    def _absent(
+        self, answer: Answer, facts: list[MaskFacts], missing: Mapping[int, str]
+    ) -> dict[int, str]:
+        reasons = dict(missing)
+        for number, span in enumerate(answer.spans):
+            if not facts[number].pixels and number not in missing:
+                likely = bool(self.mask(span.class_name).any())
+                takers = [
+                    o.phrase
+                    for i, o in enumerate(answer.spans)
+                    if facts[i].pixels and narrower(o, span)
+                ]
+                taken_by = takers[0] if takers and likely else None
+                reasons[number] = absence(span, self.evidence, taken_by, likely=likely)
+        return reasons

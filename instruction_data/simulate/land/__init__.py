@@ -1,0 +1,1 @@
+"""Simulated land by process: relief, water, plants, fields, towns, fire."""

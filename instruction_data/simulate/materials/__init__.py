@@ -1,0 +1,1 @@
+"""Reflectance spectra of materials: measured, or modelled."""

@@ -1,0 +1,1 @@
+"""What the atmosphere, a sensor and its product make of a landscape."""

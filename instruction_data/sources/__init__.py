@@ -1,0 +1,1 @@
+"""Scenes and labels of any origin, as labelled chips."""

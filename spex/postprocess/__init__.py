@@ -1,0 +1,1 @@
+"""From probabilities to masks: composition, constraints, components, facts, doubts."""

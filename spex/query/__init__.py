@@ -1,0 +1,1 @@
+"""From a request in plain language to its reading: classes, constraints, answer format."""

@@ -1,0 +1,25 @@
+"""Constraints as people read them, in answers and explanations."""
+
+from __future__ import annotations
+
+import re
+
+from spex.query.markup import Constraints
+
+
+def constraints_text(constraints: Constraints) -> str:
+    """The constraints of a span in words; empty where there are none."""
+    words = {
+        "min_area": "at least {}",
+        "max_area": "at most {}",
+        "where": "in the {}",
+        "top": "the {} largest",
+        "index": "{}",
+        "not": "without {}",
+    }
+    parts = []
+    for name, value in constraints.to_dict().items():
+        text = re.sub(r"(?<=\d)(?=(?:ha|m2|km2|px)$)", " ", str(value)).replace("m2", "m²")
+        text = text.replace(":", " ").replace(",", ", ").replace("_", " ")
+        parts.append("the largest" if name == "top" and value == 1 else words[name].format(text))
+    return ", ".join(parts)

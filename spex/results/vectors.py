@@ -1,0 +1,115 @@
+"""The regions of a result as polygons with their measured attributes."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+import rasterio.features
+from numpy.typing import NDArray
+from rasterio.windows import Window
+
+from spex.postprocess.components import RegionSweep
+from spex.postprocess.facts import MaskFacts
+from spex.raster.scene import Scene
+from spex.raster.working import work_profile
+
+
+def write_regions(scene: Scene, facts: Sequence[MaskFacts], mask: Path, target: Path) -> None:
+    """Write one multipolygon per region, all masks in one layer; sizes and means are those measured on the mask file.
+
+    Memory grows with the number of corners, not with the scene. A scene without georeference gets x = column and
+    y = -row, which is where desktop GIS shows such a raster.
+    """
+    import shapely
+    from pyogrio.raw import write
+
+    labels = mask.with_name("regions.tif")
+    _write_labels(scene, facts, mask, labels)
+    count = sum(one.regions.count for one in facts)
+    geometry = shapely.to_wkb(_multipolygons(labels, mask, count, flip=scene.crs is None))
+    labels.unlink()
+    columns: dict[str, NDArray[Any]] = {
+        "class": np.repeat(
+            [one.span.class_name for one in facts], [one.regions.count for one in facts]
+        ),
+        "phrase": np.repeat(
+            [one.span.phrase for one in facts], [one.regions.count for one in facts]
+        ),
+        "area_m2": _joined(
+            [one.sizes() if one.area_m2 is not None else one.regions.mean("none") for one in facts]
+        ),
+        "pixels": _joined([one.regions.sums["pixels"] for one in facts]),
+        "mean_probability": _joined([one.regions.mean("probability") for one in facts]),
+    }
+    for name in dict.fromkeys(name for one in facts for name in one.evidence):
+        columns[name] = _joined([one.regions.mean(name) for one in facts])
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="'crs' was not provided")
+        write(
+            target,
+            geometry=geometry,
+            field_data=[x.astype(object) if x.dtype.kind == "U" else x for x in columns.values()],
+            fields=np.array(list(columns), object),
+            layer="regions",
+            driver="GPKG",
+            geometry_type="MultiPolygon",
+            crs=scene.crs.to_wkt() if scene.crs else None,
+        )
+
+
+def _joined(parts: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+    return np.concatenate([np.zeros(0), *parts])
+
+
+def _write_labels(scene: Scene, facts: Sequence[MaskFacts], mask: Path, target: Path) -> None:
+    """Write the number of each pixel's region, counted through all masks from 1; 0 outside them."""
+    before = np.cumsum([0] + [one.regions.count for one in facts])
+    sweeps = [RegionSweep() for _ in facts]
+    profile = {**work_profile(scene, 1), "dtype": "int32", "nodata": None}
+    with rasterio.open(mask) as source, rasterio.open(target, "w", **profile) as out:
+        row = 0
+        # The strips of the measuring sweep again: only they give the same provisional labels.
+        for rows in facts[0].regions.strips if facts else ():
+            window = Window(0, row, scene.width, rows)
+            values = source.read(1, window=window)
+            numbers = np.zeros(values.shape, np.int32)
+            for one, sweep, offset in zip(facts, sweeps, before, strict=False):
+                inside = values == one.value
+                numbers[inside] = one.regions.final[sweep.add(inside)[inside]] + offset
+            out.write(numbers, 1, window=window)
+            row += rows
+
+
+def _multipolygons(labels: Path, mask: Path, count: int, flip: bool) -> NDArray[np.object_]:
+    """The outline of each region in map coordinates."""
+    import shapely
+
+    owners: list[int] = []
+    parts: list[list[NDArray[np.float64]]] = []  # rings of each part, (corners, 2)
+    with rasterio.open(labels) as numbered, rasterio.open(mask) as values:
+        # Regions are 8-connected, but traced in 4-connected parts: rings that cross themselves at corners are invalid.
+        outlines = rasterio.features.shapes(
+            rasterio.band(numbered, 1), mask=rasterio.band(values, 1), connectivity=4
+        )
+        for outline, number in outlines:
+            if number:  # 0 is no data, which the mask holds too
+                owners.append(int(number))
+                parts.append([np.asarray(ring) for ring in outline["coordinates"]])
+    if not parts:
+        return np.zeros(0, object)
+    order = np.argsort(owners, kind="stable")
+    rings = [ring for place in order for ring in parts[place]]
+    offsets = (
+        np.cumsum([0] + [len(ring) for ring in rings]),
+        np.cumsum([0] + [len(parts[place]) for place in order]),
+        np.searchsorted(np.asarray(owners)[order], np.arange(1, count + 2)),
+    )
+    corners = np.concatenate(rings) * ((1, -1) if flip else (1, 1))
+    return np.asarray(
+        shapely.from_ragged_array(shapely.GeometryType.MULTIPOLYGON, corners, offsets)
+    )

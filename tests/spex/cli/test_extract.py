@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import rasterio
+
+from spex.cli.main import main
+from tests.scenes import write_scene
+
+FILES = {
+    "mask.tif",
+    "probability.tif",
+    "regions.gpkg",
+    "explanation.md",
+    "quicklook.png",
+    "extraction.json",
+}
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Path:
+    path = tmp_path / "scene.tif"
+    write_scene(path)
+    return path
+
+
+def prior(*arguments: object) -> int:
+    return main(["extract", *map(str, arguments), "--method", "prior"])
+
+
+def test_a_query_leaves_a_result_folder(scene, tmp_path, capsys):
+    assert prior(scene, "lakes and vegetation", "-o", tmp_path / "out") == 0
+    printed = capsys.readouterr()
+    assert printed.out.startswith("Lakes: ")
+    assert "mask.tif" in printed.out
+    assert printed.err == ""
+    assert {path.name for path in (tmp_path / "out").iterdir()} == FILES
+
+
+def test_json_prints_the_result(scene, tmp_path, capsys):
+    assert prior(scene, "lakes", "-o", tmp_path / "out", "--json") == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed == json.loads((tmp_path / "out" / "extraction.json").read_text())
+    assert printed["masks"][0]["class"] == "water"
+
+
+def test_quiet_says_nothing(scene, tmp_path, capsys):
+    assert prior(scene, "lakes", "-o", tmp_path / "out", "--quiet") == 0
+    assert capsys.readouterr() == ("", "")
+
+
+def test_the_sample_scene(tmp_path, capsys):
+    assert prior("sample", "water and vegetation", "-o", tmp_path / "out", "--json") == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["scene"]["crs"] is None
+    assert {mask["class"] for mask in document["masks"]} == {"water", "vegetation"}
+    assert document["masks"][0]["area_m2"] == document["masks"][0]["pixels"] * 100
+
+
+def test_a_refusal_is_an_answer(scene, tmp_path, capsys):
+    assert prior(scene, "count the cars", "-o", tmp_path / "out") == 0
+    assert capsys.readouterr().out.startswith("Refused: ")
+    assert json.loads((tmp_path / "out" / "extraction.json").read_text())["refused"]
+
+
+def test_pixel_size_can_be_stated(tmp_path, capsys):
+    write_scene(tmp_path / "plain.tif", crs=None)
+    query = "water larger than 0.1 ha"
+    assert prior(tmp_path / "plain.tif", query, "-o", tmp_path / "out") == 2
+    assert "--gsd" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert prior(tmp_path / "plain.tif", query, "-o", tmp_path / "out", "--gsd", 10, "--json") == 0
+    mask = json.loads(capsys.readouterr().out)["masks"][0]
+    assert mask["area_m2"] == mask["pixels"] * 100
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["missing.tif", "water"], "missing.tif"),
+        (["SCENE", ""], "empty"),
+        (["SCENE", "x" * 100_000], "100000 characters"),
+        (["SCENE", "water\x07"], "control character"),
+        (["SCENE", "water", "--sensor", "sentinel-9"], "sentinel-9"),
+        (["SCENE", "water", "--tile", "5"], "tile 5"),
+        (["SCENE", "water", "--model", "base"], "--model"),
+        (["SCENE", "water", "--gsd", "-1"], "--gsd"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(scene, tmp_path, capsys, arguments, said):
+    given = [str(scene) if argument == "SCENE" else argument for argument in arguments]
+    assert prior(*given, "-o", tmp_path / "out") == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert len(error.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_output_folder_in_use(scene, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert prior(scene, "lakes", "-o", out, "--quiet") == 0
+    before = (out / "extraction.json").read_bytes()
+    assert prior(scene, "vegetation", "-o", out) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert (out / "extraction.json").read_bytes() == before
+    assert prior(scene, "vegetation", "-o", out, "--overwrite", "--quiet") == 0
+    assert json.loads((out / "extraction.json").read_text())["masks"][0]["class"] == "vegetation"
+
+
+def test_a_damaged_part_is_no_data_and_the_rest_is_written(tmp_path, capsys):
+    """One block of the full resolution is rubbish; the overviews in the file are whole, so the scene opens."""
+    path = tmp_path / "damaged.tif"
+    options = {"tiled": True, "blockxsize": 256, "blockysize": 256, "compress": "deflate"}
+    write_scene(path, height=2048, width=2048, sensor="planetscope-4", **options)
+    with rasterio.open(path, "r+") as source:
+        source.build_overviews([2], rasterio.enums.Resampling.average)
+    with rasterio.open(path) as source:
+        offset = int(source.get_tag_item("BLOCK_OFFSET_3_3", "TIFF", bidx=1))
+    content = bytearray(path.read_bytes())
+    content[offset : offset + 200] = bytes(200)
+    path.write_bytes(content)
+    assert (
+        prior(
+            path, "vegetation", "-o", tmp_path / "out", "--tile", "256", "--overlap", "0", "--quiet"
+        )
+        == 1
+    )
+    assert "1 of 64 tiles failed" in capsys.readouterr().err
+    document = json.loads((tmp_path / "out" / "extraction.json").read_text())
+    assert document["tiles"] == {"total": 64, "failed": 1}
+    with rasterio.open(tmp_path / "out" / "mask.tif") as mask:
+        values = mask.read(1)
+    assert (values[768:1024, 768:1024] == 255).all()
+    assert (values == 255).sum() == 256 * 256
+    assert "Tiles that failed" in (tmp_path / "out" / "explanation.md").read_text()
+
+
+def test_an_interrupt_leaves_nothing_half_written(tmp_path):
+    write_scene(tmp_path / "large.tif", height=3000, width=3000, sensor="planetscope-4")
+    out = tmp_path / "results" / "out"
+    command = [
+        sys.executable,
+        "-m",
+        "spex",
+        "extract",
+        str(tmp_path / "large.tif"),
+        "water and vegetation",
+        "-o",
+        str(out),
+    ]
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    with subprocess.Popen(
+        [*command, "--method", "prior"], stderr=subprocess.PIPE, text=True, env=environment
+    ) as running:
+        while not list(tmp_path.glob("spex-*/probability.tif")) and running.poll() is None:
+            time.sleep(0.01)
+        running.send_signal(signal.SIGINT)
+        error = running.communicate(timeout=60)[1]
+    assert running.returncode == 130
+    assert error.strip() == "spex: interrupted"
+    assert not out.exists()
+    assert not list(tmp_path.glob("spex-*"))
+
+
+def test_the_prior_loads_no_torch(scene, tmp_path):
+    program = (
+        "import sys; from spex.cli.main import main; status = main(sys.argv[1:]);"
+        "assert 'torch' not in sys.modules and 'transformers' not in sys.modules; sys.exit(status)"
+    )
+    arguments = [
+        "extract",
+        str(scene),
+        "water",
+        "-o",
+        str(tmp_path / "out"),
+        "--method",
+        "prior",
+        "--quiet",
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""

@@ -1,0 +1,85 @@
+"""A query about a class that the language model never read is read as one about a class that it knows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from spex.evidence import classes as known
+from spex.evidence.measured import measure
+from spex.model.generation import GenerationRequest
+from spex.model.predictor import ModelPredictor, load
+from spex.model.standins import StandIns
+from spex.query.markup import Exchange, parse_answer
+from spex.raster.scene import Scene
+from tests.scenes import write_scene
+
+
+@pytest.fixture(scope="module", autouse=True)
+def farms() -> Iterator[None]:
+    """A class that no model has read of."""
+    known.extend(
+        {"solar_farm": {"title": "solar farms", "synonyms": ["solar farm", "solar park"]}}, "test"
+    )
+    yield
+    known._added.clear()
+    known._forget()
+
+
+@pytest.fixture(scope="module")
+def predictor() -> ModelPredictor:
+    return load()
+
+
+@pytest.mark.parametrize(
+    ("query", "constraints"),
+    [
+        ("solar farms", {}),
+        ("solar farms larger than 1 ha", {"min_area": "1ha"}),
+        ("the largest solar park", {"top": 1}),
+        ("solar farms in the north", {"where": "north"}),
+        ("solar farms with NDVI below 0.3", {"index": "NDVI:below:0.3"}),
+    ],
+)
+def test_constraints_of_an_added_class_are_read(
+    predictor: ModelPredictor, tmp_path: Path, query: str, constraints: dict[str, object]
+) -> None:
+    write_scene(tmp_path / "scene.tif")
+    overview = Scene.open(tmp_path / "scene.tif").overview()
+    (span,) = predictor.plan(query, overview, measure(overview)).answer.spans
+    assert (span.class_name, span.constraints.to_dict()) == ("solar_farm", constraints)
+    assert span.phrase in query
+
+
+def test_the_known_class_is_one_that_nobody_spoke_of() -> None:
+    request = GenerationRequest(
+        "solar parks near lakes",
+        history=(Exchange("forest", "<seg class=tree_cover>forest</seg>."),),
+    )
+    asked = StandIns.of(request).asked(request)
+    assert asked.query == "buildings near lakes" and asked.history == request.history
+    assert StandIns.of(GenerationRequest("lakes")).asked(
+        GenerationRequest("lakes")
+    ) == GenerationRequest("lakes")
+
+
+def test_an_answer_comes_back_in_the_person_s_words_without_indices_of_the_class_that_stood_in() -> (
+    None
+):
+    history = (Exchange("Solar parks", "<seg class=solar_farm>Solar parks</seg>: <fact:area>."),)
+    request = GenerationRequest("only solar farms in the north, not lakes", history=history)
+    words = StandIns.of(request)
+    assert (
+        words.asked(request).history[0].answer
+        == "<seg class=tree_cover>tree cover</seg>: <fact:area>."
+    )
+    answer = words.answered(
+        "<seg class=tree_cover where=north not=water>tree cover</seg>: <fact:area>. Mean NDVI is <fact:index:NDVI>. "
+        "Tree cover lies <fact:location>."
+    )
+    assert answer == (
+        "<seg class=solar_farm where=north not=water>solar farms</seg>: <fact:area>. Solar farms lies <fact:location>."
+    )
+    assert parse_answer(answer).spans[0].class_name == "solar_farm"

@@ -1,0 +1,80 @@
+"""Validation of every stage: scores and samples of the checkpoint it wrote, on validation places only."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+import spex
+from spex.errors import ConfigError, RecordError
+from spex.records import read_records, write_records
+from train.run.validation import validation_records
+from train.settings import Settings, load_settings
+from train.stages.launch import run_settings
+
+CLASSES = ["bare", "built_up", "vegetation", "water"]
+
+
+def trained(stage: str, small: Path, out: Path, **changes: Any) -> dict[str, float]:
+    """Twenty steps of a stage, and what its validation found."""
+    about = {
+        "stage": stage, "data": str(small), "out": str(out), "start": str(small / "start"), "minutes": 60.0,
+        "vision": str(small / "start") if stage == "instruct" else None, "steps": 20, "batch": 2, "crop": 32,
+        "threads": 1, "precision": "fp32", "learning_rate": 1e-3, "validate": 20, "validate_on": 2, **changes,
+    }  # fmt: skip
+    run_settings(Settings(**about))
+    (row,) = (json.loads(line) for line in (out / "validation.jsonl").read_text().splitlines())
+    return row
+
+
+@pytest.mark.parametrize("stage", ["masks", "instruct"])
+def test_masks_are_measured_and_drawn_beside_their_labels(
+    stage: str, small: Path, tmp_path: Path
+) -> None:
+    row = trained(stage, small, tmp_path)
+    assert list(row) == ["step", "iou", *(f"iou/{name}" for name in CLASSES)]
+    assert (
+        row["iou"] == pytest.approx(sum(row[f"iou/{name}"] for name in CLASSES) / 4)
+        and 0 <= row["iou"] <= 1
+    )
+    assert Image.open(tmp_path / "samples/step_000020.png").width > 3 * 224
+    assert spex.load(str(tmp_path / "best")) and not (tmp_path / "best/training").exists()
+    answers = tmp_path / "samples/step_000020.md"
+    assert answers.exists() == (stage == "instruct")
+    if stage == "instruct":
+        assert "scene_2" in answers.read_text() and "- water" in answers.read_text()
+
+
+def test_answers_of_the_language_model_are_read_beside_those_wanted(
+    small: Path, tmp_path: Path
+) -> None:
+    row = trained("language", small, tmp_path, checkpointing=True)
+    assert row["loss"] == pytest.approx(row["text"]) and row["loss"] > 0
+    assert "wanted `<seg class=" in (tmp_path / "samples/step_000020.md").read_text()
+
+
+def test_only_validation_places_are_looked_at(small: Path, tmp_path: Path) -> None:
+    assert [record.split for record in validation_records(small, 9)] == ["val"]
+    seen = [
+        record for record in read_records(small / "survey_made.parquet") if record.split == "train"
+    ]
+    write_records(tmp_path / "survey_made.parquet", seen)
+    with pytest.raises(
+        RecordError, match=r"no survey records of split 'val' in .*; set validate=0"
+    ):
+        validation_records(tmp_path, 9)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [("validate=30", "a multiple of 20"), ("patience=2", "and validate=0"), ("keep=0", "a whole number from 1"),
+     ("accumulate=1.5", "a whole number from 1")],
+)  # fmt: skip
+def test_numbers_that_cannot_be_are_refused(change: str, message: str) -> None:
+    path = Path(__file__).parents[3] / "train/configs/masks.yaml"
+    with pytest.raises(ConfigError, match=message):
+        load_settings(path, ["validate=0", change] if "patience" in change else [change])

@@ -1,0 +1,129 @@
+"""Eight records learned by heart: the stages, the checkpoint and the door together can be perfect."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from spex.evidence.measured import measure
+from spex.evidence.text import prior_text
+from spex.model.predictor import load
+from spex.query.markup import parse_answer, user_message
+from spex.records import (
+    BandRef,
+    Rle,
+    SceneRef,
+    SpanTarget,
+    SpieRecord,
+    Turn,
+    load_pixels,
+    write_records,
+)
+from spex.sensors import Band
+from tests.scenes import CLASSES, write_scene
+from train.data.conversations import load_dialogues
+from train.data.crops import CLASS_NAMES, load_chips
+from train.settings import Settings
+from train.stages.launch import run_settings
+from train.stages.tokenizer import train_tokenizer
+
+BANDS = [("B", 490.0), ("G", 560.0), ("R", 665.0), ("N", 842.0), ("S1", 1610.0)]
+TALKS = [
+    ("show lakes", "<seg class=water>lakes</seg>: <fact:area>."),
+    (
+        "show plants in the north",
+        "<seg class=vegetation where=north>plants</seg> in the north: <fact:share>.",
+    ),
+    ("how much bare ground is there?", "<seg class=bare>bare ground</seg> covers <fact:area>."),
+    ("the largest town", "the largest <seg class=built_up top=1>town</seg>: <fact:largest>."),
+    (
+        "lakes and plants",
+        "<seg class=water>lakes</seg>: <fact:area>. <seg class=vegetation>plants</seg>: <fact:area>.",
+    ),
+    (
+        "lakes larger than 1 ha",
+        "<seg class=water min_area=1ha>lakes</seg> larger than 1 ha: <fact:count>.",
+    ),
+    ("count the cars", "<refuse>cars are single objects, not land cover.</refuse>"),
+    ("where is town?", "<seg class=built_up>town</seg> lies <fact:location>."),
+]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four scenes with two conversations each, their prior text given."""
+    folder = tmp_path_factory.mktemp("spie")
+    bands = tuple(Band(name, wavelength, 40.0) for name, wavelength in BANDS)
+    surveys, talks = [], []
+    for number in range(4):
+        path = folder / f"s{number}.tif"
+        truth = write_scene(path, bands=bands, height=32, width=32, seed=number)
+        base = {
+            "split": "train", "place": str(number), "source": "made", "scene": SceneRef(path=path.name),
+            "level": "surface", "gsd_m": 10.0, "scale": 1e-4, "sensor": "made",
+            "bands": [BandRef(name=n, wavelength_nm=w, fwhm_nm=40.0) for n, w in BANDS],
+        }  # fmt: skip
+        spans = [
+            SpanTarget(
+                class_name=name,
+                phrase=name,
+                mask=Rle.encode(truth == code),
+                ignore=Rle.encode(truth == 0),
+            )
+            for code, name in enumerate(CLASSES, 1)
+        ]
+        survey = SpieRecord(id=path.stem, kind="survey", spans=spans, **base)
+        surveys.append(survey)
+        evidence = measure(
+            load_pixels(survey.model_copy(update={"scene": SceneRef(path=str(path))}))
+        )
+        for query, answer in TALKS[2 * number : 2 * number + 2]:
+            prior = prior_text(evidence, query)
+            turns = [
+                Turn(role="user", content=user_message(query, prior)),
+                Turn(role="assistant", content=answer),
+            ]
+            talks.append(SpieRecord(id=query, kind="dialogue", turns=turns, prior=prior, **base))
+    write_records(folder / "survey_made.parquet", surveys)
+    write_records(folder / "dialogue_made.parquet", talks)
+    train_tokenizer([turn.content for one in talks for turn in one.turns] * 5, 700).save_pretrained(
+        str(folder / "tokenizer")
+    )
+    return folder
+
+
+@pytest.mark.slow
+def test_eight_records_are_learned_by_heart(data: Path, tmp_path: Path) -> None:
+    values = {
+        "data": str(data), "size": "micro", "batch": 8, "crop": 32, "threads": 1, "prior_dropout": 0.0,
+        "tokenizer": str(data / "tokenizer"), "learning_rate": 4e-3, "precision": "fp32",
+    }  # fmt: skip
+    run_settings(Settings(stage="masks", out=str(tmp_path / "masks"), steps=60, **values))  # type: ignore[arg-type]
+    begin = str(tmp_path / "masks/checkpoint")
+    settings = Settings(
+        stage="instruct",
+        out=str(tmp_path / "joint"),
+        start=begin,
+        vision=begin,
+        steps=240,
+        **values,
+    )  # type: ignore[arg-type]
+    log = run_settings(settings)
+    assert log[-1]["text"] < 0.05  # ends between 0.019 and 0.023, as rounding has it
+
+    predictor = load(tmp_path / "joint/checkpoint")
+    chips = load_chips(data, "train")
+    for talk in load_dialogues(data, "train"):
+        chip = chips[chips.ids.index(talk.scene)]
+        evidence = measure(chip.pixels)
+        plan = predictor.plan(talk.query, chip.pixels, evidence)
+        assert plan.answer.text == talk.answer
+        found = (
+            predictor.decode(predictor.features(chip.pixels, evidence), plan, chip.pixels, evidence)
+            >= 0.5
+        )
+        for span, mask in zip(parse_answer(talk.answer).spans, found, strict=True):
+            labels = chip.labels[CLASS_NAMES.index(span.class_name)]
+            truth, mine = labels[labels >= 0] > 0, mask[labels >= 0]
+            assert (truth & mine).sum() > 0.95 * (truth | mine).sum()

@@ -1,0 +1,1 @@
+"""Adapters: a region or a class learned from a few labelled scenes."""

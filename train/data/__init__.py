@@ -1,0 +1,1 @@
+"""What training reads: records, crops, conversations, unlabelled pixels, batches."""

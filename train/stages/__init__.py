@@ -1,0 +1,1 @@
+"""The training stages: pretrain, masks, language, align, instruct."""
