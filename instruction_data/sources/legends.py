@@ -175,7 +175,7 @@ def single_class(name: str) -> Legend:
 @cache
 def _named_legends() -> dict[str, Legend]:
     documents = yaml.safe_load(
-        (files("instruction_data") / "legends.yaml").read_text(encoding="utf-8")
+        (files("instruction_data.sources") / "legends.yaml").read_text(encoding="utf-8")
     )
     found: dict[str, Legend] = {}
     for name, document in documents.items():

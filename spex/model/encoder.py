@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -66,7 +66,7 @@ class SpecAwareEncoder(PreTrainedModel):
     config_class = SpecAwareConfig
     base_model_prefix = "encoder"
     main_input_name = "values"
-    _keys_to_ignore_on_load_unexpected: ClassVar = [
+    _keys_to_ignore_on_load_unexpected = [  # noqa: RUF012  transformers declares it so
         r"^(project|place|language|condensation|refiner|decoder)\b"
     ]
 
@@ -209,9 +209,9 @@ class SpecAwareEncoder(PreTrainedModel):
         )
 
     @classmethod
-    def from_pretrained(
+    def from_pretrained(  # type: ignore[override]
         cls, name: Any, *args: Any, dtype: Any = torch.float32, **kwargs: Any
-    ) -> Any:  # type: ignore[override]
+    ) -> Any:
         """Load a folder of ``save_pretrained``, the encoder's own or that of a whole SPEX model, in float32."""
         return super().from_pretrained(name, *args, dtype=dtype, **kwargs)
 

@@ -23,7 +23,7 @@ from spex.evidence.classes import added, classes
 from spex.model.adapter import read_adapter
 from spex.model.predictor import ModelPredictor, load
 from spex.records import SpieRecord
-from train.adapt.command import stage as adapter_stage
+from train.adapt import stage as adapter_stage
 from train.adapt.comparison import (
     MOST_CHANGED,
     MOST_LOST,

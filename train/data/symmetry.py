@@ -1,6 +1,6 @@
 """Places in a conversation, turned and mirrored as its scene is: the words of a query and the attributes of its spans.
 
-Wordings are data (``places.yaml``). Words that are not there may mean a place as well, so a conversation is rewritten
+Wordings are data (``symmetry.yaml``). Words that are not there may mean a place as well, so a conversation is rewritten
 only where every place in its answers is one that its queries were understood to name.
 """
 
@@ -78,7 +78,7 @@ def _table() -> dict[str, tuple[str, int, list[str]]]:
     """Each wording in lower case: its kind, its place in the row, and the row with its gaps filled."""
     table: dict[str, tuple[str, int, list[str]]] = {}
     for language in yaml.safe_load(
-        Path(__file__).with_name("places.yaml").read_text(encoding="utf-8")
+        Path(__file__).with_name("symmetry.yaml").read_text(encoding="utf-8")
     ).values():
         for kind, rows in language.items():
             for row in rows:

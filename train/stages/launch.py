@@ -119,22 +119,22 @@ def run_settings(settings: Settings) -> list[dict[str, float]]:
             "stage adapt has a command of its own: spex train adapt --data DIR --out ADAPTER"
         )
     if settings.stage == "pretrain":
-        from train.stages.launch import pretrain
+        from train.stages import pretrain
 
         return pretrain.train(settings)
     model, processor = model_and_processor(settings)
     if settings.stage == "masks":
-        from train.stages.launch import masks
+        from train.stages import masks
 
         return masks.train(settings, model, processor)
     if settings.stage == "language":
-        from train.stages.launch import language
+        from train.stages import language
 
         return language.train(settings, model, processor)
     if settings.stage == "align":
-        from train.stages.launch import align
+        from train.stages import align
 
         return align.train(settings, model, processor)
-    from train.stages.launch import instruct
+    from train.stages import instruct
 
     return instruct.train(settings, model, processor)
