@@ -8,8 +8,9 @@ from functools import cache
 from typing import Any, Literal
 
 from instruction_data.dialogues.words import Options, Words, held_out, wording
-from spex.evidence.classes import classes, resolve
-from spex.evidence.indices import OFFERED_INDICES, available
+from spex.evidence.class_words import resolve_class
+from spex.evidence.classes import classes
+from spex.evidence.indices import OFFERED_INDICES, available_indices
 from spex.query.markup import PLACES, Constraints, IndexCondition, format_span
 
 Form = Literal["mass", "many", "one", "any"]
@@ -60,7 +61,7 @@ class NounPhrase:
         text = asked.lower()
         own = (word for word in (self.noun, self.core) if word and word.lower() in text)
         return next(
-            (word for word in own if resolve(word) == self.class_name),
+            (word for word in own if resolve_class(word) == self.class_name),
             classes()[self.class_name].title,
         )
 
@@ -230,7 +231,7 @@ def condition(
         noun = draw_noun(words, other, "any")
         return words.expand(words.pick(style["without"]), {}, x=noun), {"exclude": (other,)}
     if kind == "index":
-        own = available(roles)
+        own = available_indices(roles)
         offered = own if own and words.chance(0.9) else OFFERED_INDICES
         index = offered[0] if words.chance(0.4) else words.one(offered)
         side: Literal["above", "below"] = "above" if words.chance(0.65) else "below"

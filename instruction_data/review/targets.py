@@ -18,7 +18,7 @@ from rasterio.windows import Window
 
 from spex.evidence.indices import role_planes
 from spex.evidence.maps import class_score
-from spex.evidence.measured import SceneEvidence, measure
+from spex.evidence.scene_evidence import SceneEvidence, measure
 from spex.postprocess.answer_text import absence, unavailable
 from spex.postprocess.composition import narrower, write_mask
 from spex.postprocess.constraints import Frame
@@ -26,7 +26,12 @@ from spex.postprocess.constraints import check as check_constraints
 from spex.postprocess.facts import MaskFacts, measure_masks
 from spex.query.markup import Answer, excluded
 from spex.raster.scene import Pixels, Scene
-from spex.raster.working import LEVELS, NODATA, gdal, work_profile
+from spex.raster.working_rasters import (
+    NODATA,
+    PROBABILITY_SCALE,
+    bounded_gdal_cache,
+    working_profile,
+)
 from spex.records import SpieRecord, load_pixels
 
 
@@ -54,7 +59,7 @@ class LabelledChip:
     def __init__(self, survey: SpieRecord) -> None:
         self.pixels: Pixels = load_pixels(survey)
         self.evidence: SceneEvidence = measure(self.pixels)
-        with gdal(), rasterio.open(survey.scene.path) as raster:
+        with bounded_gdal_cache(), rasterio.open(survey.scene.path) as raster:
             crs, transform = raster.crs, raster.transform
             if survey.scene.window:
                 transform = raster.window_transform(Window(*survey.scene.window))
@@ -91,7 +96,7 @@ class LabelledChip:
         names = [*(span.class_name for span in answer.spans), *excluded(answer)]
         levels = np.stack(
             [
-                np.where(self.pixels.valid, self.mask(name) * np.uint8(LEVELS), NODATA)
+                np.where(self.pixels.valid, self.mask(name) * np.uint8(PROBABILITY_SCALE), NODATA)
                 for name in names
             ]
         )
@@ -100,8 +105,10 @@ class LabelledChip:
             Path(self._work.name, "probability.tif"),
             Path(self._work.name, "mask.tif"),
         )
-        with gdal():
-            with rasterio.open(probability, "w", **work_profile(self.scene, len(names))) as raster:
+        with bounded_gdal_cache():
+            with rasterio.open(
+                probability, "w", **working_profile(self.scene, len(names))
+            ) as raster:
                 raster.write(levels.astype(np.uint8))
             write_mask(frame, answer, probability, mask, never=frozenset(missing))
             facts, _ = measure_masks(frame, answer, self.evidence, mask, probability)

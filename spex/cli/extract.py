@@ -106,9 +106,9 @@ def command(
 def _scene(path: str, sensor: str | None, bands: str | None, gsd: float | None) -> Iterator[Scene]:
     with tempfile.TemporaryDirectory(prefix="spex-sample-") as folder:
         if path == SAMPLE and not Path(path).exists():
-            from spex.raster.sample import write_sample
+            from spex.raster.sample_scene import write_sample_scene
 
-            path = str(write_sample(Path(folder)))
+            path = str(write_sample_scene(Path(folder)))
         yield Scene.open(path, sensor=sensor, bands=bands, gsd_m=gsd)
 
 

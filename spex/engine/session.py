@@ -19,7 +19,7 @@ from spex.engine.cache import BUDGET, FeatureCache
 from spex.engine.methods import Predictor
 from spex.engine.mosaic import write_probability
 from spex.errors import ConfigError
-from spex.evidence.measured import measure
+from spex.evidence.scene_evidence import measure
 from spex.postprocess.answer_text import absence, unavailable, write_answer
 from spex.postprocess.composition import narrower, write_mask
 from spex.postprocess.constraints import Frame, check
@@ -27,7 +27,7 @@ from spex.postprocess.facts import MaskFacts, measure_masks
 from spex.query.markup import Answer, Exchange, Plan, clean_query, excluded, fill
 from spex.raster.scene import Scene
 from spex.raster.tiles import Tile
-from spex.raster.working import NODATA, gdal, strips, work_profile
+from spex.raster.working_rasters import NODATA, bounded_gdal_cache, row_strips, working_profile
 from spex.results.extraction import Extraction, writing
 
 Progress = Callable[[int, int], None]
@@ -59,7 +59,7 @@ class Session:
         self.scene, self.predictor = scene, predictor
         self._tile, self._overlap = tile, overlap
         self._cache = FeatureCache(memory)
-        with gdal():
+        with bounded_gdal_cache():
             self.overview = scene.overview(1024)
         self.evidence = measure(self.overview)
         self._frame = Frame.of(scene, self.overview)
@@ -103,7 +103,10 @@ class Session:
                 text, refused, clock, plan=plan, refused=refused, valid_fraction=seen
             )
         check(plan.answer, self.scene, self.evidence)
-        with gdal(), writing(f"the folder of temporary files {tempfile.gettempdir()}"):
+        with (
+            bounded_gdal_cache(),
+            writing(f"the folder of temporary files {tempfile.gettempdir()}"),
+        ):
             return self._extract(text, plan, clock, progress)
 
     def _refusal(self, answer: Answer) -> str | None:
@@ -259,12 +262,12 @@ def _keep(scene: Scene, found: list[MaskFacts], mask: Path, probability: Path, c
     table[values] = np.arange(1, len(values) + 1)
     bands = values or list(range(1, count + 1))
     for path, profile in (
-        (mask, work_profile(scene, 1)),
-        (probability, work_profile(scene, len(bands))),
+        (mask, working_profile(scene, 1)),
+        (probability, working_profile(scene, len(bands))),
     ):
         before = path.rename(path.with_suffix(".all.tif"))
         with rasterio.open(before) as source, rasterio.open(path, "w", **profile) as out:
-            for window in strips(scene.height, scene.width, 1 + count):
+            for window in row_strips(scene.height, scene.width, 1 + count):
                 if path == mask:
                     out.write(table[source.read(window=window)], window=window)
                 else:

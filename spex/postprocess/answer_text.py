@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from spex.evidence.measured import SceneEvidence
+from spex.evidence.scene_evidence import SceneEvidence
 from spex.postprocess.facts import MaskFacts, fact_text
 from spex.query.markup import SPAN_OPEN, Answer, Span, fill, format_span, parse_answer
 from spex.query.wording import constraints_text

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from spex.evidence.classes import mentioned
+from spex.evidence.class_words import mentioned_classes
 from spex.evidence.indices import OFFERED_INDICES
 from spex.query.markup import IndexCondition
 
@@ -128,7 +128,7 @@ def _top(match: Match) -> dict[str, Any]:
 
 
 def _away(match: Match) -> dict[str, Any]:
-    names = tuple(mentioned(match["what"]))
+    names = tuple(mentioned_classes(match["what"]))
     return {"exclude": names} if names else {}
 
 

@@ -29,7 +29,7 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from spex.errors import AnswerError, QueryError
-from spex.evidence.classes import mentioned
+from spex.evidence.class_words import mentioned_classes
 
 MAX_QUERY_CHARS = 2000
 PLACES = (
@@ -197,7 +197,7 @@ def user_message(query: str, prior: str, image_tokens: int = 0) -> str:
     Classes whose synonyms stand in the query follow it in order, so that a word added to ``classes.yaml`` is understood
     by a model that never read it.
     """
-    named = ", ".join(mentioned(query))
+    named = ", ".join(mentioned_classes(query))
     parts = [
         IMAGE_TOKEN * image_tokens,
         prior and f"Evidence:\n{prior}",

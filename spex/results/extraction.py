@@ -19,7 +19,8 @@ from spex.evidence.classes import classes
 from spex.postprocess.facts import MaskFacts, area_text, share_text
 from spex.query.markup import Exchange
 from spex.raster.scene import Pixels, Scene
-from spex.raster.working import FailedTile, gdal
+from spex.raster.tiles import FailedTile
+from spex.raster.working_rasters import bounded_gdal_cache
 
 SCHEMA = 1
 RESULT = "extraction.json"
@@ -103,7 +104,11 @@ class Extraction:
         from spex.results.audit import audit
         from spex.results.files import write_outputs
 
-        with folder_aside(Path(folder), overwrite=overwrite) as aside, gdal(), writing(folder):
+        with (
+            folder_aside(Path(folder), overwrite=overwrite) as aside,
+            bounded_gdal_cache(),
+            writing(folder),
+        ):
             write_outputs(self, aside)
             audit(aside, self.scene)
         return Path(folder)
@@ -130,7 +135,7 @@ class Masks(Sequence[NDArray[np.bool_]]):
         path = self._extraction.mask_path
         if path is None or not -len(facts) <= key < len(facts):
             raise IndexError(f"mask {key} of {len(facts)}")
-        with gdal(), rasterio.open(path) as source:
+        with bounded_gdal_cache(), rasterio.open(path) as source:
             return source.read(1) == facts[key].value
 
     def __iter__(self) -> Iterator[NDArray[np.bool_]]:

@@ -12,7 +12,7 @@ import rasterio.shutil
 from rasterio.enums import Resampling
 
 from spex.evidence.classes import classes
-from spex.raster.working import LEVELS, NODATA
+from spex.raster.working_rasters import NODATA, PROBABILITY_SCALE
 from spex.results.explanation import explanation
 from spex.results.extraction import RESULT, Extraction, legend
 from spex.results.quicklook import draw
@@ -73,7 +73,7 @@ def _mask(extraction: Extraction, target: Path) -> None:
 def _probability(extraction: Extraction, target: Path) -> None:
     assert extraction.probability_path is not None
     with rasterio.open(extraction.probability_path, "r+") as work:
-        work.scales = [1 / LEVELS] * work.count
+        work.scales = [1 / PROBABILITY_SCALE] * work.count
         if extraction.facts:
             for number, one in enumerate(extraction.facts, start=1):
                 work.set_band_description(number, f"probability of {one.span.phrase}")
