@@ -19,7 +19,7 @@ from spex.errors import AnswerError
 from spex.evidence.indices import available, role_planes
 from spex.evidence.measured import KEPT_REGIONS, SceneEvidence, measure
 from spex.evidence.regions import label_runs, main_location, regions
-from spex.evidence.text import prior_text
+from spex.evidence.text import evidence_text
 from spex.query.markup import Constraints, Plan
 from spex.raster.scene import Pixels
 from spex.records import SpieRecord, load_pixels
@@ -138,7 +138,7 @@ class QueryMethod:
             return self.predictor.plan(query, case.pixels, case.evidence)
         model: ModelPredictor = self.predictor  # type: ignore[assignment]  # only a model reads a prior text
         return model.plan_all(
-            [(query, ())], case.pixels, case.evidence, prior_text(labelled, query)
+            [(query, ())], case.pixels, case.evidence, evidence_text(labelled, query)
         )[0]
 
 

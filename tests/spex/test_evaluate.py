@@ -13,7 +13,7 @@ import torch
 from spex.cli.main import main
 from spex.engine import RulesPredictor
 from spex.evaluate import Case, LabelTarget, QueryMethod, Scores, Tally, cases, labelled_evidence
-from spex.evidence.text import prior_text
+from spex.evidence.text import evidence_text
 from spex.model.config import make_config
 from spex.model.predictor import ModelPredictor
 from spex.model.processor import SpexProcessor
@@ -204,10 +204,10 @@ def test_a_told_prior_says_what_the_label_says(case: Case) -> None:
     swapped = replace(
         case, targets=(target(corner), target(np.zeros_like(corner), name="vegetation"))
     )
-    text = prior_text(labelled_evidence(swapped), "open water")
+    text = evidence_text(labelled_evidence(swapped), "open water")
     assert f"share {corner.mean():.1%}" in text and "1 regions, mostly southeast" in text
     assert "absent: " in text and "vegetation" in text.partition("absent: ")[2]
-    assert "mostly southeast" not in prior_text(case.evidence, "open water")
+    assert "mostly southeast" not in evidence_text(case.evidence, "open water")
 
 
 def test_only_the_text_of_a_told_prior_changes(case: Case) -> None:
