@@ -18,7 +18,8 @@ from spex.engine.session import Progress
 from spex.errors import ConfigError
 from spex.query.markup import clean_query
 from spex.raster.scene import Scene
-from spex.results.extraction import Extraction, check_folder
+from spex.results.extraction import Extraction
+from spex.results.folder import check_folder
 
 SAMPLE = "sample"
 
