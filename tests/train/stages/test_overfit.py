@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from spex.evidence.measured import measure
-from spex.evidence.text import prior_text
+from spex.evidence.text import evidence_text
 from spex.model.predictor import load
 from spex.query.markup import parse_answer, user_message
 from spex.records import (
@@ -79,7 +79,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
             load_pixels(survey.model_copy(update={"scene": SceneRef(path=str(path))}))
         )
         for query, answer in TALKS[2 * number : 2 * number + 2]:
-            prior = prior_text(evidence, query)
+            prior = evidence_text(evidence, query)
             turns = [
                 Turn(role="user", content=user_message(query, prior)),
                 Turn(role="assistant", content=answer),
