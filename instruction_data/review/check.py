@@ -27,7 +27,7 @@ from instruction_data.review.remeasure import disagreements
 from instruction_data.review.targets import ExpectedAnswer, LabelledChip
 from spex.errors import AnswerError, QueryError, RecordError, SpexError
 from spex.evidence.classes import classes
-from spex.evidence.text import prior_text
+from spex.evidence.text import evidence_text
 from spex.postprocess.facts import fact_text
 from spex.query.answer_markup import Answer, fill_slots, parse_answer
 from spex.query.numbers import stated_numbers
@@ -203,7 +203,7 @@ def _check_survey(report: CheckReport, survey: SpieRecord) -> LabelledChip | Non
     except SpexError as error:
         report.add(survey.id, "raster", error)
         return None
-    if survey.prior != prior_text(chip.evidence):
+    if survey.prior != evidence_text(chip.evidence):
         report.add(survey.id, "prior", "the prior is not what the chip's pixels give")
     return chip
 
@@ -249,7 +249,7 @@ def _check_prompts(
     report: CheckReport, record: SpieRecord, queries: Sequence[str], chip: LabelledChip | None
 ) -> None:
     prior = record.prior
-    if prior and chip is not None and prior != prior_text(chip.evidence, queries[0]):
+    if prior and chip is not None and prior != evidence_text(chip.evidence, queries[0]):
         report.add(record.id, "prior", "the prior is not what the chip's pixels and the query give")
     users = [turn.content for turn in record.turns if turn.role == "user"]
     for place, (content, query) in enumerate(zip(users, queries, strict=True)):

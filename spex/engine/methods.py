@@ -46,9 +46,9 @@ class Predictor(Protocol):
 
 
 class RulesPredictor:
-    """The index rules alone, asked through the same door as the model: no weights, no torch."""
+    """The index rules alone: no weights, no torch."""
 
-    name = "prior"
+    name = "rules"
     sha256 = None
 
     def plan(

@@ -3,7 +3,7 @@
     python tests/benchmarks/queries.py [--model CHECKPOINT] [--baselines-only] [-o OUT]
 
 The queries and what they mean are in `queries.yaml`; the language model stands beside the fixed rules of
-`--method prior`. Only the reading is judged, no mask.
+`--method rules`. Only the reading is judged, no mask.
 """
 
 from __future__ import annotations

@@ -121,7 +121,7 @@ def main() -> None:
     parser.add_argument("records", type=Path)
     parser.add_argument("-m", "--model", help="checkpoint; the shipped one if left out")
     parser.add_argument(
-        "--rules", action="store_true", help="the fixed rules of --method prior instead of a model"
+        "--rules", action="store_true", help="the fixed rules of --method rules instead of a model"
     )
     parser.add_argument("--limit", type=int, default=500, help="dialogues drawn")
     parser.add_argument("-o", "--out", type=Path, help="JSON file of every dialogue's reading")

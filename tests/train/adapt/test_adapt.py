@@ -221,7 +221,7 @@ def test_an_adapter_of_another_model_or_a_damaged_one_is_refused(
     with pytest.raises(ModelError, match="no adapter at"):
         load(base, adapter=tmp_path / "region")
     with pytest.raises(ConfigError, match="no weights"):
-        load_extractor("prior", adapter=tmp_path)
+        load_extractor("rules", adapter=tmp_path)
 
 
 def test_records_of_a_region_know_its_new_class(built: Path) -> None:
