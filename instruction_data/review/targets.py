@@ -19,11 +19,11 @@ from spex.evidence.indices import role_planes
 from spex.evidence.maps import class_score
 from spex.evidence.measured import SceneEvidence, measure
 from spex.postprocess.answer_text import Absence
-from spex.postprocess.constraints import Frame
-from spex.postprocess.constraints import check as check_constraints
+from spex.postprocess.constraint_masks import Frame
+from spex.postprocess.constraint_masks import check as check_constraints
 from spex.postprocess.execution import execute
 from spex.postprocess.facts import MaskFacts
-from spex.query.markup import Answer, excluded
+from spex.query.answer_markup import Answer, excluded_classes
 from spex.raster.scene import Pixels, Scene
 from spex.raster.working import LEVELS, NODATA, gdal, work_profile
 from spex.records import SpieRecord, load_pixels
@@ -88,7 +88,7 @@ class LabelledChip:
             QueryError: a constraint that this scene cannot answer.
         """
         check_constraints(answer, self.scene, self.evidence)
-        names = [*(span.class_name for span in answer.spans), *excluded(answer)]
+        names = [*(span.class_name for span in answer.spans), *excluded_classes(answer)]
         masks = np.stack([self.mask(name) for name in names])
         levels = np.where(self.pixels.valid, masks * np.uint8(LEVELS), NODATA).astype(np.uint8)
         probability = Path(self._work.name, "probability.tif")

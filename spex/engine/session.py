@@ -20,9 +20,10 @@ from spex.engine.mosaic import write_probability
 from spex.errors import ConfigError
 from spex.evidence.measured import measure
 from spex.postprocess.answer_text import unavailable, write_answer
-from spex.postprocess.constraints import Frame, check
+from spex.postprocess.constraint_masks import Frame, check
 from spex.postprocess.execution import cautions, drop_empty_masks, execute
-from spex.query.markup import Answer, Exchange, Plan, clean_query, excluded, fill
+from spex.query.answer_markup import Answer, Plan, excluded_classes, fill_slots
+from spex.query.prompt import Exchange, clean_query
 from spex.raster.scene import Scene
 from spex.raster.tiles import Tile
 from spex.raster.working import gdal
@@ -109,7 +110,7 @@ class Session:
         if answer.refusal is not None:
             return answer.refusal
         if not answer.spans:
-            said = fill(answer, lambda *_: "")
+            said = fill_slots(answer, lambda *_: "")
             return f"no land cover to extract was understood{': ' + said if said else ''}"
         missing = unavailable(answer, self.evidence)
         if len(missing) == len(answer.spans):
@@ -124,7 +125,7 @@ class Session:
         work = tempfile.TemporaryDirectory(prefix="spex-")
         probability = Path(work.name, "probability.tif")
         mask = Path(work.name, "mask.tif")
-        maps = len(answer.spans) + len(excluded(answer))
+        maps = len(answer.spans) + len(excluded_classes(answer))
         mosaic = write_probability(
             scene,
             maps,
@@ -173,7 +174,7 @@ class Session:
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         pixels = self.scene.read(Window(tile.col, tile.row, tile.width, tile.height))
         if not pixels.valid.any():
-            count = len(plan.answer.spans) + len(excluded(plan.answer))
+            count = len(plan.answer.spans) + len(excluded_classes(plan.answer))
             return np.zeros((count, *pixels.valid.shape), np.float32), pixels.valid
         features = self._cache.get(number, lambda: self.predictor.features(pixels, self.evidence))
         return self.predictor.decode(features, plan, pixels, self.evidence), pixels.valid

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 
 from spex.evidence.measured import SceneEvidence
 from spex.postprocess.facts import MaskFacts, fact_text
-from spex.query.markup import SPAN_OPEN, Answer, Constraints, Span, fill, format_span, parse_answer
+from spex.query.answer_markup import SPAN_OPEN, Answer, Span, fill_slots, format_span, parse_answer
+from spex.query.constraints import Constraints
+from spex.query.numbers import stated_numbers
 from spex.query.wording import constraints_text
 
 _TAGS = re.compile(rf"{SPAN_OPEN}|</seg>|<fact:[^>]*>|</?refuse>")
-_NUMBER = re.compile(r"(?<![\w.])\d[\d,]*(?:\.\d+)?")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 
 
@@ -93,9 +94,9 @@ def write_answer(
     Returns:
         The text, and warnings about sentences that held numbers which nothing measured.
     """
-    allowed = set(_NUMBER.findall(query))
+    allowed = set(stated_numbers(query))
     for span in answer.spans:
-        allowed.update(_NUMBER.findall(constraints_text(span.constraints)))
+        allowed.update(stated_numbers(constraints_text(span.constraints)))
     parts: list[str] = []
     new_spans: list[int] = []  # numbers of the spans in the new text, in order
     explained: set[int] = set()
@@ -104,7 +105,7 @@ def write_answer(
         sentence = answer.text[start:end]
         inside = [i for i in owners if start <= answer.spans[i].start < end]
         if not owners or any(i not in absences for i in owners):
-            numbers = _NUMBER.findall(_TAGS.sub(" ", sentence))
+            numbers = stated_numbers(_TAGS.sub(" ", sentence))
             invented = [number for number in numbers if number not in allowed]
             if invented:
                 warnings.append(
@@ -124,7 +125,7 @@ def write_answer(
     def fact(number: int, name: str, index_name: str | None) -> str:
         return fact_text(facts[new_spans[number]], name, index_name)
 
-    return _capitalised(fill(rebuilt, fact)), warnings
+    return _capitalised(fill_slots(rebuilt, fact)), warnings
 
 
 def _capitalised(text: str) -> str:

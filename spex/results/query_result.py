@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from spex.evidence.classes import classes
 from spex.postprocess.facts import MaskFacts, area_text, share_text
-from spex.query.markup import Exchange
+from spex.query.prompt import Exchange
 from spex.raster.scene import Pixels, Scene
 from spex.raster.working import FailedTile, gdal
 
