@@ -22,7 +22,7 @@ from rasterio.errors import RasterioError
 from spex.engine.extractor import Extractor
 from spex.engine.session import Session
 from spex.errors import BandError, OutputError, QueryError, SceneError
-from spex.query.markup import Exchange, clean_query
+from spex.query.prompt import Exchange, clean_query
 from spex.raster.sample_scene import write_sample_scene
 from spex.raster.scene import Pixels, Scene
 from spex.raster.working_rasters import bounded_gdal_cache

@@ -14,7 +14,7 @@ from spex.evidence.class_additions import added_classes
 from spex.evidence.class_words import class_phrases
 from spex.evidence.classes import classes
 from spex.model.generation import GenerationRequest
-from spex.query.markup import INDEX_FACTS
+from spex.query.answer_markup import INDEX_FACTS
 
 # Well read by any model; what an answer says of them is mostly about place and size.
 _CHOICE = ("water", "tree_cover", "building", "road", "bare", "cropland", "grassland", "burned")

@@ -15,9 +15,9 @@ from spex.evidence.classes import classes
 from spex.evidence.indices import available_indices, compute_index, role_planes
 from spex.evidence.scene_evidence import SceneEvidence
 from spex.postprocess.components import RegionSweep, RegionTable
-from spex.postprocess.constraints import Frame
+from spex.postprocess.constraint_masks import Frame
 from spex.postprocess.doubts import Doubts, DoubtSweep
-from spex.query.markup import Answer, Span
+from spex.query.answer_markup import Answer, Span
 from spex.raster.damaged_scene import read_around_damage
 from spex.raster.working_rasters import HALF_PROBABILITY, NODATA, PROBABILITY_SCALE, row_strips
 

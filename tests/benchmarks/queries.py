@@ -22,7 +22,7 @@ import yaml
 from spex.engine.methods import Predictor, RulesPredictor
 from spex.errors import AnswerError
 from spex.evidence.scene_evidence import SceneEvidence, measure
-from spex.query.markup import clean_query
+from spex.query.prompt import clean_query
 from spex.raster.sample_scene import write_sample_scene
 from spex.raster.scene import Pixels, Scene
 from tests.scenes import write_synthetic_scene

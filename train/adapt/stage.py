@@ -30,7 +30,7 @@ from spex.model.decoder import mask_logits
 from spex.model.precision import autocast
 from spex.model.predictor import ModelPredictor
 from spex.model.spex import SpexModel
-from spex.query.markup import format_span
+from spex.query.answer_markup import format_span
 from spex.raster.sample_scene import write_sample_scene
 from spex.raster.scene import Pixels, Scene
 from spex.records import SpieRecord, load_pixels
