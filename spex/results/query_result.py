@@ -16,7 +16,8 @@ from spex.evidence.classes import classes
 from spex.postprocess.facts import MaskFacts, area_text, share_text
 from spex.query.prompt import Exchange
 from spex.raster.scene import Pixels, Scene
-from spex.raster.working_rasters import FailedTile, bounded_gdal_cache
+from spex.raster.tiles import FailedTile
+from spex.raster.working_rasters import bounded_gdal_cache
 
 SCHEMA = 1
 
