@@ -21,7 +21,7 @@ APPLICATIONS = ("train", "serve", "instruction_data")
         "spex.cli.list_classes",
         "spex.cli.list_sensors",
         "spex.evidence.text",
-        "spex.query.markup",
+        "spex.query.prompt",
     ],
 )
 def test_torch_is_not_loaded(module: str) -> None:

@@ -33,10 +33,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from shapely.errors import ShapelyError
 
-from instruction_data.builder.build_report import Report, Skipped
-from instruction_data.builder.chip_records import Origin, chip_records
+from instruction_data.builder.build_report import BuildReport, SkippedScene
+from instruction_data.builder.chip_records import ChipOrigin, chip_records
 from instruction_data.builder.gather import gather
-from instruction_data.builder.places import PlacedItem, placed
+from instruction_data.builder.places import PlacedItem, place_items
 from instruction_data.sources.chips import Chip
 from instruction_data.sources.inputs import SceneOptions
 from instruction_data.sources.pseudo_labels import PseudoLabels
@@ -97,7 +97,7 @@ def build(
     spectra: Path | None = None,
     classes: Path | None = None,
     workers: int = 1,
-) -> Report:
+) -> BuildReport:
     """Build all ``inputs`` and ``settings.simulated`` chips into ``out``; goes on where an earlier build stopped.
 
     Args:
@@ -119,7 +119,7 @@ def build(
     if classes:
         extend(read_entries(classes), str(classes))
     found = gather(inputs, scenes, layout, settings.simulated, settings.seed, spectra)
-    entries = placed(found, settings.val_share)
+    entries = place_items(found, settings.val_share)
     if not entries:
         raise RecordError(
             "nothing to build from: the inputs hold no scene and no simulated ones are asked for"
@@ -186,7 +186,7 @@ def build_shard(shard: Shard, out: Path) -> None:
     Raises:
         SpexError: with ``strict``, what is wrong with the first scene that cannot be used.
     """
-    settings, skipped, pseudo, assumed = shard.settings, list[Skipped](), 0, Counter[str]()
+    settings, skipped, pseudo, assumed = shard.settings, list[SkippedScene](), 0, Counter[str]()
     with (
         rasterio.Env(GDAL_CACHEMAX=_CACHE_BYTES),
         warnings.catch_warnings(),
@@ -197,7 +197,7 @@ def build_shard(shard: Shard, out: Path) -> None:
             "ignore", NotGeoreferencedWarning
         )  # a chip without a place is what many of them are
         for entry in shard.entries:
-            origin, before = Origin(entry.source, entry.place, entry.split), surveys.count
+            origin, before = ChipOrigin(entry.source, entry.place, entry.split), surveys.count
             try:
                 for chip in _chips(entry):
                     survey, talk = chip_records(
@@ -223,7 +223,7 @@ def build_shard(shard: Shard, out: Path) -> None:
                     if surveys.count > before
                     else ""
                 )
-                skipped.append(Skipped(entry.source, entry.item.id, f"{error}{kept}"))
+                skipped.append(SkippedScene(entry.source, entry.item.id, f"{error}{kept}"))
     counts = {
         "surveys": surveys.count,
         "dialogues": dialogues.count,
@@ -312,8 +312,8 @@ def _finished(out: Path, shard: Shard) -> bool:
     return summary.exists() and not json.loads(summary.read_text())["skipped"]
 
 
-def _report(shards: Sequence[Shard], out: Path, seconds: float) -> Report:
-    records, chips, dialogues, pseudo, skipped = dict[str, int](), 0, 0, 0, list[Skipped]()
+def _report(shards: Sequence[Shard], out: Path, seconds: float) -> BuildReport:
+    records, chips, dialogues, pseudo, skipped = dict[str, int](), 0, 0, 0, list[SkippedScene]()
     assumed = Counter[str]()
     for shard in shards:
         found = json.loads(_summary(out, shard).read_text())
@@ -324,8 +324,8 @@ def _report(shards: Sequence[Shard], out: Path, seconds: float) -> Report:
         chips, dialogues = chips + counts["survey"], dialogues + counts["dialogue"]
         pseudo += found["pseudo"]
         assumed.update(found["assumed"])
-        skipped += [Skipped(**one) for one in found["skipped"]]
-    return Report(records, chips, dialogues, pseudo, dict(assumed), tuple(skipped), seconds)
+        skipped += [SkippedScene(**one) for one in found["skipped"]]
+    return BuildReport(records, chips, dialogues, pseudo, dict(assumed), tuple(skipped), seconds)
 
 
 def _same(path: Path, decided: dict[str, Any]) -> None:

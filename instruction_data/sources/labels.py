@@ -29,7 +29,7 @@ from rasterio.windows import Window
 from rasterio.windows import transform as window_transform
 
 from instruction_data.sources.chips import Box, Truth
-from instruction_data.sources.legends import Legend, Meaning, legend_truth
+from instruction_data.sources.legends import CodeMeaning, Legend, legend_truth
 from spex.errors import RecordError
 from spex.evidence.classes import resolve
 from spex.raster.scene import Scene
@@ -79,8 +79,8 @@ class PolygonLabels:
     ) -> None:
         self.described = f"{legend.title}, polygons {source}"
         meanings = dict(legend.codes) | {
-            _REST: Meaning("rest", legend.rest),
-            _CONFLICT: Meaning("several", ()),
+            _REST: CodeMeaning("rest", legend.rest),
+            _CONFLICT: CodeMeaning("several", ()),
         }
         self._legend = replace(legend, codes=meanings)
         alike: dict[tuple[str, ...], int] = {}  # lakes and ponds that overlap are both water
@@ -308,7 +308,7 @@ def _in_words(values: NDArray[Any], column: str, path: str) -> Legend:
         raise RecordError(
             f"{path}: {column} {listed} name no SPEX class; say what they are with --legend MAPPING.yaml"
         )
-    codes = {number: Meaning(word, (str(found[word]),)) for number, word in enumerate(words)}
+    codes = {number: CodeMeaning(word, (str(found[word]),)) for number, word in enumerate(words)}
     return Legend(f"classes in column {column}", codes)
 
 

@@ -113,7 +113,7 @@ def _check_usage(inputs: _Inputs) -> None:
     """Check what needs no file, so that a wrong option is named before a missing scene."""
     from spex.engine.session import check_tiling
     from spex.errors import ConfigError
-    from spex.query.markup import clean_query
+    from spex.query.prompt import clean_query
     from spex.sensors import get_sensor
 
     clean_query(inputs.query)
@@ -132,7 +132,7 @@ def _extract(inputs: _Inputs, out: Path, overwrite: bool, line: ProgressLine) ->
     """
     from spex.engine.extractor import load
     from spex.raster.scene import Scene
-    from spex.results.extraction import check_folder
+    from spex.results.folder import check_folder
 
     check_folder(out, overwrite=overwrite)
     with scene_path(inputs.scene) as path:
