@@ -17,7 +17,7 @@ from rasterio.windows import Window
 
 from spex.evidence.indices import role_planes
 from spex.evidence.maps import class_score
-from spex.evidence.measured import SceneEvidence, measure
+from spex.evidence.scene_evidence import SceneEvidence, measure
 from spex.postprocess.answer_text import Absence
 from spex.postprocess.constraint_masks import Frame
 from spex.postprocess.constraint_masks import check as check_constraints
@@ -25,7 +25,12 @@ from spex.postprocess.execution import execute
 from spex.postprocess.facts import MaskFacts
 from spex.query.answer_markup import Answer, excluded_classes
 from spex.raster.scene import Pixels, Scene
-from spex.raster.working import LEVELS, NODATA, gdal, work_profile
+from spex.raster.working_rasters import (
+    NODATA,
+    PROBABILITY_SCALE,
+    bounded_gdal_cache,
+    working_profile,
+)
 from spex.records import SpieRecord, load_pixels
 
 
@@ -55,7 +60,7 @@ class LabelledChip:
     def __init__(self, survey: SpieRecord) -> None:
         self.pixels: Pixels = load_pixels(survey)
         self.evidence: SceneEvidence = measure(self.pixels)
-        with gdal(), rasterio.open(survey.scene.path) as raster:
+        with bounded_gdal_cache(), rasterio.open(survey.scene.path) as raster:
             crs, transform = raster.crs, raster.transform
             if survey.scene.window:
                 transform = raster.window_transform(Window(*survey.scene.window))
@@ -90,11 +95,15 @@ class LabelledChip:
         check_constraints(answer, self.scene, self.evidence)
         names = [*(span.class_name for span in answer.spans), *excluded_classes(answer)]
         masks = np.stack([self.mask(name) for name in names])
-        levels = np.where(self.pixels.valid, masks * np.uint8(LEVELS), NODATA).astype(np.uint8)
+        levels = np.where(self.pixels.valid, masks * np.uint8(PROBABILITY_SCALE), NODATA).astype(
+            np.uint8
+        )
         probability = Path(self._work.name, "probability.tif")
         mask = Path(self._work.name, "mask.tif")
-        with gdal():
-            with rasterio.open(probability, "w", **work_profile(self.scene, len(names))) as raster:
+        with bounded_gdal_cache():
+            with rasterio.open(
+                probability, "w", **working_profile(self.scene, len(names))
+            ) as raster:
                 raster.write(levels)
             executed = execute(
                 Frame.of(self.scene, self.pixels),

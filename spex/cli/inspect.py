@@ -18,7 +18,7 @@ from spex.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from spex.evidence.measured import SceneEvidence
+    from spex.evidence.scene_evidence import SceneEvidence
     from spex.raster.scene import Pixels, Scene
 
 _MAX_BANDS = 30  # shown in the table; of more, the first and the last ten are
@@ -44,8 +44,15 @@ def command(
 
 
 def describe(scene: Scene) -> dict[str, Any]:
+<<<<<<< HEAD
     """Describe a scene as ``spex inspect --json`` prints it; statistics are of the overview."""
-    from spex.evidence.measured import measure
+    from spex.evidence.scene_evidence import measure
+=======
+    """What ``spex inspect --json`` prints; statistics come from the overview."""
+    from spex.evidence.indices import EVIDENCE_INDICES, available_indices, index_roles
+    from spex.evidence.scene_evidence import measure
+    from spex.sensors import role_weights
+>>>>>>> main
 
     overview = scene.overview()
     return {
@@ -58,9 +65,31 @@ def describe(scene: Scene) -> dict[str, Any]:
         "crs": scene.crs and scene.crs.to_string(),
         "transform": list(scene.transform)[:6],
         "nodata_share": round(1 - float(overview.valid.mean()), 6),
+<<<<<<< HEAD
         "bands": _describe_bands(scene, overview),
         "indices": _describe_indices(scene),
         "classes": _describe_classes(measure(overview)),
+=======
+        "bands": rows,
+        "indices": {
+            "possible": available_indices(list(weights)),
+            "missing": {
+                n: sorted(index_roles(n) - set(weights))
+                for n in EVIDENCE_INDICES
+                if index_roles(n) - set(weights)
+            },
+        },
+        "classes": {
+            "possible": [
+                name for name, item in evidence.classes.items() if item.status != "unavailable"
+            ],
+            "missing": {
+                name: item.reason
+                for name, item in evidence.classes.items()
+                if item.status == "unavailable"
+            },
+        },
+>>>>>>> main
         "warnings": scene.warnings,
     }
 
@@ -87,13 +116,13 @@ def _describe_bands(scene: Scene, overview: Pixels) -> list[dict[str, Any]]:
 
 
 def _describe_indices(scene: Scene) -> dict[str, Any]:
-    from spex.evidence.indices import EVIDENCE_INDICES, available, index_roles
+    from spex.evidence.indices import EVIDENCE_INDICES, available_indices, index_roles
     from spex.sensors import role_weights
 
     roles = set(role_weights(scene.bands))
     missing = {name: sorted(index_roles(name) - roles) for name in EVIDENCE_INDICES}
     return {
-        "possible": available(list(role_weights(scene.bands))),
+        "possible": available_indices(list(role_weights(scene.bands))),
         "missing": {name: lacking for name, lacking in missing.items() if lacking},
     }
 

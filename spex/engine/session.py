@@ -18,7 +18,7 @@ from spex.engine.cache import BUDGET, FeatureCache
 from spex.engine.methods import Predictor
 from spex.engine.mosaic import write_probability
 from spex.errors import ConfigError
-from spex.evidence.measured import measure
+from spex.evidence.scene_evidence import measure
 from spex.postprocess.answer_text import unavailable, write_answer
 from spex.postprocess.constraint_masks import Frame, check
 from spex.postprocess.execution import cautions, drop_empty_masks, execute
@@ -26,7 +26,7 @@ from spex.query.answer_markup import Answer, Plan, excluded_classes, fill_slots
 from spex.query.prompt import Exchange, clean_query
 from spex.raster.scene import Scene
 from spex.raster.tiles import Tile
-from spex.raster.working import gdal
+from spex.raster.working_rasters import bounded_gdal_cache
 from spex.results.extraction import Extraction
 from spex.results.folder import output_errors
 
@@ -73,7 +73,7 @@ class Session:
         self.scene, self.predictor = scene, predictor
         self._tile, self._overlap = tile, overlap
         self._cache = FeatureCache(memory)
-        with gdal():
+        with bounded_gdal_cache():
             self.overview = scene.overview(1024)
         self.evidence = measure(self.overview)
         self._frame = Frame.of(scene, self.overview)
@@ -117,7 +117,10 @@ class Session:
                 text, refused, clock, plan=plan, refused=refused, valid_fraction=seen
             )
         check(plan.answer, self.scene, self.evidence)
-        with gdal(), output_errors(f"the folder of temporary files {tempfile.gettempdir()}"):
+        with (
+            bounded_gdal_cache(),
+            output_errors(f"the folder of temporary files {tempfile.gettempdir()}"),
+        ):
             return self._extract(text, plan, clock, progress)
 
     def _refusal(self, answer: Answer) -> str | None:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from spex.evidence.measured import SceneEvidence
+from spex.evidence.scene_evidence import SceneEvidence
 from spex.postprocess.facts import MaskFacts, fact_text
 from spex.query.answer_markup import SPAN_OPEN, Answer, Span, fill_slots, format_span, parse_answer
 from spex.query.constraints import Constraints

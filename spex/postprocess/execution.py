@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 import rasterio
 
-from spex.evidence.measured import SceneEvidence
+from spex.evidence.scene_evidence import SceneEvidence
 from spex.postprocess.answer_text import Absence, absence, unavailable
 from spex.postprocess.composition import narrower, write_mask
 from spex.postprocess.constraint_masks import Frame
 from spex.postprocess.facts import MaskFacts, measure_masks
 from spex.query.answer_markup import Answer, Span, excluded_classes
 from spex.raster.scene import Scene
-from spex.raster.working import NODATA, strips, work_profile
+from spex.raster.working_rasters import NODATA, row_strips, working_profile
 
 
 @dataclass(frozen=True)
@@ -130,9 +130,9 @@ def drop_empty_masks(
         before = path.rename(path.with_suffix(".all.tif"))
         with (
             rasterio.open(before) as source,
-            rasterio.open(path, "w", **work_profile(scene, count)) as out,
+            rasterio.open(path, "w", **working_profile(scene, count)) as out,
         ):
-            for window in strips(scene.height, scene.width, 1 + maps):
+            for window in row_strips(scene.height, scene.width, 1 + maps):
                 if path == mask:
                     out.write(new_values[source.read(window=window)], window=window)
                 else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from spex.raster.working import gdal
+from spex.raster.working_rasters import bounded_gdal_cache
 from spex.results.audit import audit
 from spex.results.files import write_outputs
 from spex.results.folder import output_errors, staged_folder
@@ -32,7 +32,7 @@ class Extraction(QueryResult):
         """
         with (
             staged_folder(Path(folder), overwrite=overwrite) as staging,
-            gdal(),
+            bounded_gdal_cache(),
             output_errors(folder),
         ):
             write_outputs(self, staging)

@@ -12,7 +12,7 @@ import rasterio.shutil
 from rasterio.enums import Resampling
 
 from spex.evidence.classes import classes
-from spex.raster.working import LEVELS, NODATA
+from spex.raster.working_rasters import NODATA, PROBABILITY_SCALE
 from spex.results.explanation import explanation
 from spex.results.folder import RESULT
 from spex.results.query_result import QueryResult
@@ -72,7 +72,7 @@ def _mask(result: QueryResult, target: Path) -> None:
 def _probability(result: QueryResult, target: Path) -> None:
     assert result.probability_path is not None
     with rasterio.open(result.probability_path, "r+") as work:
-        work.scales = [1 / LEVELS] * work.count
+        work.scales = [1 / PROBABILITY_SCALE] * work.count
         if result.facts:
             for number, facts in enumerate(result.facts, start=1):
                 work.set_band_description(number, f"probability of {facts.span.phrase}")

@@ -16,7 +16,8 @@ from spex.evidence.classes import classes
 from spex.postprocess.facts import MaskFacts, area_text, share_text
 from spex.query.prompt import Exchange
 from spex.raster.scene import Pixels, Scene
-from spex.raster.working import FailedTile, gdal
+from spex.raster.tiles import FailedTile
+from spex.raster.working_rasters import bounded_gdal_cache
 
 SCHEMA = 1
 
@@ -130,7 +131,7 @@ class MaskSequence(Sequence[NDArray[np.bool_]]):
             key = names.index(key)
         if self._path is None or not -len(names) <= key < len(names):
             raise IndexError(f"mask {key} of {len(names)}")
-        with gdal(), rasterio.open(self._path) as source:
+        with bounded_gdal_cache(), rasterio.open(self._path) as source:
             return source.read(1) == self._facts[key].value
 
     def __iter__(self) -> Iterator[NDArray[np.bool_]]:

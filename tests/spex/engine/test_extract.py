@@ -9,7 +9,7 @@ from affine import Affine
 
 from spex.engine import extract
 from spex.errors import ConfigError, QueryError
-from spex.raster.working import LEVELS, NODATA
+from spex.raster.working_rasters import NODATA, PROBABILITY_SCALE
 
 WATER = "<seg class=water>water</seg>: <fact:area>, <fact:count> regions, largest <fact:largest>."
 
@@ -66,8 +66,8 @@ def test_tiles_leave_no_seam(painter, painted, tile, overlap):
     smooth = (0.5 + 0.45 * np.sin(row / 17) * np.cos(col / 23)).astype(np.float32)
     result = ask(painter, painted(water=smooth), WATER, tile=tile, overlap=overlap)
     with rasterio.open(result.probability_path) as source:
-        written = source.read(1) / LEVELS
-    assert abs(written - smooth).max() <= 0.5 / LEVELS + 1e-6
+        written = source.read(1) / PROBABILITY_SCALE
+    assert abs(written - smooth).max() <= 0.5 / PROBABILITY_SCALE + 1e-6
 
 
 def test_strips_of_rows_do_not_show(painter, painted):
