@@ -109,7 +109,6 @@ def command(
         raise typer.Exit(1)
 
 
-<<<<<<< HEAD
 def _check_usage(inputs: _Inputs) -> None:
     """Check what needs no file, so that a wrong option is named before a missing scene."""
     from spex.engine.session import check_tiling
@@ -123,16 +122,6 @@ def _check_usage(inputs: _Inputs) -> None:
     check_tiling(inputs.tile, inputs.overlap)
     if inputs.sensor is not None:
         get_sensor(inputs.sensor)
-=======
-@contextmanager
-def _scene(path: str, sensor: str | None, bands: str | None, gsd: float | None) -> Iterator[Scene]:
-    with tempfile.TemporaryDirectory(prefix="spex-sample-") as folder:
-        if path == SAMPLE and not Path(path).exists():
-            from spex.raster.sample_scene import write_sample_scene
-
-            path = str(write_sample_scene(Path(folder)))
-        yield Scene.open(path, sensor=sensor, bands=bands, gsd_m=gsd)
->>>>>>> main
 
 
 def _extract(inputs: _Inputs, out: Path, overwrite: bool, line: ProgressLine) -> Extraction:

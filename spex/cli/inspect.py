@@ -44,15 +44,8 @@ def command(
 
 
 def describe(scene: Scene) -> dict[str, Any]:
-<<<<<<< HEAD
     """Describe a scene as ``spex inspect --json`` prints it; statistics are of the overview."""
     from spex.evidence.scene_evidence import measure
-=======
-    """What ``spex inspect --json`` prints; statistics come from the overview."""
-    from spex.evidence.indices import EVIDENCE_INDICES, available_indices, index_roles
-    from spex.evidence.scene_evidence import measure
-    from spex.sensors import role_weights
->>>>>>> main
 
     overview = scene.overview()
     return {
@@ -65,31 +58,9 @@ def describe(scene: Scene) -> dict[str, Any]:
         "crs": scene.crs and scene.crs.to_string(),
         "transform": list(scene.transform)[:6],
         "nodata_share": round(1 - float(overview.valid.mean()), 6),
-<<<<<<< HEAD
         "bands": _describe_bands(scene, overview),
         "indices": _describe_indices(scene),
         "classes": _describe_classes(measure(overview)),
-=======
-        "bands": rows,
-        "indices": {
-            "possible": available_indices(list(weights)),
-            "missing": {
-                n: sorted(index_roles(n) - set(weights))
-                for n in EVIDENCE_INDICES
-                if index_roles(n) - set(weights)
-            },
-        },
-        "classes": {
-            "possible": [
-                name for name, item in evidence.classes.items() if item.status != "unavailable"
-            ],
-            "missing": {
-                name: item.reason
-                for name, item in evidence.classes.items()
-                if item.status == "unavailable"
-            },
-        },
->>>>>>> main
         "warnings": scene.warnings,
     }
 

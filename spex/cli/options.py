@@ -57,9 +57,9 @@ def scene_path(scene: str) -> Iterator[str]:
     """The path behind a scene argument; the sample is written to a temporary folder."""
     with tempfile.TemporaryDirectory(prefix="spex-sample-") as folder:
         if scene == SAMPLE and not Path(scene).exists():
-            from spex.raster.sample import write_sample
+            from spex.raster.sample_scene import write_sample_scene
 
-            scene = str(write_sample(Path(folder)))
+            scene = str(write_sample_scene(Path(folder)))
         yield scene
 
 
