@@ -11,7 +11,7 @@ import numpy as np
 import rasterio
 
 from instruction_data.dialogues import dialogue
-from instruction_data.sources.chips import Chip, Split, complete
+from instruction_data.sources.chips import Chip, Split, complete_truth
 from spex.evidence.classes import classes
 from spex.evidence.measured import SceneEvidence, measure
 from spex.evidence.text import evidence_text
@@ -77,7 +77,7 @@ def survey_record(chip: Chip, origin: ChipOrigin) -> SpieRecord:
                 mask=Rle.encode(mask),
                 ignore=Rle.encode(unknown) if unknown.any() else None,
             )
-            for name, (mask, unknown) in sorted(complete(chip.truth).items())
+            for name, (mask, unknown) in sorted(complete_truth(chip.truth).items())
         ],
         provenance={**chip.extra, "spans": chip.labels, "prior": PRIOR},
     )

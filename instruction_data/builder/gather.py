@@ -74,7 +74,7 @@ def _listing(spec: Path | str) -> Iterator[None]:
 def _sources(spec: Path, scenes: SceneOptions, layout: str | None) -> list[tuple[Layout, Path]]:
     """The layouts that an input is in, by folder; none if it is scenes, as one with labels of its own is."""
     if layout is not None:
-        if not LAYOUTS[layout].holds(spec):
+        if not LAYOUTS[layout].matches(spec):
             raise RecordError(
                 f"{spec} is not in the layout {layout}; see how it is published at {LAYOUTS[layout].url}"
             )

@@ -22,7 +22,7 @@ def detect(folder: Path) -> Layout | None:
     Raises:
         RecordError: several layouts fit.
     """
-    found = [source for source in LAYOUTS.values() if source.holds(folder)]
+    found = [source for source in LAYOUTS.values() if source.matches(folder)]
     if len(found) > 1:
         raise RecordError(
             f"{folder} looks like {' and '.join(s.name for s in found)}; choose one with --layout"

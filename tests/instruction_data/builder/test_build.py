@@ -18,7 +18,7 @@ from rasterio.transform import from_origin
 from instruction_data.builder.build import BuildSettings, build
 from instruction_data.builder.chip_records import ChipOrigin, chip_records
 from instruction_data.builder.gather import gather
-from instruction_data.sources.chips import Chip, absent
+from instruction_data.sources.chips import Chip, absent_truth
 from instruction_data.sources.inputs import SceneOptions
 from spex.cli.main import main
 from spex.errors import OutputError, RecordError, SpexError
@@ -348,7 +348,7 @@ def test_fourth_band_of_bytes_is_not_taken_for_alpha(tmp_path: Path) -> None:
         for n, c in zip("RGBN", (640, 550, 470, 850), strict=True)
     )
     chip = Chip(
-        "c", "naip", values, bands, "uncalibrated", absent(values[0] > 0, "water"), "made by hand"
+        "c", "naip", values, bands, "uncalibrated", absent_truth(values[0] > 0, "water"), "made by hand"
     )
     (tmp_path / "chips").mkdir()
     survey, _ = chip_records(chip, ChipOrigin("own", "here", "train"), tmp_path, 0, 0)
