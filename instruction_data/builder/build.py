@@ -41,7 +41,7 @@ from instruction_data.sources.chips import Chip
 from instruction_data.sources.inputs import SceneOptions
 from instruction_data.sources.pseudo_labels import PseudoLabels
 from spex.errors import OutputError, RecordError, SpexError
-from spex.evidence.classes import added, extend, read_entries
+from spex.evidence.class_additions import add_classes, added_classes, read_class_entries
 from spex.records import RecordWriter
 
 _SHARDS = 16  # a source is cut into this many at least, so that few scenes still keep several processes busy
@@ -117,7 +117,7 @@ def build(
     """
     start, scenes = time.perf_counter(), scenes or SceneOptions()
     if classes:
-        extend(read_entries(classes), str(classes))
+        add_classes(read_class_entries(classes), str(classes))
     found = gather(inputs, scenes, layout, settings.simulated, settings.seed, spectra)
     entries = place_items(found, settings.val_share)
     if not entries:
@@ -128,7 +128,7 @@ def build(
         asdict(settings) | {"strict": None, "layout": layout, "spectra": spectra} | asdict(scenes)
     )
     decided |= {"inputs": list(inputs), "plan": _digest(entries)} | (
-        {"classes": added()} if classes else {}
+        {"classes": added_classes()} if classes else {}
     )
     shards, new = plan(entries, settings), not out.exists()
     try:
@@ -252,7 +252,9 @@ def _run(shards: Sequence[Shard], out: Path, workers: int) -> Iterator[Shard]:
             build_shard(shard, out)
             yield shard
         return
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _start, (added(),))
+    pool = ProcessPoolExecutor(
+        workers, multiprocessing.get_context("spawn"), _start, (added_classes(),)
+    )
     try:
         queue, running = iter(shards), dict[Future[None], Shard]()
         while True:
@@ -273,7 +275,7 @@ def _run(shards: Sequence[Shard], out: Path, workers: int) -> Iterator[Shard]:
 
 def _start(entries: dict[str, Any]) -> None:
     """Know the classes that were added, and end when the process that started this one is killed, not wait for ever."""
-    extend(entries, "the classes of this build")
+    add_classes(entries, "the classes of this build")
     parent = multiprocessing.parent_process()
     assert parent is not None
 

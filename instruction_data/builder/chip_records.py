@@ -13,7 +13,7 @@ import rasterio
 from instruction_data.dialogues import dialogue
 from instruction_data.sources.chips import Chip, Split, complete_truth
 from spex.evidence.classes import classes
-from spex.evidence.measured import SceneEvidence, measure
+from spex.evidence.scene_evidence import SceneEvidence, measure
 from spex.evidence.text import evidence_text
 from spex.query.prompt import user_message
 from spex.records import Rle, SceneRef, SpanTarget, SpieRecord, Turn, load_pixels

@@ -25,7 +25,15 @@ from instruction_data.layouts.rasters import (
     sensor_bands,
     strips,
 )
-from instruction_data.sources.chips import Chip, Layout, SceneItem, Split, Truth, absent_truth, class_truth
+from instruction_data.sources.chips import (
+    Chip,
+    Layout,
+    SceneItem,
+    Split,
+    Truth,
+    absent_truth,
+    class_truth,
+)
 from instruction_data.sources.legends import legend, legend_truth
 from spex.errors import RecordError
 from spex.raster.tiles import Tile

@@ -17,7 +17,15 @@ from numpy.typing import NDArray
 
 from instruction_data.layouts.highres import chesapeake_truth
 from instruction_data.layouts.rasters import LayoutRaster, labelled_chips, read
-from instruction_data.sources.chips import Chip, Layout, SceneItem, Split, Truth, absent_truth, class_truth
+from instruction_data.sources.chips import (
+    Chip,
+    Layout,
+    SceneItem,
+    Split,
+    Truth,
+    absent_truth,
+    class_truth,
+)
 from spex.errors import RecordError, SceneError
 from spex.records import BandRef
 

@@ -298,7 +298,7 @@ def _unfilled(report: CheckReport, answer: Answer, target: ExpectedAnswer) -> li
     rest = [facts.fraction < 1 for facts in target.facts]
 
     def fact(number: int, name: str, index_name: str | None) -> str:
-        if number in target.absent:
+        if number in target.absences:
             return ""
         report.slots += 1
         text = fact_text(target.facts[number], name, index_name)

@@ -136,7 +136,7 @@ def _entry(record: SpieRecord, survey: SpieRecord) -> SheetEntry:
         try:
             target = chip.carry_out(answer)
             filled, _ = write_answer(
-                answer, target.facts, target.absent, " ".join(query for query, _ in said)
+                answer, target.facts, target.absences, " ".join(query for query, _ in said)
             )
             talk.append(("filled", filled))
         except QueryError as error:

@@ -32,8 +32,8 @@ from instruction_data.sources.pseudo_labels import PseudoLabels
 from instruction_data.sources.stac import Asset, open_assets, read_items
 from instruction_data.sources.windows import scene_chips
 from spex.errors import RecordError, SceneError
+from spex.raster.pixel_source import open_raster
 from spex.raster.scene import Scene
-from spex.raster.source import open_raster
 
 _COLUMNS = ("scene", "label", "class", "legend", "sensor", "place", "split", "date")
 _SPLITS: Mapping[str, Split | None] = {"": None, "train": "train", "val": "val"}

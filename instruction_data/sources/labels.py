@@ -22,8 +22,8 @@ from instruction_data.sources.extents import check_overlap
 from instruction_data.sources.legends import Legend, legend_truth
 from instruction_data.sources.polygons import VECTOR_SUFFIXES, read_polygon_labels
 from spex.errors import RecordError
+from spex.raster.pixel_source import open_raster
 from spex.raster.scene import Scene
-from spex.raster.source import open_raster
 
 
 class Labels(Protocol):

@@ -29,7 +29,7 @@ from instruction_data.sources.extents import (
 )
 from instruction_data.sources.legends import CodeMeaning, Legend, legend_truth
 from spex.errors import RecordError
-from spex.evidence.classes import resolve
+from spex.evidence.class_words import resolve_class
 from spex.raster.scene import Scene
 
 VECTOR_SUFFIXES = (".gpkg", ".geojson", ".shp", ".fgb", ".json")
@@ -231,7 +231,7 @@ def _legend_of_words(values: NDArray[Any], column: str, path: str) -> Legend:
     codes: dict[int, CodeMeaning] = {}
     unknown: list[str] = []
     for number, word in enumerate(sorted({str(value) for value in values})):
-        name = resolve(word)
+        name = resolve_class(word)
         if name is None:
             unknown.append(word)
         else:

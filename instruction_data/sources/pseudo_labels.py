@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from instruction_data.sources.chips import Truth
-from spex.evidence.indices import compute, index_roles, role_planes
-from spex.evidence.measured import SceneEvidence, measure
+from spex.evidence.indices import compute_indices, index_roles, role_planes
+from spex.evidence.scene_evidence import SceneEvidence, measure
 from spex.raster.scene import Pixels, Scene
 from spex.sensors import ROLES
 
@@ -120,7 +120,7 @@ def _margin(
     else:
         if not index_roles(quantity) <= set(planes):
             return None
-        values = compute([quantity], planes)[quantity]
+        values = compute_indices([quantity], planes)[quantity]
     middle = sign * evidence.indices[quantity].threshold if threshold is None else threshold
     margin: NDArray[Any] = (sign * values - np.float32(middle)) / np.float32(half_band)
     return margin

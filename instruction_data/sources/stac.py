@@ -23,7 +23,7 @@ from shapely.geometry import shape
 
 from instruction_data.sources.chips import Box
 from spex.errors import RecordError, SceneError
-from spex.raster.source import open_raster
+from spex.raster.pixel_source import open_raster
 
 _PIXEL_ROLES = ("reflectance", "data")
 _LABEL_ROLES = {"labels", "label"}

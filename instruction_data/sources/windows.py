@@ -62,7 +62,7 @@ def scene_chips(
     """
     usable = 0
     for window in scene_windows(scene.height, scene.width, side):
-        stored, valid = scene.stored(window)
+        stored, valid = scene.read_stored(window)
         if valid.mean() < MIN_VALID:
             continue
         truth: Truth = {}
