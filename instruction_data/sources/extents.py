@@ -22,8 +22,8 @@ def transform_box(bounds: Sequence[float], source: str, target: str) -> Box | No
         source: CRS of ``bounds`` as WKT or authority code.
         target: CRS of the result.
     """
-    transformer = Transformer.from_crs(source, target, always_xy=True)
     try:
+        transformer = Transformer.from_crs(source, target, always_xy=True)
         west, south, east, north = transformer.transform_bounds(*_north_up(bounds))
     except ProjError:
         return None

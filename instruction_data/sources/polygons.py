@@ -105,9 +105,19 @@ def read_polygon_labels(
         lacking = path if info["crs"] is None else scene.path
         raise RecordError(f"{lacking} has no CRS, which polygon labels require; assign one")
     column = _class_column(path, list(info["fields"]), legend, column)
-    wkb, fids, values = _read_on_scene(path, scene, info["crs"], column)
+    scene_crs = scene.crs.to_wkt()
+    bounds = transform_box(scene_bounds(scene), scene_crs, info["crs"])
+    if bounds is None:
+        raise untransformable(path, scene)
+    ground = _with_margin(bounds)
+    wkb, fids, values = _read_on_scene(path, scene, info["crs"], ground, column)
     polygons, repaired = _repair(shapely.from_wkb(wkb, on_invalid="ignore"), fids, path)
-    polygons = _reproject(polygons, scene, info["crs"], path)
+    # Cut to the scene before reprojection: the CRS of the scene may not cover their far corners.
+    polygons = shapely.intersection(polygons, ground)
+    transformer = Transformer.from_crs(info["crs"], scene_crs, always_xy=True)
+    polygons = shapely.transform(
+        polygons, lambda x, y: transformer.transform(x, y), interleaved=False
+    )
     if column is None:
         assert legend is not None
         codes = np.ones(len(polygons), int)
@@ -157,10 +167,9 @@ def _class_column(
 
 
 def _read_on_scene(
-    path: str, scene: Scene, crs: str, column: str | None
+    path: str, scene: Scene, crs: str, ground: shapely.Geometry, column: str | None
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """WKB, feature numbers and column values (empty without a column) of polygons on a scene."""
-    ground = _scene_ground(path, scene, crs)
     extent = None
     with _reading(path):
         _, fids, wkb, values = read(
@@ -178,14 +187,6 @@ def _read_on_scene(
     return wkb, fids, values[0] if column else np.empty(0)
 
 
-def _scene_ground(path: str, scene: Scene, crs: str) -> shapely.Geometry:
-    """The ground of a scene with a margin, in the CRS of the polygons."""
-    bounds = transform_box(scene_bounds(scene), scene.crs.to_wkt(), crs)
-    if bounds is None:
-        raise untransformable(path, scene)
-    return _with_margin(bounds)
-
-
 def _with_margin(bounds: Box) -> shapely.Geometry:
     """A box and a tenth around it, so that no cut shows; two boxes across the antimeridian."""
     west, south, east, north = bounds
@@ -195,16 +196,6 @@ def _with_margin(bounds: Box) -> shapely.Geometry:
         )
     margin = 0.1 * max(east - west, north - south)
     return shapely.box(west - margin, south - margin, east + margin, north + margin)
-
-
-def _reproject(polygons: NDArray[Any], scene: Scene, crs: str, path: str) -> NDArray[Any]:
-    """Polygons in the scene's CRS, cut to the scene: it may not cover their far corners."""
-    polygons = shapely.intersection(polygons, _scene_ground(path, scene, crs))
-    transformer = Transformer.from_crs(crs, scene.crs.to_wkt(), always_xy=True)
-    reprojected: NDArray[Any] = shapely.transform(
-        polygons, lambda x, y: transformer.transform(x, y), interleaved=False
-    )
-    return reprojected
 
 
 def _repair(polygons: NDArray[Any], fids: NDArray[Any], path: str) -> tuple[NDArray[Any], str]:

@@ -97,7 +97,7 @@ def test_unknown_codes_are_named_with_the_file() -> None:
 
 def test_pixels_outside_are_unknown_whatever_their_code() -> None:
     truth = legend_truth(
-        np.array([[10, 7]]), legend("esa_worldcover"), within=np.array([[True, False]])
+        np.array([[10, 7]]), legend("esa_worldcover"), labelled=np.array([[True, False]])
     )
     assert all(unknown[0, 1] for _, unknown in truth.values())
     assert not truth["tree_cover"][1][0, 0]
