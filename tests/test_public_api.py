@@ -11,8 +11,9 @@ import pytest
 import spex
 
 PUBLIC = [
-    "Band", "Extraction", "Extractor", "Pixels", "Scene", "Sensor", "Session", "SpexConfig", "SpexError", "SpexModel",
-    "__version__", "extract", "get_sensor", "load", "measure", "prior_text",
+    "Band", "Extraction", "Extractor", "Pixels", "Scene", "Sensor", "Session",
+    "SpexConfig", "SpexError", "SpexModel",
+    "__version__", "evidence_text", "extract", "get_sensor", "load", "measure",
 ]  # fmt: skip
 
 

@@ -13,16 +13,16 @@ import rasterio
 from instruction_data.dialogues import dialogue
 from instruction_data.sources.chips import Chip, Split, complete
 from spex.evidence.classes import classes
-from spex.evidence.measured import SceneEvidence, measure
-from spex.evidence.text import prior_text
-from spex.query.markup import user_message
+from spex.evidence.scene_evidence import SceneEvidence, measure
+from spex.evidence.text import evidence_text
+from spex.query.prompt import user_message
 from spex.records import Rle, SceneRef, SpanTarget, SpieRecord, Turn, load_pixels
 
 PRIOR = "indices and thresholds of the chip's own pixels"
 
 
 @dataclass(frozen=True)
-class Origin:
+class ChipOrigin:
     """What the build knows of a chip: its source, its place and its side of the split."""
 
     source: str
@@ -31,7 +31,7 @@ class Origin:
 
 
 def chip_records(
-    chip: Chip, origin: Origin, out: Path, count: int, seed: int
+    chip: Chip, origin: ChipOrigin, out: Path, count: int, seed: int
 ) -> tuple[SpieRecord, Iterator[SpieRecord]]:
     """Write the chip's files under ``out``; return its survey and ``count`` dialogues, both naming ``out``'s raster."""
     survey = survey_record(chip, origin)
@@ -39,7 +39,7 @@ def chip_records(
     write_chip(chip, survey, path)
     # Measured is what a reader of the file will see, not what is in memory.
     evidence = measure(load_pixels(survey.model_copy(update={"scene": SceneRef(path=str(path))})))
-    survey = survey.model_copy(update={"prior": prior_text(evidence)})
+    survey = survey.model_copy(update={"prior": evidence_text(evidence)})
     return survey, dialogue_records(survey, evidence, count, seed)
 
 
@@ -55,7 +55,7 @@ def write_chip(chip: Chip, survey: SpieRecord, path: Path) -> None:
     path.with_suffix(".bands.json").write_text(json.dumps(survey.band_metadata()))
 
 
-def survey_record(chip: Chip, origin: Origin) -> SpieRecord:
+def survey_record(chip: Chip, origin: ChipOrigin) -> SpieRecord:
     """The chip's survey: a span with mask and ignore for every class that its labels can speak of."""
     return SpieRecord(
         id=chip.id,

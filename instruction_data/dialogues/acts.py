@@ -10,9 +10,10 @@ from instruction_data.dialogues.phrases import Form, NounPhrase, condition, draw
 from instruction_data.dialogues.typed import dressed
 from instruction_data.dialogues.words import Words, wording
 from spex.evidence.classes import classes
-from spex.evidence.indices import available
-from spex.evidence.measured import SceneEvidence
-from spex.query.markup import PLACES, clean_query
+from spex.evidence.indices import available_indices
+from spex.evidence.scene_evidence import SceneEvidence
+from spex.query.constraints import SCENE_PARTS
+from spex.query.prompt import clean_query
 
 _SHARED = {"where": 0.45, "min_area": 0.45, "max_area": 0.1}
 _LENGTH = {"explain": "middle", "explain_short": "short", "explain_long": "long"}
@@ -45,7 +46,7 @@ def request(words: Words, evidence: SceneEvidence, *, described: bool) -> Dialog
     )
     if act == "refuse":
         return _refused(words)
-    index = words.one(available(evidence.roles) or ["NDVI"])
+    index = words.one(available_indices(evidence.roles) or ["NDVI"])
     frames = acts[act]
     slots, phrases = dict[str, str](), list[NounPhrase]()
     if act == "shared":
@@ -108,7 +109,7 @@ def _listed(
         "y": phrases[1].text,
     }
     if act == "everywhere":
-        place = words.one(PLACES)
+        place = words.one(SCENE_PARTS)
         phrases = [phrase.limited(where=place) for phrase in phrases]
         slots["place"] = words.pick(wording("constraints")["places"][place])
     return slots, phrases

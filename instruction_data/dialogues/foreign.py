@@ -14,9 +14,10 @@ from instruction_data.dialogues.phrases import NounPhrase, size
 from instruction_data.dialogues.turns import Phrases, instead, may_be_taken_away, narrowed, without
 from instruction_data.dialogues.words import Options, Words, held_out, wording
 from spex.evidence.classes import classes
-from spex.evidence.indices import available
-from spex.evidence.measured import SceneEvidence
-from spex.query.markup import PLACES, Constraints, IndexCondition, clean_query
+from spex.evidence.indices import available_indices
+from spex.evidence.scene_evidence import SceneEvidence
+from spex.query.constraints import SCENE_PARTS, Constraints, IndexCondition
+from spex.query.prompt import clean_query
 
 LANGUAGES = ("es", "fr", "de", "pt", "zh")
 _KINDS = {"where": 0.36, "min_area": 0.32, "max_area": 0.1, "without": 0.13, "index": 0.09}
@@ -112,11 +113,11 @@ def condition(
     """A constraint's wording and the fields of ``Constraints`` it sets."""
     table = wording(language)
     if kind == "where":
-        place = words.one(PLACES)
+        place = words.one(SCENE_PARTS)
         return words.pick(table["places"][place]), {"where": place}
     if kind == "index":
         index, value = (
-            words.one(available(roles) or ["NDVI"]),
+            words.one(available_indices(roles) or ["NDVI"]),
             round(float(words.rng.random()) * 0.8, 1),
         )
         side = words.one(("above", "below"))

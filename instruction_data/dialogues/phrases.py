@@ -8,9 +8,11 @@ from functools import cache
 from typing import Any, Literal
 
 from instruction_data.dialogues.words import Options, Words, held_out, wording
-from spex.evidence.classes import classes, resolve
-from spex.evidence.indices import OFFERED_INDICES, available
-from spex.query.markup import PLACES, Constraints, IndexCondition, format_span
+from spex.evidence.class_words import resolve_class
+from spex.evidence.classes import classes
+from spex.evidence.indices import OFFERED_INDICES, available_indices
+from spex.query.answer_markup import format_span
+from spex.query.constraints import SCENE_PARTS, Constraints, IndexCondition
 
 Form = Literal["mass", "many", "one", "any"]
 NUMBER_WORDS = (
@@ -60,7 +62,7 @@ class NounPhrase:
         text = asked.lower()
         own = (word for word in (self.noun, self.core) if word and word.lower() in text)
         return next(
-            (word for word in own if resolve(word) == self.class_name),
+            (word for word in own if resolve_class(word) == self.class_name),
             classes()[self.class_name].title,
         )
 
@@ -152,7 +154,7 @@ def draw_phrase(
     conditions = []
     for kind in kinds:
         if kind == "where" and text == noun and words.chance(0.15):
-            meant["where"] = place = words.one(PLACES)
+            meant["where"] = place = words.one(SCENE_PARTS)
             text = f"{table['adjectives'][place]} {noun}"
         elif kind != "top":
             worded, values = condition(words, kind, name, roles, short=short, clause=True)
@@ -218,7 +220,7 @@ def condition(
     style = table["short"] if short else table
     apart = clause and not short and words.chance(0.1)
     if kind == "where":
-        place = words.one(PLACES)
+        place = words.one(SCENE_PARTS)
         places = (
             table["clause"]["where"]
             if apart and place in table["clause"]["where"]
@@ -230,7 +232,7 @@ def condition(
         noun = draw_noun(words, other, "any")
         return words.expand(words.pick(style["without"]), {}, x=noun), {"exclude": (other,)}
     if kind == "index":
-        own = available(roles)
+        own = available_indices(roles)
         offered = own if own and words.chance(0.9) else OFFERED_INDICES
         index = offered[0] if words.chance(0.4) else words.one(offered)
         side: Literal["above", "below"] = "above" if words.chance(0.65) else "below"

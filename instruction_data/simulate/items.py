@@ -43,7 +43,7 @@ from instruction_data.simulate.sensor.observe import (
     pixel_cover,
 )
 from instruction_data.simulate.truth import scene_truth
-from instruction_data.sources.chips import Chip, Item, Split, Truth
+from instruction_data.sources.chips import Chip, SceneItem, Split, Truth
 from spex.records import BandRef
 from spex.sensors import Level, Sensor, get_sensor
 
@@ -157,7 +157,7 @@ def simulate(
 
 def simulated_items(
     library: Path | None, count: int, seed: int, per_landscape: int = 4
-) -> Iterator[Item]:
+) -> Iterator[SceneItem]:
     """``count`` chips, those of one landscape as an item; each depends on its number and the seed.
 
     Args:
@@ -169,7 +169,9 @@ def simulated_items(
     for number, first in enumerate(range(0, count, per_landscape)):
         name = f"simulated_{number:06d}"
         chips = min(per_landscape, count - first)
-        yield Item(name, partial(_read, library, seed, number, chips), place=name, split="train")
+        yield SceneItem(
+            name, partial(_read, library, seed, number, chips), place=name, split="train"
+        )
 
 
 @cache

@@ -16,10 +16,13 @@ from operator import or_
 import regex
 from torch import Tensor
 
-from spex.evidence.classes import classes, mentioned, named
+from spex.evidence.class_words import class_phrases, mentioned_classes
+from spex.evidence.classes import classes
 from spex.evidence.indices import OFFERED_INDICES
 from spex.model.language_model import Vocabulary
-from spex.query.markup import FACTS, INDEX_FACTS, SPAN_OPEN, Exchange, parse_answer
+from spex.query.answer_markup import FACTS, INDEX_FACTS, SPAN_OPEN, parse_answer
+from spex.query.numbers import PLAIN_NUMBER
+from spex.query.prompt import Exchange
 
 _WORDS = {"one": "1", "two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8",
           "nine": "9", "ten": "10", "eleven": "11", "twelve": "12",
@@ -37,7 +40,7 @@ _WORDS |= {
     for number, word in enumerate(words.split(), 2)
 }
 _NAMES = regex.compile(r"(?:(class)=|not=|(?<=not=[a-z_,]*),)([a-z_]*)([ ,>])?")
-_NUMBER = regex.compile(r"\d+(?:\.\d+)?")
+_NUMBER = regex.compile(PLAIN_NUMBER)
 _PHRASE = regex.compile(r"<seg class=([a-z_]+)[^<>]*>([^<>]*)(<)?")
 _SIDE = regex.compile(r"[=,](\w+):(above|below):[^<>]*>[^<]*</seg>[^<]*?\b\1 (ab|be)")
 _LIKELY = 64  # tokens looked at before all of them are sorted
@@ -72,7 +75,9 @@ class SpanGrammar:
             for own in spans
         ]
         self.named = list(
-            dict.fromkeys([*mentioned(query), *(name for counts in earlier for name in counts)])
+            dict.fromkeys(
+                [*mentioned_classes(query), *(name for counts in earlier for name in counts)]
+            )
         )
         # A follow-up has a span per class, unless an answer before it had more; a class may be dropped.
         self.most = reduce(or_, earlier, Counter(self.named)) if history else Counter[str]()
@@ -82,7 +87,7 @@ class SpanGrammar:
         self.phrases: dict[str, list[str]] = {
             name: [about.title] for name, about in classes().items()
         }
-        for name, words in (pair for text in queries for pair in named(text)):
+        for name, words in (pair for text in queries for pair in class_phrases(text)):
             self.phrases[name] += [words, words.lower()]
         self.numbers = numbers_of(" ".join(queries))
         names = "|".join(sorted(classes(), key=len, reverse=True))

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from spex.evidence.classes import mentioned
+from spex.evidence.class_words import mentioned_classes
 from spex.evidence.indices import OFFERED_INDICES
-from spex.query.markup import IndexCondition
+from spex.query.constraints import IndexCondition
+from spex.query.numbers import PLAIN_NUMBER
 
 Match = re.Match[str]
 
@@ -128,7 +129,7 @@ def _top(match: Match) -> dict[str, Any]:
 
 
 def _away(match: Match) -> dict[str, Any]:
-    names = tuple(mentioned(match["what"]))
+    names = tuple(mentioned_classes(match["what"]))
     return {"exclude": names} if names else {}
 
 
@@ -172,7 +173,7 @@ _EVERYDAY = rf"{_UP}|{_DOWN}|{_LEFT}|{_RIGHT}|cent(?:er|re|ral)|middle"
 _RULES = (
     _rule(
         rf"(?:\b(?:with|where|whose|having) )?(?:an? |the )?\b(?P<name>{_INDEX})\b(?: values?| index)?"
-        rf"(?: is| of| lies)? ?(?P<side>{_ABOVE}|{_BELOW}) ?(?P<value>-?\d+(?:\.\d+)?)",
+        rf"(?: is| of| lies)? ?(?P<side>{_ABOVE}|{_BELOW}) ?(?P<value>-?{PLAIN_NUMBER})",
         _index,
     ),
     _rule(

@@ -16,10 +16,14 @@ from instruction_data.dialogues.turns import instead, narrowed, opposite, withou
 from instruction_data.dialogues.typed import slip
 from instruction_data.dialogues.words import Options, Words, wording
 from instruction_data.review.check import invented
-from spex.evidence.classes import classes, mentioned, resolve
-from spex.evidence.measured import SceneEvidence, measure
+from spex.evidence.class_words import mentioned_classes, resolve_class
+from spex.evidence.classes import classes
+from spex.evidence.scene_evidence import SceneEvidence, measure
 from spex.model.grammar import numbers_of
-from spex.query.markup import MAX_QUERY_CHARS, Constraints, IndexCondition, parse_answer
+from spex.query.answer_markup import parse_answer
+from spex.query.constraints import Constraints, IndexCondition
+from spex.query.numbers import PLAIN_NUMBER, all_numbers
+from spex.query.prompt import MAX_QUERY_CHARS
 from spex.raster.scene import Pixels
 from spex.sensors import get_sensor
 
@@ -75,7 +79,7 @@ def test_every_noun_names_its_class() -> None:
             *table["many"].texts,
             *map(singular, table["many"].texts),
         )
-        if resolve(noun) != name
+        if resolve_class(noun) != name
     ]
     assert not english
 
@@ -92,10 +96,10 @@ def test_every_foreign_noun_phrase_names_its_class(language: str) -> None:
                 core = foreign.joined(*parts) if len(parts) == 2 else parts[1]
                 if len(parts) == 3:
                     core = foreign.joined(table["plural_article"][parts[2]], parts[1])
-                assert resolve(core) == name, (name, core)
+                assert resolve_class(core) == name, (name, core)
         for _ in range(40):
             phrase = foreign.draw_phrase(words, language, name, ("R", "N"), 0.9)
-            assert name in mentioned(phrase.text), phrase
+            assert name in mentioned_classes(phrase.text), phrase
 
 
 def test_every_wording_can_be_filled() -> None:
@@ -167,7 +171,7 @@ def test_the_numbers_of_an_answer_stand_in_the_queries(drawn: dict[str, list[Dia
         given = numbers_of(queries(one))
         for span in one.spans:
             limits = " ".join(f"{key}={value}" for key, value in span.attributes.items())
-            asked = re.findall(r"(?<=[=:])(?:-)?(\d+(?:\.\d+)?)", limits)
+            asked = re.findall(rf"(?<=[=:])(?:-)?({PLAIN_NUMBER})", limits)
             assert set(asked) <= given, (one.exchanges, asked)
 
 
@@ -240,7 +244,7 @@ def test_phrases_are_the_person_s_words_or_the_class_title(
     for one in drawn["train"]:
         asked = queries(one).lower()
         for span in one.spans:
-            assert resolve(span.phrase) == span.class_name
+            assert resolve_class(span.phrase) == span.class_name
             own += span.phrase.lower() in asked
             assert span.phrase.lower() in asked or span.phrase == classes()[span.class_name].title
     assert own > 1500
@@ -378,9 +382,9 @@ def test_areas_are_written_as_they_are_meant() -> None:
         phrase = draw_phrase(words, "water", "mass", ("G", "N"), 1.0)
         area = phrase.constraints.min_area
         if area and not phrase.constraints.max_area and not phrase.constraints.index:
-            number = re.search(r"\d[\d,]*(?:\.\d+)?", phrase.text)
+            numbers = all_numbers(phrase.text)
             assert re.search(names[area[1]], phrase.text, re.IGNORECASE)
-            assert number is None or float(number[0].replace(",", "")) == area[0]
+            assert not numbers or float(numbers[0].replace(",", "")) == area[0]
             checked += 1
     assert checked > 80
 
@@ -399,7 +403,7 @@ def test_no_foreign_word_is_found_in_english(drawn: dict[str, list[Dialogue]]) -
     for _ in range(1500):
         name = words.one(list(classes()))
         phrase = draw_phrase(words, name, "any", ("R", "N"), 0.6)
-        assert set(mentioned(phrase.text)) <= {name, *phrase.constraints.exclude}, phrase
+        assert set(mentioned_classes(phrase.text)) <= {name, *phrase.constraints.exclude}, phrase
 
 
 def test_queries_about_things_that_are_no_land_cover_are_refused(

@@ -14,12 +14,13 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from spex.errors import ConfigError, RecordError
-from spex.evidence.measured import measure
-from spex.evidence.text import prior_text
+from spex.evidence.scene_evidence import measure
+from spex.evidence.text import evidence_text
 from spex.model.precision import has_bfloat16
 from spex.model.predictor import SHIPPED, load
 from spex.model.processor import SpexProcessor
-from spex.query.markup import SPECIAL_TOKENS, format_span, parse_answer, user_message
+from spex.query.answer_markup import format_span, parse_answer
+from spex.query.prompt import SPECIAL_TOKENS, user_message
 from spex.records import (
     BandRef,
     Rle,
@@ -31,7 +32,7 @@ from spex.records import (
     write_records,
 )
 from spex.sensors import Band
-from tests.scenes import write_scene
+from tests.scenes import write_synthetic_scene
 from train.data.conversations import Encoder, TextStream, load_dialogues, pad
 from train.data.crops import CLASS_NAMES, CropStream, collate, drop_bands, jitter, load_chips
 from train.run.losses import mask_losses, presence_loss, text_loss
@@ -51,7 +52,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     surveys, dialogues = [], []
     for number in range(4):
         path = folder / f"scene_{number}.tif"
-        truth = write_scene(
+        truth = write_synthetic_scene(
             path, bands=tuple(Band(n, w, 40.0) for n, w in BANDS), height=64, width=64, seed=number
         )
         known = {name: truth == code for code, name in CLASSES.items()}
@@ -75,7 +76,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for phrase in phrases:
                 for told in (False, True):
                     query = f"where are {phrase}?"
-                    prior = prior_text(evidence, query) if told else ""
+                    prior = evidence_text(evidence, query) if told else ""
                     turns = [
                         Turn(role="user", content=user_message(query, prior)),
                         Turn(

@@ -11,13 +11,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from spex.errors import RecordError
-from spex.query.markup import asked
+from spex.query.prompt import query_of_message
 from spex.records import SpieRecord
 
 Kind = Literal["survey", "dialogue"]
 
 
-def shards(path: Path, kind: Kind) -> list[Path]:
+def record_files(path: Path, kind: Kind) -> list[Path]:
     """Files of one kind in a built folder, in order; a single ``.parquet`` file is the kind of its name.
 
     Raises:
@@ -70,7 +70,7 @@ def rows(shard: Path, columns: Sequence[str] | None = None) -> Iterator[dict[str
             yield from batch.to_pylist()
 
 
-def survey_shard(dialogue_shard: Path) -> Path:
+def survey_file(dialogue_shard: Path) -> Path:
     """The shard with the surveys of the chips that a shard's dialogues speak of."""
     return dialogue_shard.with_name("survey_" + dialogue_shard.name.removeprefix("dialogue_"))
 
@@ -78,7 +78,7 @@ def survey_shard(dialogue_shard: Path) -> Path:
 def exchanges(turns: Sequence[dict[str, str]]) -> list[tuple[str, str]]:
     """Query and answer of every exchange of a conversation, from its turns as stored."""
     return [
-        (asked(user["content"]), answer["content"])
+        (query_of_message(user["content"]), answer["content"])
         for user, answer in zip(turns, turns[1:], strict=False)
         if user["role"] == "user" and answer["role"] == "assistant"
     ]
