@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.random import Generator
@@ -29,7 +30,7 @@ class Farmland:
     """
 
     mask: Mask
-    edge: Plane
+    edge: NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)
@@ -170,7 +171,7 @@ def _paint(canvas: Canvas, looks: _Crops, greenness: float) -> None:
     canvas.paint(ripe & ~first, "cropland", {"crop_ripe:1": straw, "soil:1": 1 - straw})
     canvas.paint(state == _BARE, "fallow", soil | {"litter:0": 0.15 * vigour})
     canvas.paint(state == _STUBBLE, "fallow", {"crop_ripe:2": 0.4 * straw} | soil_between)
-    paddy = {"water:3": 0.9 - 0.6 * vigour**2, "crop_green:5": vigour**2, "soil:2": 0.1}
+    paddy: Mix = {"water:3": 0.9 - 0.6 * vigour**2, "crop_green:5": vigour**2, "soil:2": 0.1}
     canvas.paint(state == _FLOODED, "paddy", paddy)
     orchard: Mix = {
         "canopy_broadleaf:2": 0.6 * vigour,

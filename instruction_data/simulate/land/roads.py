@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
 from instruction_data.simulate.land.context import LandContext
-from instruction_data.simulate.land.noise import Mask, Plane, cell_centres
+from instruction_data.simulate.land.noise import Mask, cell_centres
 from instruction_data.simulate.land.paths import least_cost_tree, trace_path
 from instruction_data.simulate.land.water import distance_to_points
+
+Metres = NDArray[np.floating[Any]]
 
 _WIDTHS_M = (5, 7, 10, 18, 26)
 _WIDTH_SHARES = (0.25, 0.3, 0.25, 0.12, 0.08)
@@ -44,7 +48,7 @@ def build_roads(rng: Generator, land: LandContext, count: int) -> None:
     canvas.paint(median, "grassland", {"grass_green:0": 0.5, "grass_dry:1": 0.5})
 
 
-def _road_distance(rng: Generator, land: LandContext, count: int) -> tuple[Plane, Plane]:
+def _road_distance(rng: Generator, land: LandContext, count: int) -> tuple[Metres, Metres]:
     """Distance of every pixel to the nearest road's centre line, and half of that road's width."""
     side = land.terrain.side
     size = land.size
@@ -83,7 +87,7 @@ def _smooth_line(path: list[int], side: int, size: int, smoothing: float) -> NDA
     return np.stack([np.interp(steps, vertices, coordinate) for coordinate in line])
 
 
-def _marking(distance_m: Plane, half_width_m: Plane) -> Mask:
+def _marking(distance_m: Metres, half_width_m: Metres) -> Mask:
     edge_line = np.abs(distance_m - half_width_m * 0.94) < 0.12
     return edge_line | (distance_m < 0.1)
 
