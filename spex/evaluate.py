@@ -20,7 +20,8 @@ from spex.evidence.indices import available, role_planes
 from spex.evidence.measured import KEPT_REGIONS, SceneEvidence, measure
 from spex.evidence.regions import label_runs, main_location, regions
 from spex.evidence.text import evidence_text
-from spex.query.markup import Constraints, Plan
+from spex.query.answer_markup import Plan
+from spex.query.constraints import Constraints
 from spex.raster.scene import Pixels
 from spex.records import SpieRecord, load_pixels
 

@@ -15,7 +15,7 @@ from instruction_data.sources.chips import Chip, Split, complete
 from spex.evidence.classes import classes
 from spex.evidence.measured import SceneEvidence, measure
 from spex.evidence.text import evidence_text
-from spex.query.markup import user_message
+from spex.query.prompt import user_message
 from spex.records import Rle, SceneRef, SpanTarget, SpieRecord, Turn, load_pixels
 
 PRIOR = "indices and thresholds of the chip's own pixels"

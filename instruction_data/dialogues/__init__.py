@@ -27,7 +27,8 @@ from instruction_data.dialogues.words import Words, wording
 from spex.evidence.classes import classes
 from spex.evidence.measured import SceneEvidence
 from spex.evidence.text import evidence_text
-from spex.query.markup import Exchange, parse_answer
+from spex.query.answer_markup import parse_answer
+from spex.query.prompt import Exchange
 from spex.records import SpanTarget
 
 __all__ = ["Dialogue", "dialogue", "false_claims"]

@@ -16,7 +16,7 @@ from spex.cli.options import name_parser
 from spex.engine.extractor import Extractor, load
 from spex.engine.session import Progress
 from spex.errors import ConfigError
-from spex.query.markup import clean_query
+from spex.query.prompt import clean_query
 from spex.raster.scene import Scene
 from spex.results.extraction import Extraction, check_folder
 

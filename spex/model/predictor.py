@@ -33,7 +33,8 @@ from spex.model.processor import SpexProcessor
 from spex.model.spectral import band_batch
 from spex.model.spex import SceneContext, SpexModel
 from spex.model.standins import StandIns
-from spex.query.markup import IMAGE_TOKEN, Exchange, Plan, format_span, parse_answer
+from spex.query.answer_markup import Plan, format_span, parse_answer
+from spex.query.prompt import IMAGE_TOKEN, Exchange
 from spex.raster.scene import Pixels
 
 SHIPPED = Path(__file__).parents[1] / "checkpoints" / "base"

@@ -17,7 +17,8 @@ from rasterio.transform import from_origin
 from instruction_data.simulate.materials.spectra import Spectra
 from spex.evidence.measured import measure
 from spex.evidence.text import evidence_text
-from spex.query.markup import parse_answer, user_message
+from spex.query.answer_markup import parse_answer
+from spex.query.prompt import user_message
 from spex.records import (
     BandRef,
     Rle,

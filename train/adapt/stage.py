@@ -29,7 +29,7 @@ from spex.model.decoder import mask_logits
 from spex.model.precision import autocast
 from spex.model.predictor import ModelPredictor
 from spex.model.spex import SpexModel
-from spex.query.markup import format_span
+from spex.query.answer_markup import format_span
 from spex.raster.sample import write_sample
 from spex.raster.scene import Pixels, Scene
 from spex.records import SpieRecord, load_pixels

@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerBase
 
 from spex.errors import RecordError
 from spex.model.processor import SpexProcessor
-from spex.query.markup import Exchange, asked
+from spex.query.prompt import Exchange, query_of_message
 from train.data.random_state import rng_at
 from train.data.record_folder import RecordFolder
 
@@ -80,7 +80,7 @@ class ConversationDataset(Sequence[Conversation]):
         number = range(len(self))[number]
         row = self.records.row(number)
         turns = [turn["content"] for turn in row["turns"]]
-        queries = map(asked, turns[::2])
+        queries = map(query_of_message, turns[::2])
         exchanges = [Exchange(*pair) for pair in zip(queries, turns[1::2], strict=False)]
         *history, last = exchanges
         return Conversation(

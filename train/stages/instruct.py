@@ -23,7 +23,7 @@ from spex.evidence.text import evidence_text
 from spex.model.decoder import mask_logits
 from spex.model.processor import SpexProcessor
 from spex.model.spex import SpexModel
-from spex.query.markup import parse_answer
+from spex.query.answer_markup import parse_answer
 from train.data.conversations import (
     Conversation,
     ConversationDataset,

@@ -21,7 +21,7 @@ from spex.model.decoder import mask_logits
 from spex.model.precision import autocast
 from spex.model.processor import SpexProcessor
 from spex.model.spex import SpexModel
-from spex.query.markup import format_span
+from spex.query.answer_markup import format_span
 from train.data.crops import CropStream, MaskBatch, collate
 from train.data.random_state import rng_at
 from train.data.training_chips import CLASS_NAMES, load_chips

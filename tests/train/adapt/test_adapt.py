@@ -30,7 +30,8 @@ from spex.model.generation import GenerationRequest
 from spex.model.predictor import ModelPredictor, load
 from spex.model.processor import SpexProcessor
 from spex.model.spex import SpexModel
-from spex.query.markup import format_span, user_message
+from spex.query.answer_markup import format_span
+from spex.query.prompt import user_message
 from spex.records import SpieRecord, load_pixels
 from spex.sensors import Band
 from tests.scenes import synthetic

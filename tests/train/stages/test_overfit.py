@@ -9,7 +9,8 @@ import pytest
 from spex.evidence.measured import measure
 from spex.evidence.text import evidence_text
 from spex.model.predictor import load
-from spex.query.markup import parse_answer, user_message
+from spex.query.answer_markup import parse_answer
+from spex.query.prompt import user_message
 from spex.records import (
     BandRef,
     Rle,

@@ -19,7 +19,8 @@ from spex.evidence.text import evidence_text
 from spex.model.precision import has_bfloat16
 from spex.model.predictor import SHIPPED, load
 from spex.model.processor import SpexProcessor
-from spex.query.markup import SPECIAL_TOKENS, format_span, parse_answer, user_message
+from spex.query.answer_markup import format_span, parse_answer
+from spex.query.prompt import SPECIAL_TOKENS, user_message
 from spex.records import (
     BandRef,
     Rle,
