@@ -202,9 +202,9 @@ def test_only_the_last_answer_of_a_conversation_is_learned(
     ids, start = encode(talk, talk.evidence_text) or ([], 0)
     assert tokenizer.decode(ids[start:]).startswith("<seg class=water where=north>")
     long = replace(talk, query="lakes " * 2000)
-    assert encode(long, "") is None and "1 of 2 dialogues so far are left out" in caplog.text
-    with pytest.raises(RecordError, match="all 2 dialogues"):
-        encode(replace(long, scene="other"), "")
+    assert encode(long, "") is None and "1 of 2 conversations left out so far" in caplog.text
+    with pytest.raises(RecordError, match="all 2 conversations"):
+        encode(replace(long, scene_id="other"), "")
 
 
 def test_batches_of_conversations_depend_on_the_step_alone(data: Path) -> None:
