@@ -181,8 +181,9 @@ def pad(
     The length is rounded up, because oneDNN caches a primitive for every shape that it meets;
     caches for all lengths would take gigabytes.
     """
-    special_tokens = ["<|pad|>", "<seg", "</seg>"]
-    pad_id, span_begin, span_end = tokenizer.convert_tokens_to_ids(special_tokens)
+    pad_id = tokenizer.convert_tokens_to_ids("<|pad|>")
+    span_begin = tokenizer.convert_tokens_to_ids("<seg")
+    span_end = tokenizer.convert_tokens_to_ids("</seg>")
     lengths = torch.tensor([len(ids) for ids, _ in conversations])
     starts = torch.tensor([start for _, start in conversations])
     width = -(-int(lengths.max()) // _LENGTH_STEP) * _LENGTH_STEP

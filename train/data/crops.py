@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spex.errors import ConfigError
-from spex.evidence.indices import available
+from spex.evidence.indices import available_indices
 from spex.evidence.maps import CHANNELS, evidence_maps
-from spex.evidence.measured import SceneEvidence, measure
+from spex.evidence.scene_evidence import SceneEvidence, measure
 from spex.model.spectral import BandBatch, band_batch
 from spex.raster.scene import Pixels
 from spex.sensors import role_weights
@@ -141,7 +141,7 @@ def jitter(pixels: Pixels, rng: Generator, needed: Collection[str] = ()) -> Pixe
     fewer = changed
     if band_count > _MIN_BANDS and rng.random() < 0.4:
         fewer = drop_bands(changed, rng)
-    return fewer if set(needed) <= set(available(role_weights(fewer.bands))) else changed
+    return fewer if set(needed) <= set(available_indices(role_weights(fewer.bands))) else changed
 
 
 def drop_bands(pixels: Pixels, rng: Generator) -> Pixels:

@@ -1,4 +1,4 @@
-"""Spectral views of an image for pre-training: bands hidden, bands mixed, cubes seen by other sensors.
+"""Views of an image for pre-training: bands hidden, bands mixed, cubes seen by other sensors.
 
 A weighted mean of bands is a band whose response is the mean of theirs. So a hyperspectral image
 can be shown as any multispectral sensor would see it, two sensors at once make a pair of the same

@@ -12,7 +12,6 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import yaml
@@ -35,7 +34,8 @@ _WHERE = re.compile(r"(?<= where=)\w+")
 _TAG = re.compile(r"(<[^<>]*>)")
 
 
-class Wording(NamedTuple):
+@dataclass(frozen=True)
+class Wording:
     """What a wording says.
 
     Attributes:
