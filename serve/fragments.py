@@ -16,7 +16,7 @@ from spex.evidence.classes import classes
 from spex.postprocess.facts import MaskFacts, fact_text
 from spex.raster.scene import Pixels, Scene
 from spex.results.extraction import Extraction
-from spex.results.quicklook import rgb_image
+from spex.results.rendering import rgb_image
 
 _DRAWN = (
     900  # small scenes are enlarged to about this many pixels a side, so that outlines stay thin

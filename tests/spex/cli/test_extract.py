@@ -16,6 +16,7 @@ from tests.scenes import write_synthetic_scene
 
 FILES = {
     "mask.tif",
+    "mask.qml",
     "probability.tif",
     "regions.gpkg",
     "explanation.md",
