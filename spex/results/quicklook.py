@@ -106,10 +106,13 @@ def _panel_size(height: int, width: int) -> tuple[int, int]:
 def _about(result: QueryResult) -> str:
     """File name, date and pixel size of the scene."""
     scene = result.scene
+    parts = [PurePath(scene.path).name]
     taken = image_date(scene.path)
-    parts = [PurePath(scene.path).name, taken and taken.isoformat()]
-    parts.append(scene.gsd_m and f"pixels of {scene.gsd_m:.3g} m")
-    return ", ".join(filter(None, parts))
+    if taken:
+        parts.append(taken.isoformat())
+    if scene.gsd_m:
+        parts.append(f"pixels of {scene.gsd_m:.3g} m")
+    return ", ".join(parts)
 
 
 def _draw_scale_bar(panel: Image.Image, result: QueryResult) -> None:
