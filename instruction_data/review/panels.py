@@ -12,7 +12,7 @@ from spex.evidence.class_words import mentioned_classes
 from spex.evidence.classes import classes
 from spex.query.answer_markup import Answer
 from spex.records import SpieRecord
-from spex.results.quicklook import overlay, rgb_image
+from spex.results.rendering import overlay, rgb_image
 
 Image = NDArray[np.uint8]
 # RGB on the two sides of a threshold.
