@@ -112,7 +112,8 @@ def _unsharded(model: nn.Module) -> Iterator[None]:
     """
     sharded: list[tuple[nn.Module, str, Any]] = []
     for module in model.modules():
-        for name, parameter in module._parameters.items():
+        parameters: dict[str, Any] = dict(module._parameters)
+        for name, parameter in parameters.items():
             if isinstance(parameter, DTensor):
                 sharded.append((module, name, parameter))
     full: dict[int, nn.Parameter] = {}  # by the shard's id, so that tied parameters stay tied

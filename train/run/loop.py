@@ -21,7 +21,7 @@ from accelerate.utils import gather_object
 from torch import Tensor, nn
 
 from spex.errors import ModelError
-from train.data.batches import on_device, save_batch
+from train.data.batches import save_batch, to_device
 from train.data.random_state import rng_at
 from train.run import resume
 from train.run.checkpoints import STATE, install_checkpoint, keep_as_best, writing
@@ -229,7 +229,7 @@ class _Run:
         device = self.accelerator.device
         bfloat16 = self.settings.precision == "bf16"
         with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
-            return self.loss_of(self.model, on_device(batch, device))
+            return self.loss_of(self.model, to_device(batch, device))
 
     def _loss_weight(self, name: str) -> float:
         return self.settings.loss_weights.get(name, 1.0)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.lora import LoraLayer
@@ -117,6 +118,7 @@ def lora_pairs(module: nn.Module) -> dict[str, tuple[Tensor, Tensor, float]]:
         pixels of its kernel.
     """
     pairs = {}
+    layer: Any  # peft annotates its layers as plain modules
     for name, layer in module.named_modules():
         if isinstance(layer, LoraLayer):
             down = layer.lora_A[_NAME].weight.detach().flatten(1)

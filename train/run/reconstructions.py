@@ -20,8 +20,8 @@ from spex.model.reconstruct import MaskedAutoencoder
 from spex.model.spectral import band_batch
 from spex.raster.scene import Pixels
 from spex.records import load_pixels
-from train.data.record_folder import Shards
-from train.data.spectral_views import MOST_BANDS, bands_of
+from train.data.record_folder import RecordFolder
+from train.data.spectral_views import MOST_BANDS, select_bands
 from train.data.unlabelled import CELL
 from train.run.picture_sheet import INK, PANEL, Panel, write_sheet
 
@@ -56,7 +56,7 @@ class Reconstruction:
     bands_seen: NDArray[np.int_]
 
 
-def example_images(records: Shards, size: int) -> list[ExampleImage]:
+def example_images(records: RecordFolder, size: int) -> list[ExampleImage]:
     """Squares from the middle of a few images, each of another source.
 
     Validation places come first.
@@ -119,7 +119,7 @@ def reconstruct(model: MaskedAutoencoder, pixels: Pixels, mask_ratio: float) -> 
     count = len(pixels.bands)
     spread = np.linspace(0, count - 1, min(count, MOST_BANDS))
     bands_seen = np.unique(spread.round().astype(int))
-    seen = bands_of(pixels, bands_seen)
+    seen = select_bands(pixels, bands_seen)
     (standardised,) = model.eval()(
         [torch.from_numpy(seen.values)],
         [torch.from_numpy(seen.valid)],

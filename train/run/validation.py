@@ -21,9 +21,9 @@ from spex.evidence.classes import classes
 from spex.model.predictor import ModelPredictor, load
 from spex.query.answer_markup import Plan, parse_answer
 from spex.records import SpieRecord
-from spex.results.quicklook import overlay, rgb_image
-from train.data.crops import CLASS_NAMES
-from train.data.record_folder import Shards
+from spex.results.rendering import overlay, rgb_image
+from train.data.record_folder import RecordFolder
+from train.data.training_chips import CLASS_NAMES
 from train.run.loop import Validation
 from train.run.picture_sheet import PANEL, Panel, write_sheet
 from train.settings import ValidatedSettings
@@ -137,13 +137,13 @@ def validation_records(folder: str | Path, count: int) -> list[SpieRecord]:
     return [records.record(row) for row in chosen.tolist()]
 
 
-def validation_surveys(folder: str | Path) -> Shards:
+def validation_surveys(folder: str | Path) -> RecordFolder:
     """All survey records of validation places.
 
     Raises:
         RecordError: There is none.
     """
-    records = Shards(folder, "survey").of("val")
+    records = RecordFolder(folder, "survey").split("val")
     if not len(records):
         raise RecordError(
             f"no survey records of split 'val' in {folder}; set eval_steps=0 or build such records"

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,10 +24,11 @@ from spex.model.predictor import load
 from spex.model.processor import SpexProcessor
 from spex.model.spex import SpexModel
 from spex.query.prompt import IMAGE_TOKEN
-from train.data.batches import on_device
+from train.data.batches import to_device
 from train.data.conversations import TextBatch, pad
-from train.data.crops import CropStream, MaskBatch, TrainingCrop, collate, load_chips
+from train.data.crops import CropStream, MaskBatch, TrainingCrop, collate
 from train.data.random_state import rng_at
+from train.data.training_chips import load_chips
 from train.run.checkpoints import save_checkpoint
 from train.run.logger import LogRow
 from train.run.loop import Validation, run
@@ -181,11 +183,11 @@ def _validation(settings: AlignSettings, processor: SpexProcessor) -> Validation
     def losses_of(checkpoint: Path) -> Callable[[AlignBatch], dict[str, Tensor]]:
         model = load(checkpoint).model
         trainer = AlignTrainer(model)
-        return lambda batch: {"text": trainer(on_device(batch, model.device))}
+        return lambda batch: {"text": trainer(to_device(batch, model.device))}
 
     def write_samples(checkpoint: Path, stem: Path) -> None:
         model = load(checkpoint).model
-        captions = _written_captions(model, processor, on_device(batches[0], model.device))
+        captions = _written_captions(model, processor, to_device(batches[0], model.device))
         lines = [f"- wanted `{wanted}`\n  - wrote `{written}`" for wanted, written in captions]
         stem.with_suffix(".md").write_text("\n".join(lines), encoding="utf-8")
 
@@ -198,12 +200,13 @@ def _written_captions(
     """The caption of each crop of a batch, and what the model writes instead."""
     tokenizer = processor.tokenizer
     context, _ = model.context(batch.masks.values, batch.masks.valid, batch.masks.bands)
+    language: Any = model.language  # generate() comes from a mixin
     captions = []
     for ids, start, visual in zip(
         batch.text.input_ids, batch.text.start.tolist(), context.visual, strict=True
     ):
         prompt = ids[None, :start]
-        generated = model.language.generate(
+        generated = language.generate(
             inputs_embeds=model.embed(prompt, visual[None]),
             attention_mask=torch.ones_like(prompt),
             do_sample=False,

@@ -17,7 +17,7 @@ from spex.model.decoder import mask_logits
 from spex.model.processor import SpexProcessor
 from spex.model.spex import SpexModel
 from spex.query.answer_markup import format_span
-from train.data.crops import CLASS_NAMES
+from train.data.training_chips import CLASS_NAMES
 from train.run.losses import mask_losses, presence_loss
 
 CLASS_PROMPTS_FILE = "class_prompts.safetensors"

@@ -26,10 +26,18 @@ from spex.model.predictor import ModelPredictor
 from spex.model.processor import SpexProcessor
 from spex.model.spex import SpexModel
 from spex.query.answer_markup import parse_answer
-from train.data.conversations import Dialogue, Dialogues, Encoder, TextBatch, load_dialogues, pad
-from train.data.crops import CLASS_NAMES, CropStream, MaskBatch, TrainingCrop, collate, load_chips
+from train.data.conversations import (
+    Conversation,
+    ConversationDataset,
+    ConversationEncoder,
+    TextBatch,
+    load_conversations,
+    pad,
+)
+from train.data.crops import CropStream, MaskBatch, TrainingCrop, collate
 from train.data.random_state import rng_at
-from train.data.symmetry import Symmetry, moved
+from train.data.symmetry import Symmetry, transform_conversation
+from train.data.training_chips import CLASS_NAMES, load_chips
 from train.run.checkpoints import save_checkpoint
 from train.run.logger import LogRow
 from train.run.loop import run
@@ -60,7 +68,7 @@ class ConversationStream:
 
     Args:
         crops: Draws the crops.
-        dialogues: Conversations about the same scenes.
+        conversations: Conversations about the same scenes.
         processor: Encodes the conversations.
         settings: Of the stage.
     """
@@ -68,20 +76,21 @@ class ConversationStream:
     def __init__(
         self,
         crops: CropStream,
-        dialogues: Dialogues,
+        conversations: ConversationDataset,
         processor: SpexProcessor,
         settings: InstructSettings,
     ) -> None:
         self.crops = crops
-        self.dialogues = dialogues
+        self.conversations = conversations
         self.processor = processor
         self.settings = settings
-        self.encode = Encoder(processor, len(dialogues))
+        self.encode = ConversationEncoder(processor, len(conversations))
         self.by_scene: dict[str, list[int]] = defaultdict(list)
-        for number, scene in enumerate(dialogues.scenes):
+        for number, scene in enumerate(conversations.scene_ids):
             self.by_scene[scene].append(number)
         self.chips = [row for row, name in enumerate(crops.chips.ids) if name in self.by_scene]
-        self.rate = crops.rate[self.chips] / crops.rate[self.chips].sum()
+        probabilities = crops.probabilities[self.chips]
+        self.probabilities = probabilities / probabilities.sum()
 
     def draw(self, step: int, part: int) -> InstructBatch:
         """The batch of a step and of a part of the step."""
@@ -92,50 +101,58 @@ class ConversationStream:
         # With or without evidence text by batch, because rows are padded to the longest.
         with_text = bool(rng.random() >= self.settings.evidence_text_dropout)
         while len(crops) < self.settings.batch_size:
-            chip = self.crops.chips[int(rng.choice(self.chips, p=self.rate))]
-            item = self._draw_conversation(chip.id, with_text, rng)
-            item, symmetry = _turned(item, Symmetry.draw(rng))
+            chip = self.crops.chips[int(rng.choice(self.chips, p=self.probabilities))]
+            conversation = self._draw_conversation(chip.id, with_text, rng)
+            conversation, symmetry = _turned(conversation, Symmetry.draw(rng))
             # An answer may rest on the evidence text: such pixels stay as they were measured.
             crop = self.crops.draw(
-                rng, chip, symmetry=symmetry, radiometry=not item.prior, needed=_indices(item)
+                rng,
+                chip,
+                symmetry=symmetry,
+                radiometry=not conversation.evidence_text,
+                needed=_indices(conversation),
             )
-            text = evidence_text(crop.evidence, item.exchanges[0].query) if item.prior else ""
-            conversation = self.encode(item, text)
-            if conversation is None:
+            text = ""
+            if conversation.evidence_text:
+                text = evidence_text(crop.evidence, conversation.exchanges[0].query)
+            ids_and_start = self.encode(conversation, text)
+            if ids_and_start is None:
                 continue
             crops.append(crop)
-            encoded.append(conversation)
-            for span in parse_answer(item.answer).spans:
+            encoded.append(ids_and_start)
+            for span in parse_answer(conversation.answer).spans:
                 span_classes.append(CLASS_NAMES.index(span.class_name))
         return InstructBatch(
             collate(crops), pad(encoded, self.processor.tokenizer), torch.tensor(span_classes)
         )
 
-    def _draw_conversation(self, scene: str, with_text: bool, rng: np.random.Generator) -> Dialogue:
+    def _draw_conversation(
+        self, scene: str, with_text: bool, rng: np.random.Generator
+    ) -> Conversation:
         """A conversation about a scene, with or without evidence text as far as there is one."""
         order = rng.permutation(self.by_scene[scene])
         for number in order:
-            if self.dialogues.told[number] == with_text:
-                return self.dialogues[int(number)]
-        return self.dialogues[int(order[0])]
+            if self.conversations.has_evidence[number] == with_text:
+                return self.conversations[int(number)]
+        return self.conversations[int(order[0])]
 
 
-def _turned(item: Dialogue, symmetry: Symmetry) -> tuple[Dialogue, Symmetry]:
+def _turned(conversation: Conversation, symmetry: Symmetry) -> tuple[Conversation, Symmetry]:
     """A conversation about the turned scene, and how far the scene may be turned.
 
     The scene stays as it is where the words cannot follow.
     """
-    exchanges = moved(item.exchanges, symmetry)
+    exchanges = transform_conversation(conversation.exchanges, symmetry)
     if exchanges is None:
-        return item, Symmetry()
+        return conversation, Symmetry()
     *history, last = exchanges
-    turned = replace(item, query=last.query, answer=last.answer, history=tuple(history))
+    turned = replace(conversation, query=last.query, answer=last.answer, history=tuple(history))
     return turned, symmetry
 
 
-def _indices(item: Dialogue) -> list[str]:
+def _indices(conversation: Conversation) -> list[str]:
     """The spectral indices that a conversation names."""
-    text = " ".join(f"{exchange.query} {exchange.answer}" for exchange in item.exchanges)
+    text = " ".join(f"{exchange.query} {exchange.answer}" for exchange in conversation.exchanges)
     return [name for name in OFFERED_INDICES if re.search(rf"\b{name}\b", text)]
 
 
@@ -204,7 +221,7 @@ def train(settings: InstructSettings, model: SpexModel, processor: SpexProcessor
     crops = CropStream(
         chips, settings.crop_size, settings.source_weights, settings.evidence_map_dropout
     )
-    conversations = load_dialogues(settings.data, "train")
+    conversations = load_conversations(settings.data, "train")
     stream = ConversationStream(crops, conversations, processor, settings)
     trainer = InstructTrainer(model, load_class_prompts(settings.vision_from))
 

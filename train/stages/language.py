@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from spex.model.predictor import load
 from spex.model.processor import SpexProcessor
 from spex.model.spex import SpexModel
-from train.data.batches import on_device
-from train.data.conversations import TextBatch, TextStream, load_dialogues
+from train.data.batches import to_device
+from train.data.conversations import TextBatch, TextStream, load_conversations
 from train.run.checkpoints import save_checkpoint
 from train.run.logger import LogRow
 from train.run.loop import Validation, run
@@ -61,7 +61,7 @@ def train(settings: LanguageSettings, model: SpexModel, processor: SpexProcessor
 
 def _stream(settings: LanguageSettings, processor: SpexProcessor, split: str) -> TextStream:
     return TextStream(
-        load_dialogues(settings.data, split),
+        load_conversations(settings.data, split),
         processor,
         settings.batch_size,
         settings.evidence_text_dropout,
@@ -72,20 +72,22 @@ def _stream(settings: LanguageSettings, processor: SpexProcessor, split: str) ->
 def _validation(settings: LanguageSettings, processor: SpexProcessor) -> Validation:
     """Cross-entropy on conversations of validation places, and answers to a few of them."""
     stream = _stream(settings, processor, "val")
-    conversations = stream.dialogues
+    conversations = stream.conversations
     shown = conversations[:: max(1, len(conversations) // _SAMPLES)][:_SAMPLES]
 
     def losses_of(checkpoint: Path) -> Callable[[TextBatch], dict[str, Tensor]]:
         model = load(checkpoint).model
         trainer = LanguageTrainer(model)
-        return lambda batch: {"text": trainer(on_device(batch, model.device))}
+        return lambda batch: {"text": trainer(to_device(batch, model.device))}
 
     def write_samples(checkpoint: Path, stem: Path) -> None:
         language = load(checkpoint).model.language
         tokenizer = processor.tokenizer
         lines = []
-        for item in shown:
-            ids, _ = processor.encode(item.query, item.prior, history=item.history)
+        for conversation in shown:
+            ids, _ = processor.encode(
+                conversation.query, conversation.evidence_text, history=conversation.history
+            )
             input_ids = torch.tensor([ids], device=language.device)
             generated = language.generate(
                 input_ids,
@@ -96,7 +98,9 @@ def _validation(settings: LanguageSettings, processor: SpexProcessor) -> Validat
                 pad_token_id=tokenizer.pad_token_id,
             )
             text = tokenizer.decode(generated[0, len(ids) :], clean_up_tokenization_spaces=False)
-            lines.append(f"- {item.query}\n  - wanted `{item.answer}`\n  - wrote `{text}`")
+            lines.append(
+                f"- {conversation.query}\n  - wanted `{conversation.answer}`\n  - wrote `{text}`"
+            )
         stem.with_suffix(".md").write_text("\n".join(lines), encoding="utf-8")
 
     batches = validation_batches(settings, stream.draw)

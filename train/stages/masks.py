@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from spex.model.predictor import ModelPredictor
 from spex.model.processor import SpexProcessor
 from spex.model.spex import SpexModel
-from train.data.crops import CLASS_NAMES, CropStream, MaskBatch, collate, load_chips
+from train.data.crops import CropStream, MaskBatch, collate
 from train.data.random_state import rng_at
+from train.data.training_chips import CLASS_NAMES, load_chips
 from train.run.checkpoints import save_checkpoint
 from train.run.logger import LogRow
 from train.run.loop import run

@@ -14,12 +14,12 @@ from spex.model.config import SIZES, SpecAwareConfig
 from spex.model.embedding import standardise
 from spex.model.encoder import SpecAwareEncoder
 from spex.model.reconstruct import MaskedAutoencoder, reconstruction_loss
-from train.data.record_folder import Shards
+from train.data.record_folder import RecordFolder
 from train.data.unlabelled import (
     CELL,
     PixelStream,
     PretrainBatch,
-    image_rates,
+    image_probabilities,
     load_images,
     survey_records,
 )
@@ -70,9 +70,9 @@ def load_autoencoder(folder: str | Path) -> MaskedAutoencoder:
 
 def loss_terms(model: nn.Module, batch: PretrainBatch) -> dict[str, Tensor]:
     """Loss terms of a batch."""
-    reconstructed = model(batch.values, batch.valid, batch.bands, batch.visible, batch.wanted)
+    reconstructed = model(batch.values, batch.valid, batch.bands, batch.visible, batch.target_bands)
     target = standardise(batch.target)
-    return reconstruction_loss(reconstructed, target, batch.counted, batch.wanted.present)
+    return reconstruction_loss(reconstructed, target, batch.loss_mask, batch.target_bands.present)
 
 
 def train(settings: PretrainSettings) -> list[LogRow]:
@@ -101,11 +101,11 @@ def train(settings: PretrainSettings) -> list[LogRow]:
     return run(settings, model, stream.draw, loss_terms, save, validation=validation)
 
 
-def _stream(settings: PretrainSettings, records: Shards, split: str) -> PixelStream:
+def _stream(settings: PretrainSettings, records: RecordFolder, split: str) -> PixelStream:
     images = load_images(records, split)
     return PixelStream(
         images,
-        image_rates(images, settings.source_weights),
+        image_probabilities(images, settings.source_weights),
         settings.crop_size,
         settings.batch_size,
         settings.mask_ratio,
@@ -113,7 +113,7 @@ def _stream(settings: PretrainSettings, records: Shards, split: str) -> PixelStr
     )
 
 
-def _validation(settings: PretrainSettings, records: Shards) -> Validation:
+def _validation(settings: PretrainSettings, records: RecordFolder) -> Validation:
     """Loss on validation places, and reconstructions of a few images.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The three stages on a handful of records at micro size: they learn, save, and hand over to each other."""
+"""The stages on a handful of records at size micro: they learn, save and hand over."""
 
 from __future__ import annotations
 
@@ -33,8 +33,9 @@ from spex.records import (
 )
 from spex.sensors import Band
 from tests.scenes import write_synthetic_scene
-from train.data.conversations import Encoder, TextStream, load_dialogues, pad
-from train.data.crops import CLASS_NAMES, CropStream, collate, drop_bands, jitter, load_chips
+from train.data.conversations import ConversationEncoder, TextStream, load_conversations, pad
+from train.data.crops import CropStream, collate, drop_bands, jitter
+from train.data.training_chips import CLASS_NAMES, load_chips
 from train.run.losses import mask_losses, presence_loss, text_loss
 from train.settings import STAGES
 from train.stages.launch import run_stage
@@ -57,11 +58,16 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
         known = {name: truth == code for code, name in CLASSES.items()}
         base = {
-            "split": "val" if number == 3 else "train", "place": str(number), "source": "made", "sensor": "made",
+            "split": "val" if number == 3 else "train",
+            "place": str(number),
+            "source": "made",
+            "sensor": "made",
             "scene": SceneRef(path=path.name),
             "bands": [BandRef(name=n, wavelength_nm=w, fwhm_nm=40.0) for n, w in BANDS],
-            "level": "surface", "gsd_m": 10.0, "scale": 1e-4,
-        }  # fmt: skip
+            "level": "surface",
+            "gsd_m": 10.0,
+            "scale": 1e-4,
+        }
         gap = Rle.encode(truth == 0)
         spans = [
             SpanTarget(class_name=c, phrase=c, mask=Rle.encode(m), ignore=gap)
@@ -109,12 +115,18 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def stage(name: str, data: Path, out: Path, **changes: object) -> list[dict[str, float]]:
     values: dict[str, object] = {
-        "model_size": "micro", "max_steps": 40, "max_minutes": 30.0, "batch_size": 4,
-        "learning_rate": 3e-3, "threads": 1, "tokenizer": str(data / "tokenizer"),
-    }  # fmt: skip
+        "model_size": "micro",
+        "max_steps": 40,
+        "max_minutes": 30.0,
+        "batch_size": 4,
+        "learning_rate": 3e-3,
+        "threads": 1,
+        "tokenizer": str(data / "tokenizer"),
+    }
     if name != "language":
         values["crop_size"] = 64
-    return run_stage(STAGES[name](data=str(data), out=str(out), **{**values, **changes}))  # type: ignore[arg-type]
+    values |= changes
+    return run_stage(STAGES[name](data=str(data), out=str(out), **values))  # type: ignore[arg-type]
 
 
 def test_stages_learn_and_hand_over(data: Path, tmp_path: Path) -> None:
@@ -123,9 +135,13 @@ def test_stages_learn_and_hand_over(data: Path, tmp_path: Path) -> None:
     language = stage("language", data, tmp_path / "language", max_steps=120, batch_size=8)
     assert language[-1]["text"] < 0.5 * language[0]["text"]
     joint = stage(
-        "instruct", data, tmp_path / "joint", init_from=str(tmp_path / "language/checkpoint"),
-        vision_from=str(tmp_path / "masks/checkpoint"), max_steps=40,
-    )  # fmt: skip
+        "instruct",
+        data,
+        tmp_path / "joint",
+        init_from=str(tmp_path / "language/checkpoint"),
+        vision_from=str(tmp_path / "masks/checkpoint"),
+        max_steps=40,
+    )
     assert joint[-1]["teacher"] < joint[0]["teacher"]
     assert {"text", "bce", "dice", "presence"} <= joint[-1].keys()
     predictor = load(tmp_path / "joint/checkpoint")
@@ -168,8 +184,14 @@ def test_a_language_model_of_another_width_is_put_in_and_tuned_by_pairs(
     data: Path, tmp_path: Path
 ) -> None:
     tokenizer = AutoTokenizer.from_pretrained(str(data / "tokenizer"))
-    sizes = {"hidden_size": 48, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
-             "num_key_value_heads": 2, "vocab_size": len(tokenizer)}  # fmt: skip
+    sizes = {
+        "hidden_size": 48,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "vocab_size": len(tokenizer),
+    }
     language = tmp_path / "language"
     LlamaForCausalLM(LlamaConfig(**sizes)).save_pretrained(language)
     tokenizer.save_pretrained(language)
@@ -204,22 +226,24 @@ def test_a_language_model_of_another_width_is_put_in_and_tuned_by_pairs(
 def test_only_the_last_answer_of_a_conversation_is_learned(
     data: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (talk,) = (one for one in load_dialogues(data, "train") if one.history)
+    (talk,) = (one for one in load_conversations(data, "train") if one.history)
     assert [one.query for one in talk.exchanges] == ["where are lakes?", "only in the north"]
     tokenizer = AutoTokenizer.from_pretrained(str(data / "tokenizer"))
     processor = SpexProcessor(tokenizer, 4, 32)
-    encode = Encoder(processor, 2)
-    ids, start = encode(talk, talk.prior) or ([], 0)
+    encode = ConversationEncoder(processor, 2)
+    ids, start = encode(talk, talk.evidence_text) or ([], 0)
     assert tokenizer.decode(ids[start:]).startswith("<seg class=water where=north>")
     long = replace(talk, query="lakes " * 2000)
-    assert encode(long, "") is None and "1 of 2 dialogues so far are left out" in caplog.text
-    with pytest.raises(RecordError, match="all 2 dialogues"):
-        encode(replace(long, scene="other"), "")
+    assert encode(long, "") is None and "1 of 2 conversations left out so far" in caplog.text
+    with pytest.raises(RecordError, match="all 2 conversations"):
+        encode(replace(long, scene_id="other"), "")
 
 
 def test_batches_of_conversations_depend_on_the_step_alone(data: Path) -> None:
     processor = SpexProcessor(AutoTokenizer.from_pretrained(str(data / "tokenizer")), 0, 32)
-    streams = [TextStream(load_dialogues(data, "train"), processor, 4, 0.5, 0) for _ in range(2)]
+    streams = [
+        TextStream(load_conversations(data, "train"), processor, 4, 0.5, 0) for _ in range(2)
+    ]
     straight = [streams[0].draw(step, 0) for step in range(42)]
     for step in (41, 3):  # of two pools
         assert torch.equal(streams[1].draw(step, 0).input_ids, straight[step].input_ids)
@@ -230,7 +254,7 @@ def test_the_precision_is_that_of_the_machine_and_recorded(data: Path, tmp_path:
     stage("masks", data, tmp_path / "masks", max_steps=1)
     recorded = yaml.safe_load((tmp_path / "masks/training.yaml").read_text())["precision"]
     assert recorded == ("bf16" if has_bfloat16(torch.device("cpu")) else "fp32")
-    with pytest.raises(ConfigError, match="begun with precision="):
+    with pytest.raises(ConfigError, match="was started with precision="):
         stage(
             "masks",
             data,
@@ -251,9 +275,12 @@ def test_vision_of_another_size_is_refused(data: Path, tmp_path: Path) -> None:
     save_file(tensors, weights)
     with pytest.raises(ConfigError, match="does not fit"):
         stage(
-            "instruct", data, tmp_path / "joint", init_from=str(tmp_path / "language/checkpoint"),
+            "instruct",
+            data,
+            tmp_path / "joint",
+            init_from=str(tmp_path / "language/checkpoint"),
             vision_from=str(tmp_path / "masks/checkpoint"),
-        )  # fmt: skip
+        )
 
 
 def test_labels_follow_every_flip_and_padding(data: Path) -> None:
@@ -332,9 +359,9 @@ def test_text_loss_is_on_the_answer_only_and_mostly_on_its_spans(data: Path) -> 
 def test_an_empty_folder_is_one_clear_error(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="no survey records"):
         load_chips(tmp_path, "train")
-    with pytest.raises(RecordError, match="no dialogues"):
-        load_dialogues(tmp_path, "train")
+    with pytest.raises(RecordError, match="no conversations"):
+        load_conversations(tmp_path, "train")
 
 
 def test_what_the_model_sees_of_a_training_answer_parses(data: Path) -> None:
-    assert all(parse_answer(item.answer).spans for item in load_dialogues(data, "train"))
+    assert all(parse_answer(item.answer).spans for item in load_conversations(data, "train"))
