@@ -45,7 +45,7 @@ def links() -> list[tuple[str, str]]:
 
 
 def command_lines() -> list[tuple[str, str]]:
-    """Command lines of indented blocks and inline code, without comments and placeholders of shells."""
+    """Command lines of indented blocks and inline code, without their comments."""
     lines = []
     for document in DOCUMENTS:
         text = document.read_text(encoding="utf-8")
@@ -81,7 +81,7 @@ def check_spex(words: list[str]) -> None:
 
 
 def check_module(words: list[str]) -> None:
-    """Raise where ``python FILE`` or ``-m MODULE`` is not there, or an option is not in its source."""
+    """Raise where a file or module is not there, or an option is not in its source."""
     if "-m" in words:
         return check_spex(words[words.index("-m") + 1 :])
     source = (ROOT / words[0]).read_text(encoding="utf-8")
