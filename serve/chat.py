@@ -22,7 +22,7 @@ from rasterio.errors import RasterioError
 from spex.engine.extractor import Extractor
 from spex.engine.session import Session
 from spex.errors import BandError, OutputError, QueryError, SceneError
-from spex.query.markup import Exchange, clean_query
+from spex.query.prompt import Exchange, clean_query
 from spex.raster.sample import write_sample
 from spex.raster.scene import Pixels, Scene
 from spex.raster.working import gdal

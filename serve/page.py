@@ -276,7 +276,7 @@ def serve(
 
     @cache
     def extractor(method: Method) -> Extractor:
-        return load(model, adapter=adapter) if method == "model" else load("prior")
+        return load(model, adapter=adapter) if method == "model" else load("rules")
 
     blocks = Page(extractor, _root()).build()
     _, url, _ = blocks.launch(

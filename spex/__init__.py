@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from spex.engine import Extraction, Extractor, Session, extract, load
     from spex.errors import SpexError
     from spex.evidence.measured import measure
-    from spex.evidence.text import prior_text
+    from spex.evidence.text import evidence_text
     from spex.model.config import SpexConfig
     from spex.model.spex import SpexModel
     from spex.raster.scene import Pixels, Scene
@@ -31,11 +31,11 @@ __all__ = [
     "SpexError",
     "SpexModel",
     "__version__",
+    "evidence_text",
     "extract",
     "get_sensor",
     "load",
     "measure",
-    "prior_text",
 ]
 
 _HOME = {
@@ -49,11 +49,11 @@ _HOME = {
     "SpexConfig": "spex.model.config",
     "SpexError": "spex.errors",
     "SpexModel": "spex.model.spex",
+    "evidence_text": "spex.evidence.text",
     "extract": "spex.engine",
     "get_sensor": "spex.sensors",
     "load": "spex.engine",
     "measure": "spex.evidence.measured",
-    "prior_text": "spex.evidence.text",
 }
 
 

@@ -19,8 +19,9 @@ from spex.errors import AnswerError
 from spex.evidence.indices import available, role_planes
 from spex.evidence.measured import KEPT_REGIONS, SceneEvidence, measure
 from spex.evidence.regions import label_runs, main_location, regions
-from spex.evidence.text import prior_text
-from spex.query.markup import Constraints, Plan
+from spex.evidence.text import evidence_text
+from spex.query.answer_markup import Plan
+from spex.query.constraints import Constraints
 from spex.raster.scene import Pixels
 from spex.records import SpieRecord, load_pixels
 
@@ -100,16 +101,17 @@ class QueryMethod:
     """A predictor asked for each target with the target's bare query; what it has no plain span for stays without mask.
 
     Args:
-        told: the predictor is a model and reads a prior text made from the labels, all else unchanged: what a perfect
-            prior would be worth.
+        label_evidence: the predictor is a model and reads an evidence text made from the labels, all
+            else unchanged: the worth of perfect evidence.
     """
 
-    def __init__(self, predictor: Predictor, *, told: bool = False) -> None:
-        self.predictor, self.told = predictor, told
+    def __init__(self, predictor: Predictor, *, label_evidence: bool = False) -> None:
+        self.predictor = predictor
+        self.label_evidence = label_evidence
 
     def __call__(self, case: Case) -> dict[str, NDArray[np.float32] | None]:
         """Probability maps of all targets; the features are computed once."""
-        labelled = labelled_evidence(case) if self.told else None
+        labelled = labelled_evidence(case) if self.label_evidence else None
         found: dict[tuple[str, str], NDArray[np.float32] | None] = {}
         features = None
         for query, name in dict.fromkeys(
@@ -136,9 +138,9 @@ class QueryMethod:
     def _plan(self, case: Case, query: str, labelled: SceneEvidence | None) -> Plan:
         if labelled is None:
             return self.predictor.plan(query, case.pixels, case.evidence)
-        model: ModelPredictor = self.predictor  # type: ignore[assignment]  # only a model reads a prior text
+        model: ModelPredictor = self.predictor  # type: ignore[assignment]  # only a model reads text
         return model.plan_all(
-            [(query, ())], case.pixels, case.evidence, prior_text(labelled, query)
+            [(query, ())], case.pixels, case.evidence, evidence_text(labelled, query)
         )[0]
 
 

@@ -14,7 +14,7 @@ APPLICATIONS = ("train", "serve", "instruction_data")
 
 @pytest.mark.parametrize(
     "module",
-    ["spex", "spex.cli.main", "spex.cli.inspect", "spex.evidence.text", "spex.query.markup"],
+    ["spex", "spex.cli.main", "spex.cli.inspect", "spex.evidence.text", "spex.query.prompt"],
 )
 def test_torch_is_not_loaded(module: str) -> None:
     code = f"import sys, {module}; print(sorted({{'torch', 'transformers', 'gradio'}} & set(sys.modules)))"

@@ -12,7 +12,7 @@ import spex
 
 PUBLIC = [
     "Band", "Extraction", "Extractor", "Pixels", "Scene", "Sensor", "Session", "SpexConfig", "SpexError", "SpexModel",
-    "__version__", "extract", "get_sensor", "load", "measure", "prior_text",
+    "__version__", "evidence_text", "extract", "get_sensor", "load", "measure",
 ]  # fmt: skip
 
 

@@ -14,8 +14,8 @@ from instruction_data.dialogues import dialogue
 from instruction_data.sources.chips import Chip, Split, complete
 from spex.evidence.classes import classes
 from spex.evidence.measured import SceneEvidence, measure
-from spex.evidence.text import prior_text
-from spex.query.markup import user_message
+from spex.evidence.text import evidence_text
+from spex.query.prompt import user_message
 from spex.records import Rle, SceneRef, SpanTarget, SpieRecord, Turn, load_pixels
 
 PRIOR = "indices and thresholds of the chip's own pixels"
@@ -39,7 +39,7 @@ def chip_records(
     write_chip(chip, survey, path)
     # Measured is what a reader of the file will see, not what is in memory.
     evidence = measure(load_pixels(survey.model_copy(update={"scene": SceneRef(path=str(path))})))
-    survey = survey.model_copy(update={"prior": prior_text(evidence)})
+    survey = survey.model_copy(update={"prior": evidence_text(evidence)})
     return survey, dialogue_records(survey, evidence, count, seed)
 
 

@@ -1,7 +1,7 @@
 """Dialogues as LLaVA-style JSON lines, for trainers that read images and conversations rather than SPIE records.
 
 One line per dialogue. ``image`` is the chip, a multiband GeoTIFF (a loader of RGB pictures cannot read it); masks stay
-in the survey shard, and a line says where. Answers keep the markup of ``spex.query.markup``.
+in the survey shard, and a line says where. Answers keep the markup of ``spex.query.answer_markup``.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from spex.errors import RecordError
-from spex.query.markup import asked
+from spex.query.prompt import query_of_message
 from spex.records import SpieRecord
 
 Kind = Literal["survey", "dialogue"]
@@ -78,7 +78,7 @@ def survey_shard(dialogue_shard: Path) -> Path:
 def exchanges(turns: Sequence[dict[str, str]]) -> list[tuple[str, str]]:
     """Query and answer of every exchange of a conversation, from its turns as stored."""
     return [
-        (asked(user["content"]), answer["content"])
+        (query_of_message(user["content"]), answer["content"])
         for user, answer in zip(turns, turns[1:], strict=False)
         if user["role"] == "user" and answer["role"] == "assistant"
     ]

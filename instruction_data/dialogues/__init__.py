@@ -26,8 +26,9 @@ from instruction_data.dialogues.phrases import NounPhrase
 from instruction_data.dialogues.words import Words, wording
 from spex.evidence.classes import classes
 from spex.evidence.measured import SceneEvidence
-from spex.evidence.text import prior_text
-from spex.query.markup import Exchange, parse_answer
+from spex.evidence.text import evidence_text
+from spex.query.answer_markup import parse_answer
+from spex.query.prompt import Exchange
 from spex.records import SpanTarget
 
 __all__ = ["Dialogue", "dialogue", "false_claims"]
@@ -79,7 +80,7 @@ def dialogue(
         else:
             asked = foreign.follow_up(words, phrases, evidence, language)
         if number == 0 and given:
-            prior = prior_text(evidence, asked.query)
+            prior = evidence_text(evidence, asked.query)
         heard = " ".join([*(one.query for one in exchanges), asked.query])
         answer, phrases = _answer(words, asked, heard, evidence, prior)
         parse_answer(answer)

@@ -12,7 +12,8 @@ from instruction_data.dialogues.words import Words, wording
 from spex.evidence.classes import classes
 from spex.evidence.indices import available
 from spex.evidence.measured import SceneEvidence
-from spex.query.markup import PLACES, clean_query
+from spex.query.constraints import SCENE_PARTS
+from spex.query.prompt import clean_query
 
 _SHARED = {"where": 0.45, "min_area": 0.45, "max_area": 0.1}
 _LENGTH = {"explain": "middle", "explain_short": "short", "explain_long": "long"}
@@ -108,7 +109,7 @@ def _listed(
         "y": phrases[1].text,
     }
     if act == "everywhere":
-        place = words.one(PLACES)
+        place = words.one(SCENE_PARTS)
         phrases = [phrase.limited(where=place) for phrase in phrases]
         slots["place"] = words.pick(wording("constraints")["places"][place])
     return slots, phrases

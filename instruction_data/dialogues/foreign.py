@@ -16,7 +16,8 @@ from instruction_data.dialogues.words import Options, Words, held_out, wording
 from spex.evidence.classes import classes
 from spex.evidence.indices import available
 from spex.evidence.measured import SceneEvidence
-from spex.query.markup import PLACES, Constraints, IndexCondition, clean_query
+from spex.query.constraints import SCENE_PARTS, Constraints, IndexCondition
+from spex.query.prompt import clean_query
 
 LANGUAGES = ("es", "fr", "de", "pt", "zh")
 _KINDS = {"where": 0.36, "min_area": 0.32, "max_area": 0.1, "without": 0.13, "index": 0.09}
@@ -112,7 +113,7 @@ def condition(
     """A constraint's wording and the fields of ``Constraints`` it sets."""
     table = wording(language)
     if kind == "where":
-        place = words.one(PLACES)
+        place = words.one(SCENE_PARTS)
         return words.pick(table["places"][place]), {"where": place}
     if kind == "index":
         index, value = (

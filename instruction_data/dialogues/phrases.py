@@ -10,7 +10,8 @@ from typing import Any, Literal
 from instruction_data.dialogues.words import Options, Words, held_out, wording
 from spex.evidence.classes import classes, resolve
 from spex.evidence.indices import OFFERED_INDICES, available
-from spex.query.markup import PLACES, Constraints, IndexCondition, format_span
+from spex.query.answer_markup import format_span
+from spex.query.constraints import SCENE_PARTS, Constraints, IndexCondition
 
 Form = Literal["mass", "many", "one", "any"]
 NUMBER_WORDS = (
@@ -152,7 +153,7 @@ def draw_phrase(
     conditions = []
     for kind in kinds:
         if kind == "where" and text == noun and words.chance(0.15):
-            meant["where"] = place = words.one(PLACES)
+            meant["where"] = place = words.one(SCENE_PARTS)
             text = f"{table['adjectives'][place]} {noun}"
         elif kind != "top":
             worded, values = condition(words, kind, name, roles, short=short, clause=True)
@@ -218,7 +219,7 @@ def condition(
     style = table["short"] if short else table
     apart = clause and not short and words.chance(0.1)
     if kind == "where":
-        place = words.one(PLACES)
+        place = words.one(SCENE_PARTS)
         places = (
             table["clause"]["where"]
             if apart and place in table["clause"]["where"]

@@ -19,7 +19,8 @@ from instruction_data.dialogues.typed import dressed
 from instruction_data.dialogues.words import Words, wording
 from spex.evidence.classes import classes
 from spex.evidence.measured import SceneEvidence
-from spex.query.markup import Constraints, clean_query
+from spex.query.constraints import Constraints
+from spex.query.prompt import clean_query
 
 Phrases = tuple[NounPhrase, ...]
 

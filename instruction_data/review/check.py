@@ -9,7 +9,6 @@ collected, not raised.
 from __future__ import annotations
 
 import multiprocessing
-import re
 import time
 import warnings
 from collections import Counter, defaultdict
@@ -28,14 +27,15 @@ from instruction_data.review.remeasure import disagreements
 from instruction_data.review.targets import ExpectedAnswer, LabelledChip
 from spex.errors import AnswerError, QueryError, RecordError, SpexError
 from spex.evidence.classes import classes
-from spex.evidence.text import prior_text
+from spex.evidence.text import evidence_text
 from spex.postprocess.facts import fact_text
-from spex.query.markup import Answer, asked, fill, parse_answer, user_message
+from spex.query.answer_markup import Answer, fill_slots, parse_answer
+from spex.query.numbers import stated_numbers
+from spex.query.prompt import query_of_message, user_message
 from spex.query.wording import constraints_text
 from spex.records import SpieRecord, parse_record
 
 _LISTED = 20
-_NUMBER = re.compile(r"(?<![\w.])\d[\d,]*(?:\.\d+)?")
 
 
 @dataclass(frozen=True)
@@ -203,7 +203,7 @@ def _check_survey(report: CheckReport, survey: SpieRecord) -> LabelledChip | Non
     except SpexError as error:
         report.add(survey.id, "raster", error)
         return None
-    if survey.prior != prior_text(chip.evidence):
+    if survey.prior != evidence_text(chip.evidence):
         report.add(survey.id, "prior", "the prior is not what the chip's pixels give")
     return chip
 
@@ -215,7 +215,7 @@ def _check_dialogue(
         report.add(
             record.id, "survey", "split, place or source differ from those of the chip's survey"
         )
-    queries = [asked(turn.content) for turn in record.turns if turn.role == "user"]
+    queries = [query_of_message(turn.content) for turn in record.turns if turn.role == "user"]
     _check_prompts(report, record, queries, chip)
     answer = None
     said = [turn.content for turn in record.turns if turn.role == "assistant"]
@@ -249,7 +249,7 @@ def _check_prompts(
     report: CheckReport, record: SpieRecord, queries: Sequence[str], chip: LabelledChip | None
 ) -> None:
     prior = record.prior
-    if prior and chip is not None and prior != prior_text(chip.evidence, queries[0]):
+    if prior and chip is not None and prior != evidence_text(chip.evidence, queries[0]):
         report.add(record.id, "prior", "the prior is not what the chip's pixels and the query give")
     users = [turn.content for turn in record.turns if turn.role == "user"]
     for place, (content, query) in enumerate(zip(users, queries, strict=True)):
@@ -266,8 +266,8 @@ def invented(answer: Answer, queries: Sequence[str]) -> list[str]:
     if answer.refusal is not None:
         return []
     wanted = " ".join([*queries, *(constraints_text(span.constraints) for span in answer.spans)])
-    given = {number.rstrip(",") for number in _NUMBER.findall(wanted)}
-    stated = [number.rstrip(",") for number in _NUMBER.findall(fill(answer, lambda *_: " "))]
+    given = {number.rstrip(",") for number in stated_numbers(wanted)}
+    stated = [number.rstrip(",") for number in stated_numbers(fill_slots(answer, lambda *_: " "))]
     return [number for number in stated if number not in given]
 
 
@@ -305,5 +305,5 @@ def _unfilled(report: CheckReport, answer: Answer, target: ExpectedAnswer) -> li
             missing.append(f"<fact:{name}{':' + index_name if index_name else ''}>")
         return text
 
-    fill(answer, fact)
+    fill_slots(answer, fact)
     return missing

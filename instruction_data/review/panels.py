@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from instruction_data.review.targets import ExpectedAnswer, LabelledChip
 from spex.evidence.classes import classes, mentioned
-from spex.query.markup import Answer
+from spex.query.answer_markup import Answer
 from spex.records import SpieRecord
 from spex.results.quicklook import overlay, rgb_image
 

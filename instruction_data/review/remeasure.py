@@ -12,7 +12,7 @@ from rasterio.windows import Window
 from instruction_data.review.targets import ExpectedAnswer, LabelledChip
 from spex.evidence.indices import index
 from spex.evidence.regions import label_regions
-from spex.postprocess.constraints import Frame
+from spex.postprocess.constraint_masks import Frame
 from spex.postprocess.doubts import DoubtSweep
 from spex.postprocess.facts import MaskFacts
 from spex.raster.working import NODATA

@@ -24,7 +24,7 @@ from instruction_data.review.panels import Panel, legend, panels
 from instruction_data.review.targets import LabelledChip
 from spex.errors import OutputError, QueryError, RecordError
 from spex.postprocess.answer_text import write_answer
-from spex.query.markup import parse_answer
+from spex.query.answer_markup import parse_answer
 from spex.query.wording import constraints_text
 from spex.records import SpieRecord, parse_record
 

@@ -21,10 +21,10 @@ from spex.evidence.maps import class_score
 from spex.evidence.measured import SceneEvidence, measure
 from spex.postprocess.answer_text import absence, unavailable
 from spex.postprocess.composition import narrower, write_mask
-from spex.postprocess.constraints import Frame
-from spex.postprocess.constraints import check as check_constraints
+from spex.postprocess.constraint_masks import Frame
+from spex.postprocess.constraint_masks import check as check_constraints
 from spex.postprocess.facts import MaskFacts, measure_masks
-from spex.query.markup import Answer, excluded
+from spex.query.answer_markup import Answer, excluded_classes
 from spex.raster.scene import Pixels, Scene
 from spex.raster.working import LEVELS, NODATA, gdal, work_profile
 from spex.records import SpieRecord, load_pixels
@@ -88,7 +88,7 @@ class LabelledChip:
         """
         check_constraints(answer, self.scene, self.evidence)
         missing = unavailable(answer, self.evidence)
-        names = [*(span.class_name for span in answer.spans), *excluded(answer)]
+        names = [*(span.class_name for span in answer.spans), *excluded_classes(answer)]
         levels = np.stack(
             [
                 np.where(self.pixels.valid, self.mask(name) * np.uint8(LEVELS), NODATA)

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from spex.cli.options import name_parser
 from spex.engine.extractor import load
 from spex.errors import RecordError
 from spex.evaluate import Method, QueryMethod, Scores, cases
 from spex.records import SpieRecord, read_records
 
-
-class Arm(str, Enum):
-    """Who is asked."""
-
-    prior = "prior"
-    model = "model"
-    bare = "bare"
-    told = "told"
+METHODS = {
+    "rules": "the index rules alone",
+    "model": "the model with evidence",
+    "without-evidence": "the model without evidence text and evidence maps",
+    "label-evidence": "the model with evidence text made from the labels",
+}
+_DEPRECATED = {"prior": "rules", "bare": "without-evidence", "told": "label-evidence"}
 
 
 def command(
@@ -31,10 +30,13 @@ def command(
     ],
     split: Annotated[str, typer.Option(help="Part of the records that is measured.")] = "val",
     method: Annotated[
-        list[Arm] | None,
+        list[str] | None,
         typer.Option(
-            help="prior: the index rules; model; bare: the model without prior text and evidence maps; told: the model "
-            "with a prior text made from the labels. Repeat it for several."
+            parser=name_parser(METHODS, _DEPRECATED),
+            autocompletion=lambda: list(METHODS.items()),
+            metavar="|".join(METHODS),
+            help="; ".join(f"{name}: {description}" for name, description in METHODS.items())
+            + ". Repeat the option for several.",
         ),
     ] = None,
     model: Annotated[
@@ -54,8 +56,8 @@ def command(
     ] = False,
 ) -> None:
     """Measure masks against labels: scores per class on survey records, model and index rules side by side."""
-    chosen = list(dict.fromkeys(method or [Arm.prior, Arm.model]))
-    methods = {arm.value: _method(arm, model, adapter) for arm in chosen}
+    chosen = list(dict.fromkeys(method or ["rules", "model"]))
+    methods = {name: _method(name, model, adapter) for name in chosen}
     scores = Scores()
     for number, case in enumerate(cases(_surveys(records, split))):
         if number == limit:
@@ -93,11 +95,12 @@ def _surveys(path: Path, split: str) -> Iterator[SpieRecord]:
         )
 
 
-def _method(arm: Arm, name: str | None, adapter: Path | None) -> Method:
-    if arm is Arm.prior:
-        return QueryMethod(load("prior").predictor)
+def _method(name: str, model: str | None, adapter: Path | None) -> Method:
+    if name == "rules":
+        return QueryMethod(load("rules").predictor)
     from spex.model.predictor import load as load_model
 
     return QueryMethod(
-        load_model(name, prior=arm is not Arm.bare, adapter=adapter), told=arm is Arm.told
+        load_model(model, prior=name != "without-evidence", adapter=adapter),
+        label_evidence=name == "label-evidence",
     )

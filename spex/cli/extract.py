@@ -7,27 +7,23 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from spex.cli.options import name_parser
 from spex.engine.extractor import Extractor, load
 from spex.engine.session import Progress
 from spex.errors import ConfigError
-from spex.query.markup import clean_query
+from spex.query.prompt import clean_query
 from spex.raster.scene import Scene
 from spex.results.extraction import Extraction, check_folder
 
 SAMPLE = "sample"
 
 
-class Method(str, Enum):
-    """Who answers."""
-
-    model = "model"
-    prior = "prior"
+METHODS = {"model": "the model", "rules": "the spectral index rules alone, no weights"}
 
 
 def command(
@@ -44,8 +40,14 @@ def command(
         Path, typer.Option("-o", "--out", help="Result folder; made if it is not there.")
     ],
     method: Annotated[
-        Method, typer.Option(help="The model, or the spectral index rules alone (no weights).")
-    ] = Method.model,
+        str,
+        typer.Option(
+            parser=name_parser(METHODS, deprecated={"prior": "rules"}),
+            autocompletion=lambda: list(METHODS.items()),
+            metavar="|".join(METHODS),
+            help="The model, or the spectral index rules alone (no weights).",
+        ),
+    ] = "model",
     model: Annotated[
         str | None, typer.Option(help="Checkpoint: name or folder. The shipped one if left out.")
     ] = None,
@@ -80,11 +82,11 @@ def command(
 ) -> None:
     """Answer a query on a scene: masks, regions, facts and an explanation in a result folder."""
     clean_query(query)
+    if method == "rules" and (model or adapter):
+        raise ConfigError("--model and --adapter need --method model: the rules have no weights")
     check_folder(out, overwrite=overwrite)
-    if method is Method.prior and (model or adapter):
-        raise ConfigError("--model and --adapter go with --method model; the prior has no weights")
     with _scene(scene, sensor, bands, gsd) as opened:
-        extractor: Extractor = load("prior" if method is Method.prior else model, adapter=adapter)
+        extractor: Extractor = load("rules" if method == "rules" else model, adapter=adapter)
         with _progress(quiet) as progress:
             extraction = extractor.extract(
                 opened, query, tile=tile, overlap=overlap, progress=progress

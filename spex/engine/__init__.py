@@ -5,7 +5,7 @@ from __future__ import annotations
 from spex.engine.extractor import Extractor, extract, load
 from spex.engine.methods import Predictor, RulesPredictor
 from spex.engine.session import Session
-from spex.query.markup import Plan
+from spex.query.answer_markup import Plan
 from spex.results.extraction import Extraction
 
 __all__ = [

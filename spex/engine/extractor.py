@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from typing import Any
 
 from spex.engine.methods import Predictor, RulesPredictor
@@ -61,7 +62,7 @@ def load(
     *,
     adapter: str | os.PathLike[str] | None = None,
 ) -> Extractor:
-    """A ready extractor: the shipped model, a checkpoint by name or folder, or ``"prior"`` for the index rules alone.
+    """A ready extractor: the shipped model, a checkpoint by name or folder, or ``"rules"`` for the index rules alone.
 
     Args:
         adapter: folder of what the model learned of a region or a class, as ``spex train adapt`` writes it.
@@ -70,8 +71,11 @@ def load(
         ModelError: there is no such checkpoint or adapter, it is damaged, or they do not belong together.
     """
     if name_or_path == "prior":
+        warnings.warn('spex.load("prior") is now "rules"', DeprecationWarning, stacklevel=2)
+        name_or_path = "rules"
+    if name_or_path == "rules":
         if adapter is not None:
-            raise ConfigError("an adapter goes with a model; the prior has no weights")
+            raise ConfigError("an adapter needs a model: the rules have no weights")
         return Extractor(RulesPredictor())
     from spex.model import load as load_model
 

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from spex.evidence.maps import class_score
 from spex.evidence.measured import SceneEvidence
-from spex.query.markup import Exchange, Plan, excluded
+from spex.query.answer_markup import Plan, excluded_classes
+from spex.query.prompt import Exchange
 from spex.query.rules import read_query
 from spex.raster.scene import Pixels
 
@@ -41,13 +42,13 @@ class Predictor(Protocol):
     def decode(
         self, features: Any, plan: Plan, pixels: Pixels, evidence: SceneEvidence
     ) -> NDArray[np.float32]:
-        """Probabilities 0-1, ``(n, h, w)``: one map per span of the answer, then one per class of ``excluded``."""
+        """Probabilities 0-1, ``(n, h, w)``: one map per span of the answer, then one per class of ``excluded_classes``."""
 
 
 class RulesPredictor:
-    """The index rules alone, asked through the same door as the model: no weights, no torch."""
+    """The index rules alone: no weights, no torch."""
 
-    name = "prior"
+    name = "rules"
     sha256 = None
 
     def plan(
@@ -68,5 +69,5 @@ class RulesPredictor:
         self, features: Any, plan: Plan, pixels: Pixels, evidence: SceneEvidence
     ) -> NDArray[np.float32]:
         """The evidence's own soft maps of the classes asked for, ``(n, h, w)``."""
-        names = (*(span.class_name for span in plan.answer.spans), *excluded(plan.answer))
+        names = (*(span.class_name for span in plan.answer.spans), *excluded_classes(plan.answer))
         return np.stack([class_score(pixels, evidence, name) for name in names]).astype(np.float32)

@@ -22,9 +22,10 @@ from spex.errors import ConfigError
 from spex.evidence.measured import measure
 from spex.postprocess.answer_text import absence, unavailable, write_answer
 from spex.postprocess.composition import narrower, write_mask
-from spex.postprocess.constraints import Frame, check
+from spex.postprocess.constraint_masks import Frame, check
 from spex.postprocess.facts import MaskFacts, measure_masks
-from spex.query.markup import Answer, Exchange, Plan, clean_query, excluded, fill
+from spex.query.answer_markup import Answer, Plan, excluded_classes, fill_slots
+from spex.query.prompt import Exchange, clean_query
 from spex.raster.scene import Scene
 from spex.raster.tiles import Tile
 from spex.raster.working import NODATA, gdal, strips, work_profile
@@ -110,7 +111,7 @@ class Session:
         if answer.refusal is not None:
             return answer.refusal
         if not answer.spans:
-            said = fill(answer, lambda *_: "")
+            said = fill_slots(answer, lambda *_: "")
             return f"no land cover to extract was understood{': ' + said if said else ''}"
         missing = unavailable(answer, self.evidence)
         if len(missing) == len(answer.spans):
@@ -127,7 +128,7 @@ class Session:
         answer, scene = plan.answer, self.scene
         work = tempfile.TemporaryDirectory(prefix="spex-")
         probability, mask = Path(work.name, "probability.tif"), Path(work.name, "mask.tif")
-        count = len(answer.spans) + len(excluded(answer))
+        count = len(answer.spans) + len(excluded_classes(answer))
         mosaic = write_probability(
             scene, count, lambda number, tile: self._decode(number, tile, plan), probability,
             tile=self._tile, overlap=self._overlap, progress=progress,
@@ -155,7 +156,7 @@ class Session:
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         pixels = self.scene.read(Window(tile.col, tile.row, tile.width, tile.height))
         if not pixels.valid.any():
-            count = len(plan.answer.spans) + len(excluded(plan.answer))
+            count = len(plan.answer.spans) + len(excluded_classes(plan.answer))
             return np.zeros((count, *pixels.valid.shape), np.float32), pixels.valid
         features = self._cache.get(number, lambda: self.predictor.features(pixels, self.evidence))
         return self.predictor.decode(features, plan, pixels, self.evidence), pixels.valid
@@ -199,7 +200,7 @@ class Session:
                 cautions.append(
                     f"no spectral index separates {span.phrase} well: its index values support the mask only weakly"
                 )
-        for name in excluded(answer):
+        for name in excluded_classes(answer):
             if self.evidence.classes[name].status == "unavailable":
                 cautions.append(
                     f"{name} could not be taken away: {self.evidence.classes[name].reason}"

@@ -35,7 +35,7 @@ _MAX_CLASSES_ASKED = 6  # a query leaves more room for the regions of what it as
 _MAX_UNAVAILABLE = 3
 
 
-def prior_text(evidence: SceneEvidence, query: str = "", max_regions: int = 10) -> str:
+def evidence_text(evidence: SceneEvidence, query: str = "", max_regions: int = 10) -> str:
     """The scene's evidence in the grammar above; ``query`` chooses what comes first and whose regions are told."""
     asked = mentioned(query)
     items = sorted(

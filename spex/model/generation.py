@@ -16,7 +16,7 @@ from spex.model.language_model import Vocabulary
 from spex.model.precision import autocast
 from spex.model.processor import SpexProcessor
 from spex.model.spex import SpexModel
-from spex.query.markup import Exchange
+from spex.query.prompt import Exchange
 
 _MAX_TOKENS = 256
 

@@ -19,7 +19,9 @@ from torch import Tensor
 from spex.evidence.classes import classes, mentioned, named
 from spex.evidence.indices import OFFERED_INDICES
 from spex.model.language_model import Vocabulary
-from spex.query.markup import FACTS, INDEX_FACTS, SPAN_OPEN, Exchange, parse_answer
+from spex.query.answer_markup import FACTS, INDEX_FACTS, SPAN_OPEN, parse_answer
+from spex.query.numbers import PLAIN_NUMBER
+from spex.query.prompt import Exchange
 
 _WORDS = {"one": "1", "two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8",
           "nine": "9", "ten": "10", "eleven": "11", "twelve": "12",
@@ -37,7 +39,7 @@ _WORDS |= {
     for number, word in enumerate(words.split(), 2)
 }
 _NAMES = regex.compile(r"(?:(class)=|not=|(?<=not=[a-z_,]*),)([a-z_]*)([ ,>])?")
-_NUMBER = regex.compile(r"\d+(?:\.\d+)?")
+_NUMBER = regex.compile(PLAIN_NUMBER)
 _PHRASE = regex.compile(r"<seg class=([a-z_]+)[^<>]*>([^<>]*)(<)?")
 _SIDE = regex.compile(r"[=,](\w+):(above|below):[^<>]*>[^<]*</seg>[^<]*?\b\1 (ab|be)")
 _LIKELY = 64  # tokens looked at before all of them are sorted

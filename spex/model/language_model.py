@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from spex.errors import ConfigError, ModelError
-from spex.query.markup import CHAT_TEMPLATE, SPECIAL_TOKENS
+from spex.query.prompt import CHAT_TEMPLATE, SPECIAL_TOKENS
 
 _BYTES = {character: byte for byte, character in bytes_to_unicode().items()}
 _FIXED_DATE = "{%- macro strftime_now(format) -%}1 January 2026{%- endmacro -%}"

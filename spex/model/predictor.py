@@ -24,7 +24,7 @@ from spex.errors import ModelError
 from spex.evidence.classes import classes
 from spex.evidence.maps import evidence_maps
 from spex.evidence.measured import SceneEvidence
-from spex.evidence.text import prior_text
+from spex.evidence.text import evidence_text
 from spex.model.adapter import Adapter, read_adapter
 from spex.model.config import FORMAT
 from spex.model.generation import GenerationRequest, write
@@ -33,7 +33,8 @@ from spex.model.processor import SpexProcessor
 from spex.model.spectral import band_batch
 from spex.model.spex import SceneContext, SpexModel
 from spex.model.standins import StandIns
-from spex.query.markup import IMAGE_TOKEN, Exchange, Plan, format_span, parse_answer
+from spex.query.answer_markup import Plan, format_span, parse_answer
+from spex.query.prompt import IMAGE_TOKEN, Exchange
 from spex.raster.scene import Pixels
 
 SHIPPED = Path(__file__).parents[1] / "checkpoints" / "base"
@@ -144,7 +145,9 @@ class ModelPredictor:
     ) -> GenerationRequest:
         if prior is None:
             prior = (
-                prior_text(evidence, (*history, Exchange(query, ""))[0].query) if self.prior else ""
+                evidence_text(evidence, (*history, Exchange(query, ""))[0].query)
+                if self.prior
+                else ""
             )
         return GenerationRequest(query, prior, tuple(evidence.indices), tuple(history))
 

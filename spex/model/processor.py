@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from spex.model.language_model import Vocabulary
-from spex.query.markup import Exchange, user_message
+from spex.query.prompt import Exchange, user_message
 from spex.raster.scene import Pixels
 
 

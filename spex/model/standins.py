@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from spex.evidence.classes import added, classes, named
 from spex.model.generation import GenerationRequest
-from spex.query.markup import INDEX_FACTS
+from spex.query.answer_markup import INDEX_FACTS
 
 # Well read by any model; what an answer says of them is mostly about place and size.
 _CHOICE = ("water", "tree_cover", "building", "road", "bare", "cropland", "grassland", "burned")

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 
 from spex.evidence.measured import SceneEvidence
 from spex.postprocess.facts import MaskFacts, fact_text
-from spex.query.markup import SPAN_OPEN, Answer, Span, fill, format_span, parse_answer
+from spex.query.answer_markup import SPAN_OPEN, Answer, Span, fill_slots, format_span, parse_answer
+from spex.query.numbers import stated_numbers
 from spex.query.wording import constraints_text
 
 _TAGS = re.compile(rf"{SPAN_OPEN}|</seg>|<fact:[^>]*>|</?refuse>")
-_NUMBER = re.compile(r"(?<![\w.])\d[\d,]*(?:\.\d+)?")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 
 
@@ -58,8 +58,8 @@ def write_answer(
     Returns:
         The text, and warnings about sentences taken out because they held numbers that nothing measured.
     """
-    allowed = set(_NUMBER.findall(query)) | {
-        n for span in answer.spans for n in _NUMBER.findall(constraints_text(span.constraints))
+    allowed = set(stated_numbers(query)) | {
+        n for span in answer.spans for n in stated_numbers(constraints_text(span.constraints))
     }
     parts: list[str] = []
     kept: list[int] = []  # spans in the new text, in order
@@ -73,7 +73,7 @@ def write_answer(
         if not owners or any(i not in absent for i in owners):
             invented = [
                 number
-                for number in _NUMBER.findall(_TAGS.sub(" ", sentence))
+                for number in stated_numbers(_TAGS.sub(" ", sentence))
                 if number not in allowed
             ]
             if invented:
@@ -89,7 +89,7 @@ def write_answer(
                 parts.append(f"No {answer.spans[i].phrase} found: {absent[i].rstrip('.')}.")
                 said.add(i)
     rebuilt = parse_answer(" ".join(part for part in parts if part))
-    text = fill(
+    text = fill_slots(
         rebuilt, lambda number, name, index_name: fact_text(facts[kept[number]], name, index_name)
     )
     return re.sub(r"(^|[.!?]\s+)([a-z])", lambda match: match[1] + match[2].upper(), text), warnings

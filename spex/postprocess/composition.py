@@ -18,8 +18,8 @@ from rasterio.windows import Window
 
 from spex.evidence.classes import classes
 from spex.postprocess.components import RegionSweep
-from spex.postprocess.constraints import Frame, asks_regions, kept_regions, meets_index
-from spex.query.markup import Answer, Span, excluded
+from spex.postprocess.constraint_masks import Frame, asks_regions, kept_regions, meets_index
+from spex.query.answer_markup import Answer, Span, excluded_classes
 from spex.raster.damage import read_around
 from spex.raster.working import HALF, NODATA, strips, work_profile
 
@@ -44,7 +44,7 @@ def write_mask(
     Spans in ``never`` stay empty: their class cannot be told in this scene.
     """
     scene, spans = frame.scene, answer.spans
-    away = excluded(answer)
+    away = excluded_classes(answer)
     conditions = any(span.constraints.index for span in spans)
     planes = len(spans) + len(away) + 4 + (len(scene.bands) if conditions else 0)
     profile = work_profile(scene, 1)

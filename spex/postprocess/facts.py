@@ -15,9 +15,9 @@ from spex.evidence.classes import classes
 from spex.evidence.indices import available, index, role_planes
 from spex.evidence.measured import SceneEvidence
 from spex.postprocess.components import RegionSweep, RegionTable
-from spex.postprocess.constraints import Frame
+from spex.postprocess.constraint_masks import Frame
 from spex.postprocess.doubts import Doubts, DoubtSweep
-from spex.query.markup import Answer, Span
+from spex.query.answer_markup import Answer, Span
 from spex.raster.damage import read_around
 from spex.raster.working import HALF, LEVELS, NODATA, strips
 

@@ -9,7 +9,8 @@ from typing import Any
 
 from spex.evidence.classes import mentioned
 from spex.evidence.indices import OFFERED_INDICES
-from spex.query.markup import IndexCondition
+from spex.query.constraints import IndexCondition
+from spex.query.numbers import PLAIN_NUMBER
 
 Match = re.Match[str]
 
@@ -172,7 +173,7 @@ _EVERYDAY = rf"{_UP}|{_DOWN}|{_LEFT}|{_RIGHT}|cent(?:er|re|ral)|middle"
 _RULES = (
     _rule(
         rf"(?:\b(?:with|where|whose|having) )?(?:an? |the )?\b(?P<name>{_INDEX})\b(?: values?| index)?"
-        rf"(?: is| of| lies)? ?(?P<side>{_ABOVE}|{_BELOW}) ?(?P<value>-?\d+(?:\.\d+)?)",
+        rf"(?: is| of| lies)? ?(?P<side>{_ABOVE}|{_BELOW}) ?(?P<value>-?{PLAIN_NUMBER})",
         _index,
     ),
     _rule(

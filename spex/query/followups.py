@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from spex.query.answer_markup import Span
 from spex.query.constraint_rules import Limit
-from spex.query.markup import Constraints, Span
+from spex.query.constraints import Constraints
 
 WHY = re.compile(
     r"\bwhy\b|\bexplain\b|\bhow (?:do|can|did) you (?:know|tell)\b|\bhow (?:sure|certain)\b|\bare you sure\b"

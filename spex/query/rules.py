@@ -13,9 +13,11 @@ from collections.abc import Sequence
 from spex.evidence.classes import classes, mentioned
 from spex.evidence.indices import OFFERED_INDICES
 from spex.evidence.measured import SceneEvidence
+from spex.query.answer_markup import Answer, format_span, parse_answer
 from spex.query.constraint_rules import Limit, find_limits
+from spex.query.constraints import Constraints
 from spex.query.followups import WHY, Wanted, followed_up, narrowed
-from spex.query.markup import Answer, Constraints, Exchange, format_span, parse_answer
+from spex.query.prompt import Exchange
 from spex.query.wording import constraints_text
 
 EXAMPLES = (

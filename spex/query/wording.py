@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from spex.query.markup import Constraints
+from spex.query.constraints import Constraints
 
 
 def constraints_text(constraints: Constraints) -> str:

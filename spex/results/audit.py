@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from spex.evidence.measured import measure
 from spex.evidence.regions import label_regions
 from spex.postprocess.doubts import DoubtSweep
 from spex.postprocess.facts import DOUBT_PLANES, area_text, doubt_text, share_text
+from spex.query.numbers import all_numbers, stated_numbers
 from spex.raster.damage import read_around
 from spex.raster.scene import Scene
 from spex.raster.working import HALF, LEVELS, NODATA, strips
@@ -42,10 +42,7 @@ def audit(folder: Path, scene: Scene) -> None:
     measured = _measure(folder, scene, result)
     _compare("valid_fraction", result["scene"]["valid_fraction"], measured["valid_fraction"])
     numbers = set(
-        re.findall(
-            r"\d[\d,]*(?:\.\d+)?",
-            result["query"] + json.dumps([m["constraints"] for m in result["masks"]]),
-        )
+        all_numbers(result["query"] + json.dumps([m["constraints"] for m in result["masks"]]))
     )
     for mask, found in zip(result["masks"], measured["masks"], strict=True):
         place = f"mask {mask['value']} ({mask['class']})"
@@ -62,8 +59,8 @@ def audit(folder: Path, scene: Scene) -> None:
             _same(f"{place} {name}", mask[name], values)
         numbers |= _numbers(found)
     reasons = " ".join(one["reason"] for one in result["absent"])
-    numbers |= set(re.findall(r"\d[\d,]*(?:\.\d+)?", reasons)) | {"0"}
-    for number in re.findall(r"(?<![\w.])\d[\d,]*(?:\.\d+)?", result["answer"]):
+    numbers |= set(all_numbers(reasons)) | {"0"}
+    for number in stated_numbers(result["answer"]):
         if number.rstrip(",") not in numbers:
             raise AuditError(f"the answer states {number}, which nothing in the result measures")
 
@@ -101,7 +98,7 @@ def _numbers(found: dict[str, Any]) -> set[str]:
     texts += [area_text(found["area_m2"], found["pixels"]), share_text(found["fraction"])]
     texts += found["clauses"]
     texts += [f"{found['regions']:,}", f"{found['mean_probability']:.2f}"]
-    return {number for text in texts for number in re.findall(r"\d[\d,]*(?:\.\d+)?", text)}
+    return {number for text in texts for number in all_numbers(text)}
 
 
 def _measure(folder: Path, scene: Scene, result: dict[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from spex.errors import OutputError
 from spex.evidence.classes import classes
 from spex.postprocess.facts import MaskFacts, area_text, share_text
-from spex.query.markup import Exchange
+from spex.query.prompt import Exchange
 from spex.raster.scene import Pixels, Scene
 from spex.raster.working import FailedTile, gdal
 

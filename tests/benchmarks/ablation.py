@@ -24,7 +24,7 @@ from spex.model.config import make_config
 from spex.model.predictor import SHIPPED, ModelPredictor, load
 from spex.model.processor import SpexProcessor
 from spex.model.spex import SpexModel
-from spex.query.markup import Plan
+from spex.query.answer_markup import Plan
 from spex.records import SpieRecord, read_records
 from train.settings import Settings
 from train.stages.launch import run_settings

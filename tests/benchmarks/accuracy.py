@@ -6,9 +6,9 @@ RECORDS is what `python -m instruction_data build` made from DATA (the folder of
 validation places is asked through the same door as any scene ("open water", whole chip as one tile); pixels are pooled
 over the chips. Methods, all measured on the same pixels in the same run:
 
-- prior alone: the index rules of `--method prior`;
-- model without prior: no prior text, evidence maps zero; model; model, prior from the label: the prior text alone is
-  made from the label (an upper bound of what a better prior text could give);
+- rules alone: the index rules of `--method rules`;
+- model without evidence: no evidence text, evidence maps zero; model with evidence; model with evidence from the
+  label: the evidence text alone is made from the label (an upper bound of what a better text could give);
 - best index: of all indices, sides and thresholds the one with the highest IoU on the training places;
 - random forest: on the same bands (aerial chips: also local means and deviations), fitted on pixels of the training
   places, its probability threshold chosen on its out-of-bag votes.
@@ -214,7 +214,7 @@ def prepare(baselines: Path, checkpoint: str | None, with_model: bool, whole_ans
     from spex.engine.methods import RulesPredictor
 
     fitted: dict[str, Baselines] = joblib.load(baselines)
-    _METHODS["prior alone"] = QueryMethod(RulesPredictor())
+    _METHODS["rules alone"] = QueryMethod(RulesPredictor())
     if with_model:
         import torch
 
@@ -224,9 +224,9 @@ def prepare(baselines: Path, checkpoint: str | None, with_model: bool, whole_ans
         if not whole_answers:
             stop_after_first_span()
         model = load(checkpoint)
-        _METHODS["model without prior"] = QueryMethod(load(checkpoint, prior=False))
-        _METHODS["model"] = QueryMethod(model)
-        _METHODS["model, prior from the label"] = QueryMethod(model, told=True)
+        _METHODS["model without evidence"] = QueryMethod(load(checkpoint, prior=False))
+        _METHODS["model with evidence"] = QueryMethod(model)
+        _METHODS["model with evidence from the label"] = QueryMethod(model, label_evidence=True)
     _METHODS["best index"] = lambda case: fitted[case.source].index(case)
     _METHODS["random forest"] = lambda case: fitted[case.source].votes(case)
 

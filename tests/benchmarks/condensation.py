@@ -23,7 +23,7 @@ from spex.evidence.classes import classes
 from spex.evidence.measured import measure
 from spex.model.decoder import Condensation, Pooling, PromptRefiner, mask_logits
 from spex.model.predictor import ModelPredictor, load
-from spex.query.markup import format_span
+from spex.query.answer_markup import format_span
 from spex.records import load_pixels, read_records
 from train.data.crops import CLASS_NAMES, labels_of
 from train.run.losses import mask_losses

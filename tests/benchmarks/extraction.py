@@ -55,7 +55,7 @@ def main() -> None:
             )
             rows = [
                 (f"spex extract --method {m}", cost([*extract, "--method", m], 2))
-                for m in ("prior", "model")
+                for m in ("rules", "model")
             ]
             table(f"Extraction, {size} x {size} x 4", baseline, rows)
 

@@ -3,7 +3,7 @@
     python tests/benchmarks/queries.py [--model CHECKPOINT] [--baselines-only] [-o OUT]
 
 The queries and what they mean are in `queries.yaml`; the language model stands beside the fixed rules of
-`--method prior`. Only the reading is judged, no mask.
+`--method rules`. Only the reading is judged, no mask.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import yaml
 from spex.engine.methods import Predictor, RulesPredictor
 from spex.errors import AnswerError
 from spex.evidence.measured import SceneEvidence, measure
-from spex.query.markup import clean_query
+from spex.query.prompt import clean_query
 from spex.raster.sample import write_sample
 from spex.raster.scene import Pixels, Scene
 from tests.scenes import write_scene

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from spex.query.markup import format_span, parse_answer
+from spex.query.answer_markup import format_span, parse_answer
 
 QUERIES = yaml.safe_load(Path(__file__).with_name("queries.yaml").read_text(encoding="utf-8"))
 

@@ -8,7 +8,7 @@ import pytest
 
 from spex.engine.methods import RulesPredictor
 from spex.errors import RecordError
-from spex.query.markup import user_message
+from spex.query.prompt import user_message
 from spex.records import BandRef, SceneRef, SpanTarget, SpieRecord, Turn, write_records
 from spex.sensors import get_sensor
 from tests.benchmarks import wordings

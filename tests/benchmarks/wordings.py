@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from spex.engine.methods import Predictor, RulesPredictor
 from spex.errors import AnswerError, RecordError
 from spex.evidence.measured import SceneEvidence, measure
-from spex.query.markup import Exchange, asked
+from spex.query.prompt import Exchange, query_of_message
 from spex.raster.scene import Pixels
 from spex.records import SpieRecord, load_pixels, parse_record
 
@@ -76,7 +76,7 @@ def read(
 ) -> tuple[Meaning, str]:
     """What the predictor takes the last query to mean, and its answer."""
     said = [turn.content for turn in record.turns]
-    *history, (query, _) = zip(map(asked, said[::2]), said[1::2], strict=True)
+    *history, (query, _) = zip(map(query_of_message, said[::2]), said[1::2], strict=True)
     try:
         answer = predictor.plan(query, pixels, evidence, [Exchange(*one) for one in history]).answer
     except AnswerError as error:
@@ -121,7 +121,7 @@ def main() -> None:
     parser.add_argument("records", type=Path)
     parser.add_argument("-m", "--model", help="checkpoint; the shipped one if left out")
     parser.add_argument(
-        "--rules", action="store_true", help="the fixed rules of --method prior instead of a model"
+        "--rules", action="store_true", help="the fixed rules of --method rules instead of a model"
     )
     parser.add_argument("--limit", type=int, default=500, help="dialogues drawn")
     parser.add_argument("-o", "--out", type=Path, help="JSON file of every dialogue's reading")
@@ -138,7 +138,7 @@ def main() -> None:
         seconds += time.perf_counter() - started
         about = record.provenance
         rows.append({
-            "id": record.id, "asked": [asked(turn.content) for turn in record.turns[::2]], "answer": text,
+            "id": record.id, "asked": [query_of_message(turn.content) for turn in record.turns[::2]], "answer": text,
             "wanted": sorted(wanted(record)), "meant": sorted(meant),
             "understood": possible(meant, evidence) == possible(wanted(record), evidence),
             "wording": about["wording"], "language": about["language"],

@@ -16,8 +16,9 @@ from rasterio.transform import from_origin
 
 from instruction_data.simulate.materials.spectra import Spectra
 from spex.evidence.measured import measure
-from spex.evidence.text import prior_text
-from spex.query.markup import parse_answer, user_message
+from spex.evidence.text import evidence_text
+from spex.query.answer_markup import parse_answer
+from spex.query.prompt import user_message
 from spex.records import (
     BandRef,
     Rle,
@@ -240,13 +241,13 @@ def built(tmp_path: Path, scene_file: Raster) -> Path:
         evidence = measure(load_pixels(survey))
         survey = survey.model_copy(
             update={
-                "prior": prior_text(evidence),
+                "prior": evidence_text(evidence),
                 "scene": SceneRef(path=f"chips/chip{number}.tif"),
             }
         )
         talk = []
         for name, (said, template, language, wording, told) in SAID.items():
-            prior = prior_text(evidence, said[0][0]) if told else ""
+            prior = evidence_text(evidence, said[0][0]) if told else ""
             turns = []
             for query, answer in said:
                 turns.append(Turn(role="user", content=user_message(query, "" if turns else prior)))

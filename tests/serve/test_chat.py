@@ -22,7 +22,7 @@ RULES: Method = "index rules"
 
 @pytest.fixture
 def chat(tmp_path: Path) -> Iterator[Chat]:
-    one = Chat(lambda method: load("prior"), tmp_path)
+    one = Chat(lambda method: load("rules"), tmp_path)
     yield one
     one.close()
 
@@ -122,7 +122,7 @@ def test_features_are_computed_once(tmp_path: Path) -> None:
 
 
 def test_two_people_share_nothing(tmp_path: Path) -> None:
-    first, second = (Chat(lambda method: load("prior"), tmp_path) for _ in range(2))
+    first, second = (Chat(lambda method: load("rules"), tmp_path) for _ in range(2))
     first.take_sample()
     first.open()
     with pytest.raises(QueryError, match="open a scene first"):
@@ -212,7 +212,7 @@ def test_a_model_that_is_not_there_leaves_the_rules(tmp_path: Path) -> None:
     def loader(method: Method) -> Extractor:
         if method == "model":
             raise ModelError("no checkpoint")
-        return load("prior")
+        return load("rules")
 
     chat = Chat(loader, tmp_path)
     chat.take_sample()

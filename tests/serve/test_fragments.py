@@ -24,7 +24,7 @@ def extraction(tmp_path_factory: pytest.TempPathFactory) -> Extraction:
     from spex.raster.sample import write_sample
 
     scene = Scene.open(write_sample(tmp_path_factory.mktemp("sample")))
-    return load("prior").extract(scene, "open water and vegetation")
+    return load("rules").extract(scene, "open water and vegetation")
 
 
 def images(html: str) -> list[np.ndarray]:

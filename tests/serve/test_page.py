@@ -29,7 +29,7 @@ from spex.errors import ModelError  # noqa: E402
 def no_model(method: str) -> Extractor:
     if method == "model":
         raise ModelError("no checkpoint here")
-    return load("prior")
+    return load("rules")
 
 
 @pytest.fixture

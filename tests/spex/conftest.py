@@ -10,7 +10,7 @@ from rasterio.crs import CRS
 from rasterio.transform import from_origin
 
 from spex.engine import Plan
-from spex.query.markup import excluded, parse_answer
+from spex.query.answer_markup import excluded_classes, parse_answer
 from spex.raster.scene import Scene
 from spex.sensors import Band
 
@@ -43,7 +43,7 @@ class Painter:
 
     def decode(self, features, plan, pixels, evidence):
         self.calls["decode"] += 1
-        names = [span.class_name for span in plan.answer.spans] + list(excluded(plan.answer))
+        names = [span.class_name for span in plan.answer.spans] + list(excluded_classes(plan.answer))
         return np.stack([features[MAPS[name]] for name in names])
 
 

@@ -13,7 +13,7 @@ import torch
 from spex.cli.main import main
 from spex.engine import RulesPredictor
 from spex.evaluate import Case, LabelTarget, QueryMethod, Scores, Tally, cases, labelled_evidence
-from spex.evidence.text import prior_text
+from spex.evidence.text import evidence_text
 from spex.model.config import make_config
 from spex.model.predictor import ModelPredictor
 from spex.model.processor import SpexProcessor
@@ -138,7 +138,7 @@ def test_no_mask_counts_as_nothing_found() -> None:
 
 
 def test_parts_add_up_to_the_whole(case: Case) -> None:
-    methods = {"prior": QueryMethod(RulesPredictor())}
+    methods = {"rules": QueryMethod(RulesPredictor())}
     whole, part, other = Scores(), Scores(), Scores()
     for scores in (whole, whole, part, other):
         scores.add(case, methods)
@@ -163,7 +163,7 @@ def test_queries_choose_the_classes(folder: Path) -> None:
 
 def test_index_rules_on_a_clear_scene(case: Case) -> None:
     scores = Scores()
-    scores.add(case, {"prior": QueryMethod(RulesPredictor())})
+    scores.add(case, {"rules": QueryMethod(RulesPredictor())})
     iou = {row["target"]: row["iou"] for row in scores.rows()}
     assert iou["water"] > 0.95 and iou["vegetation"] > 0.95
     burned = next(row for row in scores.rows() if row["target"] == "burned")
@@ -204,10 +204,10 @@ def test_a_told_prior_says_what_the_label_says(case: Case) -> None:
     swapped = replace(
         case, targets=(target(corner), target(np.zeros_like(corner), name="vegetation"))
     )
-    text = prior_text(labelled_evidence(swapped), "open water")
+    text = evidence_text(labelled_evidence(swapped), "open water")
     assert f"share {corner.mean():.1%}" in text and "1 regions, mostly southeast" in text
     assert "absent: " in text and "vegetation" in text.partition("absent: ")[2]
-    assert "mostly southeast" not in prior_text(case.evidence, "open water")
+    assert "mostly southeast" not in evidence_text(case.evidence, "open water")
 
 
 def test_only_the_text_of_a_told_prior_changes(case: Case) -> None:
@@ -215,7 +215,10 @@ def test_only_the_text_of_a_told_prior_changes(case: Case) -> None:
     corner = np.zeros_like(case.targets[0].mask)
     corner[-30:, -40:] = True
     asked = replace(case, targets=(target(corner),))
-    plain, told = QueryMethod(model)(asked)["water"], QueryMethod(model, told=True)(asked)["water"]
+    plain, told = (
+        QueryMethod(model)(asked)["water"],
+        QueryMethod(model, label_evidence=True)(asked)["water"],
+    )
     assert (
         "mostly southeast" not in model.read_priors[0]
         and "mostly southeast" in model.read_priors[1]
@@ -227,22 +230,31 @@ def test_command_measures_the_split(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "scores.json"
-    assert main(["evaluate", str(folder), "--method", "prior", "-o", str(out)]) == 0
+    assert main(["evaluate", str(folder), "--method", "rules", "-o", str(out)]) == 0
     printed = capsys.readouterr().out
     assert "| made | water |" in printed and "Expected calibration error" in printed
     rows = json.loads(out.read_text())
-    assert {row["method"] for row in rows} == {"prior"} and len(rows) == 4
+    assert {row["method"] for row in rows} == {"rules"} and len(rows) == 4
     assert next(row for row in rows if row["target"] == "water")["pixels"] == 160 * 110
     assert (
-        main(["evaluate", str(folder / "survey_made.parquet"), "--method", "prior", "--json"]) == 0
+        main(["evaluate", str(folder / "survey_made.parquet"), "--method", "rules", "--json"]) == 0
     )
     assert json.loads(capsys.readouterr().out) == rows
+
+
+def test_former_names_of_methods_are_noted(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["evaluate", str(folder), "--method", "prior", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert {row["method"] for row in json.loads(out)} == {"rules"}
+    assert err == "Note: --method prior is now called rules\n"
 
 
 def test_nothing_to_measure_is_one_line(
     tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["evaluate", str(tmp_path / "nowhere"), "--method", "prior"]) == 2
-    assert main(["evaluate", str(folder), "--method", "prior", "--split", "test"]) == 2
+    assert main(["evaluate", str(tmp_path / "nowhere"), "--method", "rules"]) == 2
+    assert main(["evaluate", str(folder), "--method", "rules", "--split", "test"]) == 2
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 2 and "nowhere" in lines[0] and "'test'" in lines[1]

@@ -11,7 +11,8 @@ from transformers import AutoTokenizer
 from spex.model.config import make_config
 from spex.model.processor import SpexProcessor
 from spex.model.spex import SpexModel
-from spex.query.markup import format_span, user_message
+from spex.query.answer_markup import format_span
+from spex.query.prompt import user_message
 from spex.records import BandRef, Rle, SceneRef, SpanTarget, SpieRecord, Turn, write_records
 from spex.sensors import Band
 from tests.scenes import write_scene

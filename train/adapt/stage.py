@@ -23,13 +23,13 @@ from torch.nn.utils.rnn import pad_sequence
 from spex.errors import RecordError
 from spex.evidence.classes import added, classes
 from spex.evidence.measured import measure
-from spex.evidence.text import prior_text
+from spex.evidence.text import evidence_text
 from spex.model.adapter import PARTS, Adapter
 from spex.model.decoder import mask_logits
 from spex.model.precision import autocast
 from spex.model.predictor import ModelPredictor
 from spex.model.spex import SpexModel
-from spex.query.markup import format_span
+from spex.query.answer_markup import format_span
 from spex.raster.sample import write_sample
 from spex.raster.scene import Pixels, Scene
 from spex.records import SpieRecord, load_pixels
@@ -127,7 +127,7 @@ class RegionStream:
             for a in about
         ]
         query = str(rng.choice(_QUERIES)).format(" and ".join(phrases))
-        prior = prior_text(evidence, query) if rng.random() < _TOLD else ""
+        prior = evidence_text(evidence, query) if rng.random() < _TOLD else ""
         answer = " ".join(
             f"{format_span(a.name, words)}: <fact:area>."
             for a, words in zip(about, phrases, strict=True)

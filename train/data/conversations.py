@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerBase
 
 from spex.errors import RecordError
 from spex.model.processor import SpexProcessor
-from spex.query.markup import Exchange, asked
+from spex.query.prompt import Exchange, query_of_message
 from train.data.random_state import rng_at
 from train.data.record_folder import Shards
 
@@ -67,7 +67,7 @@ class Dialogues(Sequence[Dialogue]):
         number = range(len(self))[number]
         row = self.records.row(number)
         said = [turn["content"] for turn in row["turns"]]
-        *history, last = map(Exchange, map(asked, said[::2]), said[1::2])
+        *history, last = map(Exchange, map(query_of_message, said[::2]), said[1::2])
         return Dialogue(self.scenes[number], last.query, row["prior"], last.answer, tuple(history))
 
 

@@ -16,7 +16,8 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from spex.query.markup import Exchange, parse_answer
+from spex.query.answer_markup import parse_answer
+from spex.query.prompt import Exchange
 
 _RINGS = {
     "halves": ("north", "east", "south", "west"),

@@ -18,7 +18,7 @@ from spex.errors import AnswerError, RecordError
 from spex.evaluate import Case, Method, QueryMethod, Tally, cases
 from spex.evidence.classes import classes
 from spex.model.predictor import ModelPredictor, load
-from spex.query.markup import Plan, parse_answer
+from spex.query.answer_markup import Plan, parse_answer
 from spex.records import SpieRecord
 from spex.results.quicklook import overlay, rgb_image
 from train.data.crops import CLASS_NAMES

@@ -22,7 +22,7 @@ from spex.evidence.measured import SceneEvidence
 from spex.model.predictor import load
 from spex.model.processor import SpexProcessor
 from spex.model.spex import SpexModel
-from spex.query.markup import IMAGE_TOKEN
+from spex.query.prompt import IMAGE_TOKEN
 from train.data.batches import on_device
 from train.data.conversations import TextBatch, pad
 from train.data.crops import CropStream, MaskBatch, TrainingCrop, collate, load_chips

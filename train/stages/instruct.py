@@ -19,11 +19,11 @@ from torch import Tensor, nn
 from spex.errors import ConfigError
 from spex.evaluate import QueryMethod
 from spex.evidence.indices import OFFERED_INDICES
-from spex.evidence.text import prior_text
+from spex.evidence.text import evidence_text
 from spex.model.decoder import mask_logits
 from spex.model.processor import SpexProcessor
 from spex.model.spex import SpexModel
-from spex.query.markup import parse_answer
+from spex.query.answer_markup import parse_answer
 from train.data.conversations import Dialogue, Dialogues, Encoder, TextBatch, load_dialogues, pad
 from train.data.crops import CLASS_NAMES, CropStream, MaskBatch, TrainingCrop, collate, load_chips
 from train.data.random_state import rng_at
@@ -83,7 +83,7 @@ class ConversationStream:
             sample = self.crops.draw(
                 rng, chip, symmetry=symmetry, radiometry=not item.prior, needed=_indices(item)
             )
-            prior = prior_text(sample.evidence, item.exchanges[0].query) if item.prior else ""
+            prior = evidence_text(sample.evidence, item.exchanges[0].query) if item.prior else ""
             conversation = self.encode(item, prior)
             if conversation is None:
                 continue

@@ -14,7 +14,7 @@ from spex.model.encoder import SpecAwareEncoder
 from spex.model.language_model import add_tokens, load_language
 from spex.model.processor import SpexProcessor
 from spex.model.spex import SpexModel
-from spex.query.markup import SPECIAL_TOKENS
+from spex.query.prompt import SPECIAL_TOKENS
 from train.run import lora
 from train.settings import Settings
 

@@ -21,7 +21,7 @@ from spex.model.decoder import mask_logits
 from spex.model.precision import autocast
 from spex.model.processor import SpexProcessor
 from spex.model.spex import SpexModel
-from spex.query.markup import format_span
+from spex.query.answer_markup import format_span
 from train.data.crops import CLASS_NAMES, CropStream, MaskBatch, collate, load_chips
 from train.data.random_state import rng_at
 from train.run.loop import run

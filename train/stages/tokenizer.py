@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from spex.query.markup import CHAT_TEMPLATE, SPECIAL_TOKENS
+from spex.query.prompt import CHAT_TEMPLATE, SPECIAL_TOKENS
 
 
 def train_tokenizer(texts: Iterable[str], size: int = 2048) -> PreTrainedTokenizerBase:

@@ -19,7 +19,10 @@ from instruction_data.review.check import invented
 from spex.evidence.classes import classes, mentioned, resolve
 from spex.evidence.measured import SceneEvidence, measure
 from spex.model.grammar import numbers_of
-from spex.query.markup import MAX_QUERY_CHARS, Constraints, IndexCondition, parse_answer
+from spex.query.answer_markup import parse_answer
+from spex.query.constraints import Constraints, IndexCondition
+from spex.query.numbers import PLAIN_NUMBER, all_numbers
+from spex.query.prompt import MAX_QUERY_CHARS
 from spex.raster.scene import Pixels
 from spex.sensors import get_sensor
 
@@ -167,7 +170,7 @@ def test_the_numbers_of_an_answer_stand_in_the_queries(drawn: dict[str, list[Dia
         given = numbers_of(queries(one))
         for span in one.spans:
             limits = " ".join(f"{key}={value}" for key, value in span.attributes.items())
-            asked = re.findall(r"(?<=[=:])(?:-)?(\d+(?:\.\d+)?)", limits)
+            asked = re.findall(rf"(?<=[=:])(?:-)?({PLAIN_NUMBER})", limits)
             assert set(asked) <= given, (one.exchanges, asked)
 
 
@@ -378,9 +381,9 @@ def test_areas_are_written_as_they_are_meant() -> None:
         phrase = draw_phrase(words, "water", "mass", ("G", "N"), 1.0)
         area = phrase.constraints.min_area
         if area and not phrase.constraints.max_area and not phrase.constraints.index:
-            number = re.search(r"\d[\d,]*(?:\.\d+)?", phrase.text)
+            numbers = all_numbers(phrase.text)
             assert re.search(names[area[1]], phrase.text, re.IGNORECASE)
-            assert number is None or float(number[0].replace(",", "")) == area[0]
+            assert not numbers or float(numbers[0].replace(",", "")) == area[0]
             checked += 1
     assert checked > 80
 

@@ -17,7 +17,9 @@ from instruction_data.review.check import check
 from instruction_data.review.remeasure import disagreements
 from instruction_data.review.targets import LabelledChip
 from spex.errors import RecordError
-from spex.query.markup import Constraints, IndexCondition, format_span, parse_answer, user_message
+from spex.query.answer_markup import format_span, parse_answer
+from spex.query.constraints import Constraints, IndexCondition
+from spex.query.prompt import user_message
 from spex.records import read_records
 
 Row = dict[str, Any]

@@ -14,7 +14,7 @@ from instruction_data.review.sheet import contact_sheet
 from instruction_data.review.targets import LabelledChip
 from spex.errors import OutputError, RecordError
 from spex.evidence.classes import classes
-from spex.query.markup import parse_answer
+from spex.query.answer_markup import parse_answer
 from spex.records import read_records
 
 

@@ -31,12 +31,19 @@ def scene(tmp_path: Path) -> Path:
     return path
 
 
-def prior(*arguments: object) -> int:
-    return main(["extract", *map(str, arguments), "--method", "prior"])
+def rules(*arguments: object) -> int:
+    return main(["extract", *map(str, arguments), "--method", "rules"])
+
+
+def test_the_former_name_of_the_rules_works_and_is_noted(scene, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main(["extract", str(scene), "lakes", "-o", str(out), "--method", "prior"]) == 0
+    assert capsys.readouterr().err == "Note: --method prior is now called rules\n"
+    assert json.loads((out / "extraction.json").read_text())["model"]["name"] == "rules"
 
 
 def test_a_query_leaves_a_result_folder(scene, tmp_path, capsys):
-    assert prior(scene, "lakes and vegetation", "-o", tmp_path / "out") == 0
+    assert rules(scene, "lakes and vegetation", "-o", tmp_path / "out") == 0
     printed = capsys.readouterr()
     assert printed.out.startswith("Lakes: ")
     assert "mask.tif" in printed.out
@@ -45,19 +52,19 @@ def test_a_query_leaves_a_result_folder(scene, tmp_path, capsys):
 
 
 def test_json_prints_the_result(scene, tmp_path, capsys):
-    assert prior(scene, "lakes", "-o", tmp_path / "out", "--json") == 0
+    assert rules(scene, "lakes", "-o", tmp_path / "out", "--json") == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed == json.loads((tmp_path / "out" / "extraction.json").read_text())
     assert printed["masks"][0]["class"] == "water"
 
 
 def test_quiet_says_nothing(scene, tmp_path, capsys):
-    assert prior(scene, "lakes", "-o", tmp_path / "out", "--quiet") == 0
+    assert rules(scene, "lakes", "-o", tmp_path / "out", "--quiet") == 0
     assert capsys.readouterr() == ("", "")
 
 
 def test_the_sample_scene(tmp_path, capsys):
-    assert prior("sample", "water and vegetation", "-o", tmp_path / "out", "--json") == 0
+    assert rules("sample", "water and vegetation", "-o", tmp_path / "out", "--json") == 0
     document = json.loads(capsys.readouterr().out)
     assert document["scene"]["crs"] is None
     assert {mask["class"] for mask in document["masks"]} == {"water", "vegetation"}
@@ -65,7 +72,7 @@ def test_the_sample_scene(tmp_path, capsys):
 
 
 def test_a_refusal_is_an_answer(scene, tmp_path, capsys):
-    assert prior(scene, "count the cars", "-o", tmp_path / "out") == 0
+    assert rules(scene, "count the cars", "-o", tmp_path / "out") == 0
     assert capsys.readouterr().out.startswith("Refused: ")
     assert json.loads((tmp_path / "out" / "extraction.json").read_text())["refused"]
 
@@ -73,10 +80,10 @@ def test_a_refusal_is_an_answer(scene, tmp_path, capsys):
 def test_pixel_size_can_be_stated(tmp_path, capsys):
     write_scene(tmp_path / "plain.tif", crs=None)
     query = "water larger than 0.1 ha"
-    assert prior(tmp_path / "plain.tif", query, "-o", tmp_path / "out") == 2
+    assert rules(tmp_path / "plain.tif", query, "-o", tmp_path / "out") == 2
     assert "--gsd" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
-    assert prior(tmp_path / "plain.tif", query, "-o", tmp_path / "out", "--gsd", 10, "--json") == 0
+    assert rules(tmp_path / "plain.tif", query, "-o", tmp_path / "out", "--gsd", 10, "--json") == 0
     mask = json.loads(capsys.readouterr().out)["masks"][0]
     assert mask["area_m2"] == mask["pixels"] * 100
 
@@ -96,7 +103,7 @@ def test_pixel_size_can_be_stated(tmp_path, capsys):
 )
 def test_bad_input_is_one_line_and_leaves_nothing(scene, tmp_path, capsys, arguments, said):
     given = [str(scene) if argument == "SCENE" else argument for argument in arguments]
-    assert prior(*given, "-o", tmp_path / "out") == 2
+    assert rules(*given, "-o", tmp_path / "out") == 2
     error = capsys.readouterr().err
     assert said in error
     assert len(error.strip().splitlines()) == 1
@@ -105,12 +112,12 @@ def test_bad_input_is_one_line_and_leaves_nothing(scene, tmp_path, capsys, argum
 
 def test_an_output_folder_in_use(scene, tmp_path, capsys):
     out = tmp_path / "out"
-    assert prior(scene, "lakes", "-o", out, "--quiet") == 0
+    assert rules(scene, "lakes", "-o", out, "--quiet") == 0
     before = (out / "extraction.json").read_bytes()
-    assert prior(scene, "vegetation", "-o", out) == 2
+    assert rules(scene, "vegetation", "-o", out) == 2
     assert "--overwrite" in capsys.readouterr().err
     assert (out / "extraction.json").read_bytes() == before
-    assert prior(scene, "vegetation", "-o", out, "--overwrite", "--quiet") == 0
+    assert rules(scene, "vegetation", "-o", out, "--overwrite", "--quiet") == 0
     assert json.loads((out / "extraction.json").read_text())["masks"][0]["class"] == "vegetation"
 
 
@@ -127,7 +134,7 @@ def test_a_damaged_part_is_no_data_and_the_rest_is_written(tmp_path, capsys):
     content[offset : offset + 200] = bytes(200)
     path.write_bytes(content)
     assert (
-        prior(
+        rules(
             path, "vegetation", "-o", tmp_path / "out", "--tile", "256", "--overlap", "0", "--quiet"
         )
         == 1
@@ -157,7 +164,7 @@ def test_an_interrupt_leaves_nothing_half_written(tmp_path):
     ]
     environment = os.environ | {"TMPDIR": str(tmp_path)}
     with subprocess.Popen(
-        [*command, "--method", "prior"], stderr=subprocess.PIPE, text=True, env=environment
+        [*command, "--method", "rules"], stderr=subprocess.PIPE, text=True, env=environment
     ) as running:
         while not list(tmp_path.glob("spex-*/probability.tif")) and running.poll() is None:
             time.sleep(0.01)
@@ -169,7 +176,7 @@ def test_an_interrupt_leaves_nothing_half_written(tmp_path):
     assert not list(tmp_path.glob("spex-*"))
 
 
-def test_the_prior_loads_no_torch(scene, tmp_path):
+def test_the_rules_load_no_torch(scene, tmp_path):
     program = (
         "import sys; from spex.cli.main import main; status = main(sys.argv[1:]);"
         "assert 'torch' not in sys.modules and 'transformers' not in sys.modules; sys.exit(status)"
@@ -181,7 +188,7 @@ def test_the_prior_loads_no_torch(scene, tmp_path):
         "-o",
         str(tmp_path / "out"),
         "--method",
-        "prior",
+        "rules",
         "--quiet",
     ]
     done = subprocess.run(

@@ -136,9 +136,14 @@ def test_progress_counts_tiles(painter, lake):
     assert seen == [(n, 6) for n in range(1, 7)]
 
 
+def test_the_former_name_of_the_rules_is_deprecated():
+    with pytest.warns(DeprecationWarning, match="rules"):
+        assert load("prior").predictor.name == "rules"
+
+
 def test_extractor_opens_paths_and_scenes(scene_file, scene_bands, lake):
-    prior = load("prior")
-    assert isinstance(prior, Extractor)
-    assert "prior" in repr(prior)
-    with prior.open(lake) as session:
-        assert session.ask("water").model == ("prior", None)
+    rules = load("rules")
+    assert isinstance(rules, Extractor)
+    assert "rules" in repr(rules)
+    with rules.open(lake) as session:
+        assert session.ask("water").model == ("rules", None)

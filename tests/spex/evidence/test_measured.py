@@ -14,7 +14,7 @@ from spex.evidence.classes import classes, index_range
 from spex.evidence.indices import role_planes
 from spex.evidence.maps import CHANNELS, class_score, evidence_maps
 from spex.evidence.measured import SceneEvidence, measure
-from spex.evidence.text import MAX_CHARS, prior_text
+from spex.evidence.text import MAX_CHARS, evidence_text
 from spex.evidence.thresholds import scene_threshold
 from spex.raster.scene import Pixels, Scene
 from spex.sensors import Band
@@ -129,7 +129,7 @@ def test_three_bands_say_what_they_cannot_tell() -> None:
         evidence.classes["vegetation"].weak
         or evidence.classes["vegetation"].status == "unavailable"
     )
-    assert "water (needs green with NIR or SWIR)" in prior_text(evidence)
+    assert "water (needs green with NIR or SWIR)" in evidence_text(evidence)
 
 
 def test_display_values_use_relative_thresholds_and_refuse_absolute_classes() -> None:
@@ -142,7 +142,7 @@ def test_display_values_use_relative_thresholds_and_refuse_absolute_classes() ->
     evidence = measure(pixels)
     assert iou(class_score(pixels, evidence, "water") > 0.5, kinds == 1) > 0.95
     assert evidence.classes["cloud"].reason == "needs calibrated reflectance"
-    assert prior_text(evidence).startswith("display values\n")
+    assert evidence_text(evidence).startswith("display values\n")
 
 
 def test_specks_of_noise_do_not_make_a_class() -> None:
@@ -188,7 +188,7 @@ def test_a_scene_without_valid_pixels_shows_nothing() -> None:
     )
     evidence = measure(pixels)
     assert not any(evidence.present(name) for name in classes())
-    assert len(prior_text(evidence)) <= MAX_CHARS
+    assert len(evidence_text(evidence)) <= MAX_CHARS
     json.dumps(evidence.to_dict(), allow_nan=False)
 
 
@@ -296,19 +296,19 @@ def mixed() -> SceneEvidence:
     "query", ["", "lakes", "burned land and forests", "snow", "cars", "all " + "water soil " * 50]
 )
 def test_the_prior_text_follows_its_grammar(mixed: SceneEvidence, query: str) -> None:
-    text = prior_text(mixed, query)
+    text = evidence_text(mixed, query)
     check_grammar(text)
-    assert text == prior_text(mixed, query)
+    assert text == evidence_text(mixed, query)
 
 
 def test_the_prior_text_puts_first_what_is_asked_for(mixed: SceneEvidence) -> None:
-    text = prior_text(mixed, "where is burned land?")
+    text = evidence_text(mixed, "where is burned land?")
     assert text.startswith("burned: NBR below ")
     told = text.splitlines()[-1].removeprefix("regions: ").split("; ")
     assert 1 <= len(told) <= 10 and all(part.startswith("burned ") for part in told)
     assert "absent: " in text and "snow_ice (NDSI below 0.40)" in text
-    assert prior_text(mixed, "burned land", max_regions=2).count(" box ") == 2
-    assert "regions:" not in prior_text(mixed, "snow")
+    assert evidence_text(mixed, "burned land", max_regions=2).count(" box ") == 2
+    assert "regions:" not in evidence_text(mixed, "snow")
 
 
 def test_the_prior_text_of_display_values_keeps_within_bounds() -> None:
@@ -316,4 +316,4 @@ def test_the_prior_text_of_display_values_keeps_within_bounds() -> None:
     for count in (3, 4, 6):
         evidence = measure(make(kinds, ["forest", "water", "crop", "soil"], "uncalibrated", count))
         for query in ("", "lakes, trees, roads, houses, sand"):
-            check_grammar(prior_text(evidence, query))
+            check_grammar(evidence_text(evidence, query))

@@ -36,7 +36,8 @@ from spex.model.predictor import ModelPredictor, load
 from spex.model.processor import SpexProcessor
 from spex.model.spectral import band_batch
 from spex.model.spex import SpexModel
-from spex.query.markup import SPECIAL_TOKENS, Exchange, parse_answer
+from spex.query.answer_markup import parse_answer
+from spex.query.prompt import SPECIAL_TOKENS, Exchange
 from spex.raster.scene import Pixels, Scene
 from tests.scenes import write_scene
 from train.run import lora

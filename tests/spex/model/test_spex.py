@@ -23,7 +23,8 @@ from spex.model.predictor import SHIPPED, ModelPredictor, load
 from spex.model.processor import SpexProcessor
 from spex.model.spectral import band_batch
 from spex.model.spex import SpexModel
-from spex.query.markup import Exchange, parse_answer
+from spex.query.answer_markup import parse_answer
+from spex.query.prompt import Exchange
 from spex.raster.scene import Pixels
 from spex.sensors import Band
 from train.stages.tokenizer import train_tokenizer

@@ -12,7 +12,8 @@ from spex.evidence.measured import measure
 from spex.model.generation import GenerationRequest
 from spex.model.predictor import ModelPredictor, load
 from spex.model.standins import StandIns
-from spex.query.markup import Exchange, parse_answer
+from spex.query.answer_markup import parse_answer
+from spex.query.prompt import Exchange
 from spex.raster.scene import Scene
 from tests.scenes import write_scene
 

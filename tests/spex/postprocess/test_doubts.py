@@ -15,7 +15,7 @@ from spex.evidence.indices import role_planes
 from spex.evidence.measured import measure
 from spex.postprocess.doubts import DoubtSweep
 from spex.postprocess.facts import doubt_text
-from spex.query.markup import Plan, parse_answer
+from spex.query.answer_markup import Plan, parse_answer
 from spex.raster.scene import Scene
 from spex.results.audit import AuditError, audit
 from spex.sensors import Band

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from spex.evidence.measured import SceneEvidence, measure
-from spex.query.markup import Exchange, parse_answer
+from spex.query.answer_markup import parse_answer
+from spex.query.prompt import Exchange
 from spex.query.rules import read_query
 from spex.raster.scene import Pixels
 from spex.sensors import get_sensor

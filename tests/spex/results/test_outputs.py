@@ -262,7 +262,7 @@ class TestOutputFolder:
             "-o",
             str(out),
         ]
-        command += ["--method", "prior", "--bands", scene_bands]
+        command += ["--method", "rules", "--bands", scene_bands]
         done = subprocess.run(
             command, preexec_fn=limit, capture_output=True, text=True, timeout=120
         )

@@ -30,7 +30,8 @@ from spex.model.generation import GenerationRequest
 from spex.model.predictor import ModelPredictor, load
 from spex.model.processor import SpexProcessor
 from spex.model.spex import SpexModel
-from spex.query.markup import format_span, user_message
+from spex.query.answer_markup import format_span
+from spex.query.prompt import user_message
 from spex.records import SpieRecord, load_pixels
 from spex.sensors import Band
 from tests.scenes import synthetic
@@ -220,7 +221,7 @@ def test_an_adapter_of_another_model_or_a_damaged_one_is_refused(
     with pytest.raises(ModelError, match="no adapter at"):
         load(base, adapter=tmp_path / "region")
     with pytest.raises(ConfigError, match="no weights"):
-        load_extractor("prior", adapter=tmp_path)
+        load_extractor("rules", adapter=tmp_path)
 
 
 def test_records_of_a_region_know_its_new_class(built: Path) -> None:

@@ -14,8 +14,10 @@ import train.data.symmetry
 from instruction_data.dialogues import dialogue
 from instruction_data.dialogues.words import wording
 from spex.evidence.measured import measure
-from spex.postprocess.constraints import Frame
-from spex.query.markup import PLACES, Exchange, parse_answer
+from spex.postprocess.constraint_masks import Frame
+from spex.query.answer_markup import parse_answer
+from spex.query.constraints import SCENE_PARTS
+from spex.query.prompt import Exchange
 from spex.query.rules import read_query
 from spex.raster.scene import Pixels, Scene
 from spex.sensors import get_sensor
@@ -49,7 +51,7 @@ def test_a_place_is_where_the_engine_finds_it_after_the_turn(
     symmetry: Symmetry, scene: Pixels
 ) -> None:
     frame = Frame.of(Scene.from_array(scene.values, scene.bands), scene)
-    for name in PLACES:
+    for name in SCENE_PARTS:
         before, after = (
             frame.part(one, Window(0, 0, 48, 48)) for one in (name, symmetry.place(name))
         )
@@ -76,7 +78,7 @@ def test_every_wording_turns_to_one_of_the_same_language(symmetry: Symmetry) -> 
         back = [
             other
             for other in SYMMETRIES
-            if all(other.place(symmetry.place(p)) == p for p in PLACES)
+            if all(other.place(symmetry.place(p)) == p for p in SCENE_PARTS)
         ]
         assert len(back) == 1
 

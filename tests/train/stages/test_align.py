@@ -15,7 +15,8 @@ from spex.evidence.measured import measure
 from spex.model.config import make_config
 from spex.model.processor import SpexProcessor
 from spex.model.spex import SpexModel
-from spex.query.markup import PLACES, parse_answer
+from spex.query.answer_markup import parse_answer
+from spex.query.constraints import SCENE_PARTS
 from spex.records import BandRef, Rle, SceneRef, SpanTarget, SpieRecord, write_records
 from spex.sensors import Band
 from tests.scenes import write_scene
@@ -64,7 +65,7 @@ def _taught(folder: Path) -> None:
     model, processor = SpexModel(make_config("micro", tokenizer)), SpexProcessor(tokenizer, 4, 32)
     facts = torch.tensor([
         [value for name in SHOWN for item in [one.classes[name]]
-         for value in (3 * item.fraction, item.status == "present", *(item.location == place for place in PLACES))]
+         for value in (3 * item.fraction, item.status == "present", *(item.location == place for place in SCENE_PARTS))]
         for one in evidence
     ])  # fmt: skip
     codes = torch.tanh(facts @ torch.randn(facts.shape[1], 4 * 64)).view(len(facts), 4, 64)

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from spex.evidence.measured import measure
-from spex.evidence.text import prior_text
+from spex.evidence.text import evidence_text
 from spex.model.predictor import load
-from spex.query.markup import parse_answer, user_message
+from spex.query.answer_markup import parse_answer
+from spex.query.prompt import user_message
 from spex.records import (
     BandRef,
     Rle,
@@ -79,7 +80,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
             load_pixels(survey.model_copy(update={"scene": SceneRef(path=str(path))}))
         )
         for query, answer in TALKS[2 * number : 2 * number + 2]:
-            prior = prior_text(evidence, query)
+            prior = evidence_text(evidence, query)
             turns = [
                 Turn(role="user", content=user_message(query, prior)),
                 Turn(role="assistant", content=answer),

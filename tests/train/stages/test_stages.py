@@ -15,11 +15,12 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from spex.errors import ConfigError, RecordError
 from spex.evidence.measured import measure
-from spex.evidence.text import prior_text
+from spex.evidence.text import evidence_text
 from spex.model.precision import has_bfloat16
 from spex.model.predictor import SHIPPED, load
 from spex.model.processor import SpexProcessor
-from spex.query.markup import SPECIAL_TOKENS, format_span, parse_answer, user_message
+from spex.query.answer_markup import format_span, parse_answer
+from spex.query.prompt import SPECIAL_TOKENS, user_message
 from spex.records import (
     BandRef,
     Rle,
@@ -75,7 +76,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for phrase in phrases:
                 for told in (False, True):
                     query = f"where are {phrase}?"
-                    prior = prior_text(evidence, query) if told else ""
+                    prior = evidence_text(evidence, query) if told else ""
                     turns = [
                         Turn(role="user", content=user_message(query, prior)),
                         Turn(

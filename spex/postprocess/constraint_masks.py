@@ -18,7 +18,8 @@ from spex.errors import QueryError
 from spex.evidence.indices import available, index, role_planes
 from spex.evidence.measured import SceneEvidence
 from spex.postprocess.components import RegionTable
-from spex.query.markup import AREA_UNITS, Answer, Constraints
+from spex.query.answer_markup import Answer
+from spex.query.constraints import AREA_UNITS, Constraints
 from spex.raster.scene import Pixels, Scene
 
 
