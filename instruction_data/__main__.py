@@ -75,7 +75,7 @@ def build(
     """Build records from scenes and simulated ones; goes on where an interrupted build stopped."""
     from instruction_data.builder.build import BuildSettings
     from instruction_data.builder.build import build as run
-    from instruction_data.review.card import write_card
+    from instruction_data.builder.card import write_card
     from instruction_data.sources.inputs import SceneOptions
 
     settings = BuildSettings(dialogues, simulated, seed, val_share, strict=strict)

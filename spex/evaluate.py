@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from spex.engine.methods import Predictor
 from spex.errors import AnswerError
-from spex.evidence.indices import available, role_planes
-from spex.evidence.measured import KEPT_REGIONS, SceneEvidence, measure
+from spex.evidence.indices import available_indices, role_planes
 from spex.evidence.regions import label_runs, main_location, regions
+from spex.evidence.scene_evidence import MAX_REGIONS, SceneEvidence, measure
 from spex.evidence.text import evidence_text
 from spex.query.answer_markup import Plan
 from spex.query.constraints import Constraints
@@ -152,7 +152,7 @@ def labelled_evidence(case: Case) -> SceneEvidence:
     for target in {target.class_name: target for target in reversed(case.targets)}.values():
         item, mask = found[target.class_name], target.mask & target.known
         recipe = maps.recipe(target.class_name)
-        name = item.index if recipe else next(iter(available(evidence.roles)), "")
+        name = item.index if recipe else next(iter(available_indices(evidence.roles)), "")
         if not name:
             continue
         quantity = maps.quantity(recipe.conditions[0]) if recipe else maps.index(name)
@@ -171,7 +171,7 @@ def labelled_evidence(case: Case) -> SceneEvidence:
             threshold=threshold,
             fraction=float(mask.sum()) / max(evidence.valid_pixels, 1),
             region_count=runs.count,
-            regions=tuple(regions(mask, limit=KEPT_REGIONS, runs=runs, planes={name: quantity})),
+            regions=tuple(regions(mask, limit=MAX_REGIONS, runs=runs, planes={name: quantity})),
             location=main_location(mask),
             inside=float(np.nanmean(quantity[mask])),
             outside=float(np.nanmean(rest)) if rest.size else float("nan"),

@@ -33,15 +33,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from shapely.errors import ShapelyError
 
-from instruction_data.builder.build_report import Report, Skipped
-from instruction_data.builder.chip_records import Origin, chip_records
+from instruction_data.builder.build_report import BuildReport, SkippedScene
+from instruction_data.builder.chip_records import ChipOrigin, chip_records
 from instruction_data.builder.gather import gather
-from instruction_data.builder.places import PlacedItem, placed
+from instruction_data.builder.places import PlacedItem, place_items
 from instruction_data.sources.chips import Chip
 from instruction_data.sources.inputs import SceneOptions
 from instruction_data.sources.pseudo_labels import PseudoLabels
 from spex.errors import OutputError, RecordError, SpexError
-from spex.evidence.classes import added, extend, read_entries
+from spex.evidence.class_additions import add_classes, added_classes, read_class_entries
 from spex.records import RecordWriter
 
 _SHARDS = 16  # a source is cut into this many at least, so that few scenes still keep several processes busy
@@ -97,7 +97,7 @@ def build(
     spectra: Path | None = None,
     classes: Path | None = None,
     workers: int = 1,
-) -> Report:
+) -> BuildReport:
     """Build all ``inputs`` and ``settings.simulated`` chips into ``out``; goes on where an earlier build stopped.
 
     Args:
@@ -117,9 +117,9 @@ def build(
     """
     start, scenes = time.perf_counter(), scenes or SceneOptions()
     if classes:
-        extend(read_entries(classes), str(classes))
+        add_classes(read_class_entries(classes), str(classes))
     found = gather(inputs, scenes, layout, settings.simulated, settings.seed, spectra)
-    entries = placed(found, settings.val_share)
+    entries = place_items(found, settings.val_share)
     if not entries:
         raise RecordError(
             "nothing to build from: the inputs hold no scene and no simulated ones are asked for"
@@ -128,7 +128,7 @@ def build(
         asdict(settings) | {"strict": None, "layout": layout, "spectra": spectra} | asdict(scenes)
     )
     decided |= {"inputs": list(inputs), "plan": _digest(entries)} | (
-        {"classes": added()} if classes else {}
+        {"classes": added_classes()} if classes else {}
     )
     shards, new = plan(entries, settings), not out.exists()
     try:
@@ -186,7 +186,7 @@ def build_shard(shard: Shard, out: Path) -> None:
     Raises:
         SpexError: with ``strict``, what is wrong with the first scene that cannot be used.
     """
-    settings, skipped, pseudo, assumed = shard.settings, list[Skipped](), 0, Counter[str]()
+    settings, skipped, pseudo, assumed = shard.settings, list[SkippedScene](), 0, Counter[str]()
     with (
         rasterio.Env(GDAL_CACHEMAX=_CACHE_BYTES),
         warnings.catch_warnings(),
@@ -197,7 +197,7 @@ def build_shard(shard: Shard, out: Path) -> None:
             "ignore", NotGeoreferencedWarning
         )  # a chip without a place is what many of them are
         for entry in shard.entries:
-            origin, before = Origin(entry.source, entry.place, entry.split), surveys.count
+            origin, before = ChipOrigin(entry.source, entry.place, entry.split), surveys.count
             try:
                 for chip in _chips(entry):
                     survey, talk = chip_records(
@@ -223,7 +223,7 @@ def build_shard(shard: Shard, out: Path) -> None:
                     if surveys.count > before
                     else ""
                 )
-                skipped.append(Skipped(entry.source, entry.item.id, f"{error}{kept}"))
+                skipped.append(SkippedScene(entry.source, entry.item.id, f"{error}{kept}"))
     counts = {
         "surveys": surveys.count,
         "dialogues": dialogues.count,
@@ -252,7 +252,9 @@ def _run(shards: Sequence[Shard], out: Path, workers: int) -> Iterator[Shard]:
             build_shard(shard, out)
             yield shard
         return
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _start, (added(),))
+    pool = ProcessPoolExecutor(
+        workers, multiprocessing.get_context("spawn"), _start, (added_classes(),)
+    )
     try:
         queue, running = iter(shards), dict[Future[None], Shard]()
         while True:
@@ -273,7 +275,7 @@ def _run(shards: Sequence[Shard], out: Path, workers: int) -> Iterator[Shard]:
 
 def _start(entries: dict[str, Any]) -> None:
     """Know the classes that were added, and end when the process that started this one is killed, not wait for ever."""
-    extend(entries, "the classes of this build")
+    add_classes(entries, "the classes of this build")
     parent = multiprocessing.parent_process()
     assert parent is not None
 
@@ -312,8 +314,8 @@ def _finished(out: Path, shard: Shard) -> bool:
     return summary.exists() and not json.loads(summary.read_text())["skipped"]
 
 
-def _report(shards: Sequence[Shard], out: Path, seconds: float) -> Report:
-    records, chips, dialogues, pseudo, skipped = dict[str, int](), 0, 0, 0, list[Skipped]()
+def _report(shards: Sequence[Shard], out: Path, seconds: float) -> BuildReport:
+    records, chips, dialogues, pseudo, skipped = dict[str, int](), 0, 0, 0, list[SkippedScene]()
     assumed = Counter[str]()
     for shard in shards:
         found = json.loads(_summary(out, shard).read_text())
@@ -324,8 +326,8 @@ def _report(shards: Sequence[Shard], out: Path, seconds: float) -> Report:
         chips, dialogues = chips + counts["survey"], dialogues + counts["dialogue"]
         pseudo += found["pseudo"]
         assumed.update(found["assumed"])
-        skipped += [Skipped(**one) for one in found["skipped"]]
-    return Report(records, chips, dialogues, pseudo, dict(assumed), tuple(skipped), seconds)
+        skipped += [SkippedScene(**one) for one in found["skipped"]]
+    return BuildReport(records, chips, dialogues, pseudo, dict(assumed), tuple(skipped), seconds)
 
 
 def _same(path: Path, decided: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ _LISTED, _ASSUMED = 20, 5
 
 
 @dataclass(frozen=True)
-class Skipped:
+class SkippedScene:
     """A scene that was left out, wholly or from some chip on."""
 
     source: str
@@ -21,7 +21,7 @@ class Skipped:
 
 
 @dataclass(frozen=True)
-class Report:
+class BuildReport:
     """Records per Parquet file, how many chips and dialogues they are, what was skipped, and the run's seconds.
 
     ``pseudo``: chips that no label speaks of; ``assumed``: chips by what had to be assumed about their scene.
@@ -32,7 +32,7 @@ class Report:
     dialogues: int
     pseudo: int
     assumed: Mapping[str, int]
-    skipped: tuple[Skipped, ...]
+    skipped: tuple[SkippedScene, ...]
     seconds: float
 
     def write(self, path: Path) -> None:

@@ -13,7 +13,7 @@ import rasterio
 from instruction_data.dialogues import dialogue
 from instruction_data.sources.chips import Chip, Split, complete
 from spex.evidence.classes import classes
-from spex.evidence.measured import SceneEvidence, measure
+from spex.evidence.scene_evidence import SceneEvidence, measure
 from spex.evidence.text import evidence_text
 from spex.query.prompt import user_message
 from spex.records import Rle, SceneRef, SpanTarget, SpieRecord, Turn, load_pixels
@@ -22,7 +22,7 @@ PRIOR = "indices and thresholds of the chip's own pixels"
 
 
 @dataclass(frozen=True)
-class Origin:
+class ChipOrigin:
     """What the build knows of a chip: its source, its place and its side of the split."""
 
     source: str
@@ -31,7 +31,7 @@ class Origin:
 
 
 def chip_records(
-    chip: Chip, origin: Origin, out: Path, count: int, seed: int
+    chip: Chip, origin: ChipOrigin, out: Path, count: int, seed: int
 ) -> tuple[SpieRecord, Iterator[SpieRecord]]:
     """Write the chip's files under ``out``; return its survey and ``count`` dialogues, both naming ``out``'s raster."""
     survey = survey_record(chip, origin)
@@ -55,7 +55,7 @@ def write_chip(chip: Chip, survey: SpieRecord, path: Path) -> None:
     path.with_suffix(".bands.json").write_text(json.dumps(survey.band_metadata()))
 
 
-def survey_record(chip: Chip, origin: Origin) -> SpieRecord:
+def survey_record(chip: Chip, origin: ChipOrigin) -> SpieRecord:
     """The chip's survey: a span with mask and ignore for every class that its labels can speak of."""
     return SpieRecord(
         id=chip.id,

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from instruction_data.layouts import LAYOUTS, detect
-from instruction_data.sources.chips import Chip, Item, Layout, Split
+from instruction_data.sources.chips import Chip, Layout, SceneItem, Split
 from instruction_data.sources.inputs import SceneOptions, scene_items
 from spex.errors import RecordError, SpexError
 
@@ -22,7 +22,7 @@ SIMULATED = "simulated"
 def gather(
     inputs: Sequence[Path | str], scenes: SceneOptions, layout: str | None, simulated: int, seed: int,
     spectra: Path | None,
-) -> list[tuple[str, Item]]:  # fmt: skip
+) -> list[tuple[str, SceneItem]]:  # fmt: skip
     """All items with the names of their sources, in a fixed order, and simulated ones last.
 
     Raises:
@@ -31,7 +31,7 @@ def gather(
     """
     if layout is not None and layout not in LAYOUTS:
         raise RecordError(f"the layout {layout!r} is not known; choose one of {', '.join(LAYOUTS)}")
-    found: list[tuple[str, Item]] = []
+    found: list[tuple[str, SceneItem]] = []
     for spec in inputs:
         with _listing(spec):
             sources = _sources(Path(spec), scenes, layout)
@@ -101,11 +101,11 @@ def _name(spec: str, taken: set[str]) -> str:
     return next(name for name in (name, *others) if name not in taken)
 
 
-def _renamed(source: str, item: Item) -> Item:
+def _renamed(source: str, item: SceneItem) -> SceneItem:
     """The item with its chips called after the source too: two folders may hold scenes of one name."""
     return replace(item, read=partial(_read_renamed, source, item))
 
 
-def _read_renamed(source: str, item: Item, split: Split) -> Iterator[Chip]:
+def _read_renamed(source: str, item: SceneItem, split: Split) -> Iterator[Chip]:
     for chip in item.read(split):
         yield replace(chip, id=f"{source}_{chip.id}")

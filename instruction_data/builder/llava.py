@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from instruction_data.builder.shards import rows, shards, survey_shard
+from instruction_data.review.record_files import record_files, rows, survey_file
 
 _COLUMNS = ["id", "split", "source", "scene", "sensor", "bands", "turns", "spans"]
 
@@ -25,7 +25,7 @@ def export(path: str | Path, target: str | Path) -> int:
     goal, count = Path(target), 0
     aside = goal.with_name(f"{goal.name}.part")
     with aside.open("w", encoding="utf-8") as lines:
-        for shard in shards(Path(path), "dialogue"):
+        for shard in record_files(Path(path), "dialogue"):
             for row in rows(shard, _COLUMNS):
                 lines.write(json.dumps(_line(row, shard, goal.parent), ensure_ascii=False) + "\n")
                 count += 1
@@ -54,5 +54,5 @@ def _line(row: dict[str, Any], shard: Path, folder: Path) -> dict[str, Any]:
             }
             for span in row["spans"]
         ],
-        "masks": {"file": os.path.relpath(survey_shard(shard), folder), "id": image.stem},
+        "masks": {"file": os.path.relpath(survey_file(shard), folder), "id": image.stem},
     }

@@ -13,7 +13,7 @@ import shapely
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from instruction_data.sources.chips import Box, Item, Split
+from instruction_data.sources.chips import Box, SceneItem, Split
 from spex.errors import RecordError
 
 NEAR_KM = 2.0
@@ -28,12 +28,12 @@ class PlacedItem:
     """An item of a build with its source's name, its place and its side of the split."""
 
     source: str
-    item: Item
+    item: SceneItem
     place: str
     split: Split
 
 
-def placed(found: Sequence[tuple[str, Item]], val_share: float) -> list[PlacedItem]:
+def place_items(found: Sequence[tuple[str, SceneItem]], val_share: float) -> list[PlacedItem]:
     """Give every (source, item) its place and its split; the order stays.
 
     Items of one named place, or less than about 2 km apart whatever their sources, are one place. An item that has
@@ -63,7 +63,7 @@ def placed(found: Sequence[tuple[str, Item]], val_share: float) -> list[PlacedIt
     ]
 
 
-def _name(source: str, item: Item) -> str:
+def _name(source: str, item: SceneItem) -> str:
     if item.place is not None:
         return f"{source}:{item.place}"
     return f"{source}:{item.id if item.footprint else _TILE.sub('', item.id)}"

@@ -16,7 +16,7 @@ from rasterio.features import rasterize
 from rasterio.warp import transform_geom
 
 from instruction_data.layouts.rasters import (
-    Raster,
+    LayoutRaster,
     footprint,
     hide,
     labelled,
@@ -25,7 +25,7 @@ from instruction_data.layouts.rasters import (
     sensor_bands,
     strips,
 )
-from instruction_data.sources.chips import Chip, Item, Layout, Split, Truth, absent, known
+from instruction_data.sources.chips import Chip, Layout, SceneItem, Split, Truth, absent, known
 from instruction_data.sources.legends import legend, legend_truth
 from spex.errors import RecordError
 from spex.raster.tiles import Tile
@@ -75,7 +75,7 @@ def _holds_chesapeake(root: Path) -> bool:
     return any(root.glob(f"{_STATE}/*_naip-new.tif"))
 
 
-def _chesapeake_items(root: Path) -> Iterator[Item]:
+def _chesapeake_items(root: Path) -> Iterator[SceneItem]:
     """Rows of chips of the quarter quads of six states; the published lists part neighbours, footprints do not."""
     for path in sorted(root.glob(f"{_STATE}/*_naip-new.tif")):
         stem, state, box = (
@@ -86,7 +86,7 @@ def _chesapeake_items(root: Path) -> Iterator[Item]:
         for tiles in strips(path):
             reader = partial(_chesapeake_chips, path.parent, stem, tiles)
             place = None if box else f"{state}_{stem}"
-            yield Item(
+            yield SceneItem(
                 id=f"chesapeake_{stem}_r{tiles[0].row:05d}", read=reader, place=place, footprint=box
             )
 
@@ -112,7 +112,7 @@ def _holds_globe230k(root: Path) -> bool:
     return (root / "image_patch").is_dir() and (root / "label_patch").is_dir()
 
 
-def _globe230k_items(root: Path) -> Iterator[Item]:
+def _globe230k_items(root: Path) -> Iterator[SceneItem]:
     """Patches without a place, on the side where the published lists have them; those for testing are left out."""
     lists = {part: _listed(root, part) for part in ("train", "val", "test")}
     for path in sorted((root / "image_patch").glob("*.jpg")):
@@ -122,7 +122,7 @@ def _globe230k_items(root: Path) -> Iterator[Item]:
             (side for side in ("train", "val") if path.stem in lists[side]), None
         )
         reader = partial(_globe230k_chips, path, root / f"label_patch/{path.stem}.png")
-        yield Item(id=f"globe230k_{path.stem}", read=reader, place=path.stem, split=split)
+        yield SceneItem(id=f"globe230k_{path.stem}", read=reader, place=path.stem, split=split)
 
 
 def _listed(root: Path, part: str) -> frozenset[str]:
@@ -163,13 +163,13 @@ def _holds_gid15(root: Path) -> bool:
     return (root / "label_15classes").is_dir() or any(root.glob("ann_dir/*/*_15label.*"))
 
 
-def _gid15_items(root: Path) -> Iterator[Item]:
+def _gid15_items(root: Path) -> Iterator[SceneItem]:
     """Rows of chips of 7200 x 6800 images without a place; those of one pass of the satellite stay together."""
     for path, label in _gid_pairs(root):
         day = re.search(r"__(\d{8})_", path.name)
         for tiles in strips(path):
             reader = partial(_gid15_chips, path, label, tiles)
-            yield Item(
+            yield SceneItem(
                 id=f"gid15_{path.stem}_r{tiles[0].row:05d}",
                 read=reader,
                 place=day[1] if day else path.stem,
@@ -191,7 +191,7 @@ def _gid15_chips(path: Path, label: Path, tiles: tuple[Tile, ...], split: Split)
         )  # fmt: skip
 
 
-def _gid_codes(label: Raster) -> np.ndarray:
+def _gid_codes(label: LayoutRaster) -> np.ndarray:
     """Class numbers of a label image, which holds them or the colours of the legend."""
     if len(label.values) == 1:
         return label.values[0]
@@ -223,7 +223,7 @@ def _footprints(area: Path) -> Path | None:
     return next((path for path in inside if path.is_dir()), None)
 
 
-def _spacenet2_items(root: Path) -> Iterator[Item]:
+def _spacenet2_items(root: Path) -> Iterator[SceneItem]:
     """Tiles of 200 m of four cities by WorldView-3, pan-sharpened and at their own resolution; a city is one place."""
     for area in _spacenet_areas(root):
         city, buildings = re.search(r"AOI_\d_([A-Za-z]+)", area.name), _footprints(area)
@@ -234,7 +234,7 @@ def _spacenet2_items(root: Path) -> Iterator[Item]:
         ):
             number = outline.stem.rsplit("_", 1)[-1]
             name = f"spacenet2_{city[1].lower()}_{number}"
-            yield Item(
+            yield SceneItem(
                 id=name, read=partial(_spacenet2_chips, area, outline, name), place=city[1].lower()
             )
 
@@ -260,7 +260,7 @@ def _spacenet2_chips(area: Path, outline: Path, name: str, split: Split) -> Iter
         )  # fmt: skip
 
 
-def _burned_in(outline: Path, image: Raster) -> np.ndarray:
+def _burned_in(outline: Path, image: LayoutRaster) -> np.ndarray:
     """Building footprints on the image's grid, uint8 (h, w); their file is in degrees."""
     if image.crs is None:
         raise RecordError(

@@ -30,7 +30,7 @@ CHIP = 256
 
 
 @dataclass(frozen=True)
-class Raster:
+class LayoutRaster:
     """An opened raster: values (C, h, w) in their own type, and where they lie (None where the file does not say)."""
 
     path: Path
@@ -63,7 +63,7 @@ def opened(path: Path) -> Iterator[DatasetReader]:
         ) from error
 
 
-def read(path: Path, bands: Sequence[int] | None = None) -> Raster:
+def read(path: Path, bands: Sequence[int] | None = None) -> LayoutRaster:
     """Read the bands (1-based; None: all) of a raster.
 
     Raises:
@@ -74,10 +74,10 @@ def read(path: Path, bands: Sequence[int] | None = None) -> Raster:
             source.read(bands and list(bands)),
             source.transform if source.crs else None,
         )
-        return Raster(path, values, source.nodata, source.crs, transform, source.descriptions)
+        return LayoutRaster(path, values, source.nodata, source.crs, transform, source.descriptions)
 
 
-def read_strip(path: Path, tiles: Sequence[Tile]) -> list[Raster]:
+def read_strip(path: Path, tiles: Sequence[Tile]) -> list[LayoutRaster]:
     """Read a row of chips of a large raster in one go: compressed files are stored by whole rows.
 
     Raises:
@@ -88,7 +88,7 @@ def read_strip(path: Path, tiles: Sequence[Tile]) -> list[Raster]:
         values, names = source.read(window=Window(0, row, width, height)), source.descriptions
         place = source.crs and (source.transform @ Affine.translation(0, row))
         return [
-            Raster(
+            LayoutRaster(
                 path, values[:, :, tile.col : tile.col + tile.width], source.nodata, source.crs,
                 place and place @ Affine.translation(tile.col, 0), names,
             )
@@ -136,7 +136,7 @@ def hide(truth: Truth, unknown: Mask) -> Truth:
 
 
 def labelled(
-    image: Raster, truth: Truth, *, zero_is_gap: bool = False, **about: Any
+    image: LayoutRaster, truth: Truth, *, zero_is_gap: bool = False, **about: Any
 ) -> Iterator[Chip]:
     """The chip of an image and its truth; none if nothing at all is known of its pixels.
 

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instruction_data.layouts.highres import chesapeake_truth
-from instruction_data.layouts.rasters import Raster, labelled, read
-from instruction_data.sources.chips import Chip, Item, Layout, Split, Truth, absent, known
+from instruction_data.layouts.rasters import LayoutRaster, labelled, read
+from instruction_data.sources.chips import Chip, Layout, SceneItem, Split, Truth, absent, known
 from spex.errors import RecordError, SceneError
 from spex.records import BandRef
 
@@ -65,13 +65,13 @@ def _splits(folder: Path, places: dict[Any, Any]) -> dict[Any, Split]:
     return found | dict.fromkeys(chosen["val"], "val")
 
 
-def _hls_flood(folder: Path) -> Iterator[Item]:
+def _hls_flood(folder: Path) -> Iterator[SceneItem]:
     meta = _meta(folder)
     keys = {int(path.stem): path.stem for path in sorted((folder / "images").glob("*.tif"))}
     groups = {key: meta["location_group"][key] for key in keys}
     for key, split in sorted(_splits(folder, groups).items()):
         reader = partial(_hls_chips, folder, keys[key], _bands(meta["bands"]))
-        yield Item(id=f"hls_{keys[key]}", read=reader, place=f"hls_{groups[key]}", split=split)
+        yield SceneItem(id=f"hls_{keys[key]}", read=reader, place=f"hls_{groups[key]}", split=split)
 
 
 def _hls_chips(folder: Path, stem: str, bands: Bands, split: Split) -> Iterator[Chip]:
@@ -113,12 +113,12 @@ def _hls_chips(folder: Path, stem: str, bands: Bands, split: Split) -> Iterator[
     )  # fmt: skip
 
 
-def _naip_ohio(folder: Path) -> Iterator[Item]:
+def _naip_ohio(folder: Path) -> Iterator[SceneItem]:
     meta = _meta(folder)
     groups = {about["id"]: about["location_group"] for about in meta["chips"]}
     for key, split in sorted(_splits(folder, groups).items()):
         reader = partial(_ohio_chips, folder, key, _bands(meta["bands"]))
-        yield Item(id=f"ohio_{key}", read=reader, place=f"ohio_{groups[key]}", split=split)
+        yield SceneItem(id=f"ohio_{key}", read=reader, place=f"ohio_{groups[key]}", split=split)
 
 
 def _ohio_chips(folder: Path, key: str, bands: Bands, split: Split) -> Iterator[Chip]:
@@ -140,12 +140,12 @@ def _ohio_chips(folder: Path, key: str, bands: Bands, split: Split) -> Iterator[
     )  # fmt: skip
 
 
-def _naip_chesapeake(folder: Path) -> Iterator[Item]:
+def _naip_chesapeake(folder: Path) -> Iterator[SceneItem]:
     bands = _bands(_meta(folder)["bands"])
     for path in sorted((folder / "labels").glob("*.tif")):
         quad = path.stem.rsplit("-", 1)[0]
         reader = partial(_chesapeake_chips, folder, path.stem, bands)
-        yield Item(
+        yield SceneItem(
             id=f"chesapeake_{path.stem}", read=reader, place=f"chesapeake_{quad}", split="train"
         )
 
@@ -164,14 +164,14 @@ def _chesapeake_chips(folder: Path, stem: str, bands: Bands, split: Split) -> It
         )  # fmt: skip
 
 
-def _s2_burn(folder: Path) -> Iterator[Item]:
+def _s2_burn(folder: Path) -> Iterator[SceneItem]:
     meta = _meta(folder)
     chips = {about["id"]: about for about in meta["chips"]}
     groups = {key: about["location_group"] for key, about in chips.items()}
     for key, split in sorted(_splits(folder, groups).items()):
         dates = ("post", "pre") if chips[key]["has_pre"] else ("post",)
         reader = partial(_burn_chips, folder, key, dates, _bands(meta["bands"]))
-        yield Item(id=f"burn_{key}", read=reader, place=f"burn_{groups[key]}", split=split)
+        yield SceneItem(id=f"burn_{key}", read=reader, place=f"burn_{groups[key]}", split=split)
 
 
 def _burn_chips(
@@ -188,14 +188,14 @@ def _burn_chips(
         )  # fmt: skip
 
 
-def _worldcereal(folder: Path) -> Iterator[Item]:
+def _worldcereal(folder: Path) -> Iterator[SceneItem]:
     entries = _meta(folder)["bands"]
     for path in sorted((folder / "images").glob("*.tif")):
         place, reader = (
             path.stem.rsplit("_", 1)[0],
             partial(_worldcereal_chips, folder, path.stem, entries),
         )
-        yield Item(
+        yield SceneItem(
             id=f"worldcereal_{path.stem}", read=reader, place=f"worldcereal_{place}", split="train"
         )
 
@@ -226,8 +226,8 @@ def _worldcereal_chips(
     )  # fmt: skip
 
 
-def _hyperspectral(folder: Path) -> Iterator[Item]:
-    yield Item(
+def _hyperspectral(folder: Path) -> Iterator[SceneItem]:
+    yield SceneItem(
         id=folder.name, read=partial(_hyperspectral_chips, folder), place=folder.name, split="train"
     )
 
@@ -258,10 +258,10 @@ def _hyperspectral_chips(folder: Path, split: Split) -> Iterator[Chip]:
     )  # fmt: skip
 
 
-def _tokyo(folder: Path) -> Iterator[Item]:
+def _tokyo(folder: Path) -> Iterator[SceneItem]:
     bands = _bands(_meta(folder)["bands_10m"])
     for part in ("A", "B"):
-        yield Item(
+        yield SceneItem(
             id=f"tokyo_{part}",
             read=partial(_tokyo_chips, folder, part, bands),
             place="tokyo",
@@ -293,19 +293,19 @@ def _tokyo_chips(folder: Path, part: str, bands: Bands, split: Split) -> Iterato
         truth["tree_cover"] = cover == 4, unknown | np.isin(cover, (1, 2))
         truth |= {name: (np.zeros_like(unknown), unknown) for name in ("snow_ice", "burned")}
         yield from labelled(
-            Raster(path, values), truth, id=f"tokyo_{part}{number:02d}", sensor="sentinel-2a", bands=bands,
+            LayoutRaster(path, values), truth, id=f"tokyo_{part}{number:02d}", sensor="sentinel-2a", bands=bands,
             level="uncalibrated", gsd_m=10, scale=1 / 255,
             labels="class of each patch's centre; patches of several places side by side",
         )  # fmt: skip
 
 
-def _landslides(folder: Path) -> Iterator[Item]:
+def _landslides(folder: Path) -> Iterator[SceneItem]:
     bands = _bands(_meta(folder)["bands"][:12])
     (scars,) = _arrays(folder / "chips.npz", "label")
     marked = np.flatnonzero(scars.any(axis=(1, 2)))  # without a scar, nothing is known of a chip
     for number in marked.tolist():
         reader = partial(_landslide_chips, folder, number, bands)
-        yield Item(
+        yield SceneItem(
             id=f"landslide_{number:02d}", read=reader, place="landslide4sense", split="train"
         )
 
@@ -320,7 +320,7 @@ def _landslide_chips(folder: Path, number: int, bands: Bands, split: Split) -> I
         for name in ("bare", "vegetation", "water", "built_up", "snow_ice")
     }
     yield from labelled(
-        Raster(path, values), truth, id=f"landslide_{number:02d}", sensor="sentinel-2a", bands=bands,
+        LayoutRaster(path, values), truth, id=f"landslide_{number:02d}", sensor="sentinel-2a", bands=bands,
         level="uncalibrated", gsd_m=10, labels="outlined landslide scars; the rest is unknown",
     )  # fmt: skip
 
@@ -330,7 +330,7 @@ def _holds(name: str, folder: Path) -> bool:
 
 
 def _source(
-    name: str, items: Callable[[Path], Iterator[Item]], title: str, licence: str, url: str
+    name: str, items: Callable[[Path], Iterator[SceneItem]], title: str, licence: str, url: str
 ) -> Layout:
     return Layout(name, title, licence, f"https://github.com/{url}", partial(_holds, name), items)
 

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from instruction_data.layouts.rasters import CHIP, footprint, sensor_bands
-from instruction_data.sources.chips import Box, Chip, Item, Layout, Split
+from instruction_data.sources.chips import Box, Chip, Layout, SceneItem, Split
 from instruction_data.sources.labels import open_labels
 from instruction_data.sources.legends import legend
 from instruction_data.sources.windows import scene_chips
@@ -48,7 +48,7 @@ def _holds(root: Path) -> bool:
     return bool(_maps(root))
 
 
-def _items(root: Path) -> Iterator[Item]:
+def _items(root: Path) -> Iterator[SceneItem]:
     """Each scene with the map tiles that it overlaps: of a composite's own year, else the newest."""
     maps = [(path, year, tile, footprint(path)) for path, year, tile in _maps(root)]
     for path in sorted(path for path in root.rglob("*") if path.suffix.lower() in _SUFFIXES):
@@ -64,7 +64,7 @@ def _items(root: Path) -> Iterator[Item]:
         for tile, candidate in (fitting or {maps[0][2]: maps[0][0]}).items():
             name = f"worldcover_{'_'.join(path.relative_to(root).with_suffix('').parts)}_{tile}"
             reader = partial(_chips, path, candidate, name, match is not None)
-            yield Item(id=name, read=reader, place=None if box else name, footprint=box)
+            yield SceneItem(id=name, read=reader, place=None if box else name, footprint=box)
 
 
 def _overlap(a: Box | None, b: Box | None) -> bool:

@@ -21,8 +21,8 @@ from typing import Any
 
 from rasterio.errors import NotGeoreferencedWarning
 
-from instruction_data.builder.shards import rows, shards, survey_shard
 from instruction_data.dialogues import false_claims
+from instruction_data.review.record_files import record_files, rows, survey_file
 from instruction_data.review.remeasure import disagreements
 from instruction_data.review.targets import ExpectedAnswer, LabelledChip
 from spex.errors import AnswerError, QueryError, RecordError, SpexError
@@ -133,8 +133,10 @@ def check(path: str | Path, workers: int = 1) -> CheckReport:
 
 def _tasks(path: Path) -> list[tuple[Path, Path | None]]:
     """Survey shards, each with the shard of its dialogues."""
-    talks = {survey_shard(shard): shard for shard in shards(path, "dialogue")}
-    return [(survey, talks.get(survey)) for survey in sorted({*shards(path, "survey"), *talks})]
+    talks = {survey_file(shard): shard for shard in record_files(path, "dialogue")}
+    return [
+        (survey, talks.get(survey)) for survey in sorted({*record_files(path, "survey"), *talks})
+    ]
 
 
 def _check_shard(surveys: Path, talks: Path | None) -> CheckReport:
@@ -296,7 +298,7 @@ def _unfilled(report: CheckReport, answer: Answer, target: ExpectedAnswer) -> li
     rest = [facts.fraction < 1 for facts in target.facts]
 
     def fact(number: int, name: str, index_name: str | None) -> str:
-        if number in target.absent:
+        if number in target.absences:
             return ""
         report.slots += 1
         text = fact_text(target.facts[number], name, index_name)

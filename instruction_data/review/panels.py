@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instruction_data.review.targets import ExpectedAnswer, LabelledChip
-from spex.evidence.classes import classes, mentioned
+from spex.evidence.class_words import mentioned_classes
+from spex.evidence.classes import classes
 from spex.query.answer_markup import Answer
 from spex.records import SpieRecord
 from spex.results.quicklook import overlay, rgb_image
@@ -44,7 +45,7 @@ def panels(
     """
     image, words = rgb_image(chip.pixels)
     spans = answer.spans if answer else ()
-    asked = [span.class_name for span in spans] or mentioned(query) or _largest(chip)
+    asked = [span.class_name for span in spans] or mentioned_classes(query) or _largest(chip)
     found = [
         Panel(image, words),
         _evidence(chip, asked[0] if asked else "water"),

@@ -10,12 +10,12 @@ import numpy as np
 from rasterio.windows import Window
 
 from instruction_data.review.targets import ExpectedAnswer, LabelledChip
-from spex.evidence.indices import index
+from spex.evidence.indices import compute_index
 from spex.evidence.regions import label_regions
 from spex.postprocess.constraint_masks import Frame
 from spex.postprocess.doubts import DoubtSweep
 from spex.postprocess.facts import MaskFacts
-from spex.raster.working import NODATA
+from spex.raster.working_rasters import NODATA
 
 _CLOSE = 1e-6  # relative; sums differ in order
 
@@ -58,7 +58,7 @@ def _measured(chip: LabelledChip, target: ExpectedAnswer, number: int) -> dict[s
     sizes = np.bincount(labels[mask], area[mask], count + 1)[1:]
     sides = {}
     for name in facts.evidence:
-        plane = index(name, chip.planes)
+        plane = compute_index(name, chip.planes)
         inside, outside = (
             plane[side & np.isfinite(plane)].astype(np.float64) for side in (mask, valid & ~mask)
         )

@@ -19,8 +19,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from PIL import Image, ImageDraw, ImageFont
 
-from instruction_data.builder.shards import exchanges, record_count, rows, shards, survey_shard
 from instruction_data.review.panels import Panel, legend, panels
+from instruction_data.review.record_files import (
+    exchanges,
+    record_count,
+    record_files,
+    rows,
+    survey_file,
+)
 from instruction_data.review.targets import LabelledChip
 from spex.errors import OutputError, QueryError, RecordError
 from spex.postprocess.answer_text import write_answer
@@ -75,7 +81,7 @@ def contact_sheet(path: str | Path, target: str | Path, count: int = 5, seed: in
 
 def _random(path: Path, count: int, seed: int) -> Iterator[tuple[SpieRecord, SpieRecord]]:
     """Records chosen at random, each with the survey of its chip."""
-    files = [shard for kind in ("dialogue", "survey") for shard in shards(path, kind)]
+    files = [shard for kind in ("dialogue", "survey") for shard in record_files(path, kind)]
     if any(shard.name.startswith("dialogue_") and record_count(shard) for shard in files):
         files = [shard for shard in files if shard.name.startswith("dialogue_")]
     sizes = [record_count(shard) for shard in files]
@@ -89,7 +95,7 @@ def _random(path: Path, count: int, seed: int) -> Iterator[tuple[SpieRecord, Spi
 
 
 def _survey(record: SpieRecord, shard: Path) -> SpieRecord:
-    home = survey_shard(shard) if record.kind == "dialogue" else shard
+    home = survey_file(shard) if record.kind == "dialogue" else shard
     if not home.exists():
         raise RecordError(
             f"{shard.name} has no surveys beside it ({home.name}); give the whole built folder"
@@ -130,7 +136,7 @@ def _entry(record: SpieRecord, survey: SpieRecord) -> SheetEntry:
         try:
             target = chip.carry_out(answer)
             filled, _ = write_answer(
-                answer, target.facts, target.absent, " ".join(query for query, _ in said)
+                answer, target.facts, target.absences, " ".join(query for query, _ in said)
             )
             talk.append(("filled", filled))
         except QueryError as error:

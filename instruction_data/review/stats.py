@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from instruction_data.builder.shards import exchanges, opened, record_count, rows, shards
+from instruction_data.review.record_files import exchanges, opened, record_count, record_files, rows
 from spex.evidence.classes import classes
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class ClassStats:
 
 
 @dataclass
-class Wording:
+class QueryRepetition:
     """How often queries repeat. ``masked``: after numbers and words for classes are made alike."""
 
     queries: int = 0
@@ -84,7 +84,7 @@ class Wording:
 
 
 @dataclass
-class Stats:
+class FolderStats:
     """Counts of a built folder; ``to_dict`` is what ``spex spie stats --json`` prints."""
 
     records: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
@@ -99,8 +99,8 @@ class Stats:
     held_out: Counter[tuple[str, str]] = field(default_factory=Counter)
     with_prior: int = 0
     refusals: int = 0
-    opening: Wording = field(default_factory=Wording)
-    follow_up: Wording = field(default_factory=Wording)
+    opening: QueryRepetition = field(default_factory=QueryRepetition)
+    follow_up: QueryRepetition = field(default_factory=QueryRepetition)
     characters: dict[str, array[int]] = field(
         default_factory=lambda: defaultdict(lambda: array("i"))
     )
@@ -203,16 +203,16 @@ class Stats:
         return [records, sources, sensors, about, talks]
 
 
-def stats(path: str | Path) -> Stats:
+def stats(path: str | Path) -> FolderStats:
     """Count what a built folder (or one file of it) holds.
 
     Raises:
         RecordError: there are no records, or a file is not Parquet.
     """
-    found = Stats()
-    for shard in shards(Path(path), "survey"):
+    found = FolderStats()
+    for shard in record_files(Path(path), "survey"):
         _count_surveys(found, shard)
-    talks = shards(Path(path), "dialogue")
+    talks = record_files(Path(path), "dialogue")
     every = max(1, sum(map(record_count, talks)) // _NGRAM_QUERIES)
     columns = [
         "split",
@@ -228,7 +228,7 @@ def stats(path: str | Path) -> Stats:
     return found
 
 
-def _count_dialogue(found: Stats, row: Mapping[str, Any], *, ngrams: bool) -> None:
+def _count_dialogue(found: FolderStats, row: Mapping[str, Any], *, ngrams: bool) -> None:
     provenance, split = json.loads(row["provenance"]), row["split"]
     said = exchanges(row["turns"])
     found.records["dialogue"][split] += 1
@@ -258,7 +258,7 @@ def _count_dialogue(found: Stats, row: Mapping[str, Any], *, ngrams: bool) -> No
                 found.ngram_count[n] += len(grams)
 
 
-def _count_surveys(found: Stats, shard: Path) -> None:
+def _count_surveys(found: FolderStats, shard: Path) -> None:
     with opened(shard) as file:
         for batch in file.iter_batches(batch_size=64):
             table = batch.select(["split", "place", "source", "sensor"]).to_pylist()

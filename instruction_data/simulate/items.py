@@ -36,7 +36,7 @@ from instruction_data.simulate.sensor.observe import (
     view,
 )
 from instruction_data.simulate.truth import truth
-from instruction_data.sources.chips import Chip, Item, Split, Truth
+from instruction_data.sources.chips import Chip, SceneItem, Split, Truth
 from spex.records import BandRef
 from spex.sensors import Level, Sensor, get_sensor
 
@@ -120,12 +120,14 @@ def simulate(
 
 def simulated_items(
     library: Path | None, count: int, seed: int, per_landscape: int = 4
-) -> Iterator[Item]:
+) -> Iterator[SceneItem]:
     """``count`` chips, those of one landscape as an item; each is a function of ``seed`` and its number alone."""
     for number, first in enumerate(range(0, count, per_landscape)):
         name = f"simulated_{number:06d}"
         chips = min(per_landscape, count - first)
-        yield Item(name, partial(_read, library, seed, number, chips), place=name, split="train")
+        yield SceneItem(
+            name, partial(_read, library, seed, number, chips), place=name, split="train"
+        )
 
 
 @cache

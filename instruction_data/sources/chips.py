@@ -48,7 +48,7 @@ class Chip:
 
 
 @dataclass(frozen=True)
-class Item:
+class SceneItem:
     """One scene of a source, found without reading its pixels; picklable, so that any process can read it.
 
     Args:
@@ -79,7 +79,7 @@ class Layout:
     licence: str
     url: str
     holds: Callable[[Path], bool]
-    items: Callable[[Path], Iterator[Item]]
+    items: Callable[[Path], Iterator[SceneItem]]
 
 
 def complete(truth: Truth) -> Truth:

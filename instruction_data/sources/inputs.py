@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from instruction_data.sources.chips import Box, Chip, Item, Split
+from instruction_data.sources.chips import Box, Chip, SceneItem, Split
 from instruction_data.sources.labels import (
     VECTOR_SUFFIXES,
     Labels,
@@ -29,8 +29,8 @@ from instruction_data.sources.pseudo_labels import PseudoLabels
 from instruction_data.sources.stac import Asset, opened_assets, read_items
 from instruction_data.sources.windows import scene_chips
 from spex.errors import RecordError, SceneError
+from spex.raster.pixel_source import open_raster
 from spex.raster.scene import Scene
-from spex.raster.source import open_raster
 
 RASTER_SUFFIXES = (
     ".tif",
@@ -73,7 +73,7 @@ class SceneOptions:
 
 
 @dataclass(frozen=True)
-class _Found:
+class _ListedScene:
     """One scene as listed: its file, or the assets that make it, its label, and what is wrong with it, if anything."""
 
     name: str
@@ -88,7 +88,7 @@ class _Found:
     footprint: Box | None = None
 
 
-def scene_items(spec: str | Path, options: SceneOptions) -> Iterator[Item]:
+def scene_items(spec: str | Path, options: SceneOptions) -> Iterator[SceneItem]:
     """The scenes that ``spec`` names, in a fixed order.
 
     Args:
@@ -113,7 +113,7 @@ def scene_items(spec: str | Path, options: SceneOptions) -> Iterator[Item]:
         seen[name] += 1
         name = name if seen[name] == 1 else f"{name}-{seen[name]}"
         footprint = None if found.problem or found.assets else _footprint(found.path)
-        yield Item(
+        yield SceneItem(
             name,
             partial(_read, found, name),
             found.place,
@@ -122,7 +122,7 @@ def scene_items(spec: str | Path, options: SceneOptions) -> Iterator[Item]:
         )
 
 
-def _hollow_labels(options: SceneOptions) -> Iterator[_Found]:
+def _hollow_labels(options: SceneOptions) -> Iterator[_ListedScene]:
     """The empty polygons of a label file that all scenes share, to be named in the report; scenes do without them."""
     shared = str(options.labels)
     if (
@@ -134,10 +134,10 @@ def _hollow_labels(options: SceneOptions) -> Iterator[_Found]:
         problem = (
             f"{shared}: features {numbers} enclose no ground and were left out; remove or mend them"
         )
-        yield _Found(Path(shared).name, shared, options, problem=problem)
+        yield _ListedScene(Path(shared).name, shared, options, problem=problem)
 
 
-def _of_files(spec: str, options: SceneOptions) -> Iterator[_Found]:
+def _of_files(spec: str, options: SceneOptions) -> Iterator[_ListedScene]:
     root = Path(spec)
     if not glob.has_magic(spec) and not root.exists():
         raise RecordError(f"{spec}: no such file or folder")
@@ -156,7 +156,7 @@ def _of_files(spec: str, options: SceneOptions) -> Iterator[_Found]:
             else None
         )
         name = scene.relative_to(root) if root.is_dir() else Path(scene.name)
-        yield _Found(str(name.with_suffix("")), str(scene), options, label, problem)
+        yield _ListedScene(str(name.with_suffix("")), str(scene), options, label, problem)
 
 
 def _files(spec: str) -> list[Path]:
@@ -232,7 +232,7 @@ def _scene_stem(label: Path) -> str:
     return match[1] if match else label.stem
 
 
-def _of_csv(path: Path, options: SceneOptions) -> Iterator[_Found]:
+def _of_csv(path: Path, options: SceneOptions) -> Iterator[_ListedScene]:
     text = path.read_text(encoding="utf-8-sig")
     head = text.partition("\n")[0]
     delimiter = max(",;\t|", key=head.count)
@@ -260,7 +260,7 @@ def _of_csv(path: Path, options: SceneOptions) -> Iterator[_Found]:
             else None
         )  # fmt: skip
         kind = f"mask:{cell['class']}" if cell["class"] else cell["legend"] or options.legend
-        yield _Found(
+        yield _ListedScene(
             name=str(Path(cell["scene"]).with_suffix("")) if cell["scene"] else f"line_{line}",
             path=_beneath(path.parent, cell["scene"]),
             options=replace(options, sensor=cell["sensor"] or options.sensor, legend=kind),
@@ -280,7 +280,7 @@ def _beneath(folder: Path, name: str) -> str:
     return name if "://" in name else str(folder / name)
 
 
-def _of_stac(path: Path, options: SceneOptions) -> Iterator[_Found]:
+def _of_stac(path: Path, options: SceneOptions) -> Iterator[_ListedScene]:
     labels = None if options.labels is None else _given_labels(options)
     items = read_items(path)
     labelled = labels is not None or any(item.label for item in items)
@@ -292,7 +292,7 @@ def _of_stac(path: Path, options: SceneOptions) -> Iterator[_Found]:
             else None
         )  # fmt: skip
         unnamed = all("center_wavelength" not in asset.bands for asset in item.assets)
-        yield _Found(
+        yield _ListedScene(
             name=item.id,
             path=item.id,
             options=replace(options, sensor=options.sensor or (item.platform if unnamed else None)),
@@ -317,7 +317,7 @@ def _footprint(path: str) -> Box | None:
         return None
 
 
-def _read(found: _Found, name: str, split: Split) -> Iterator[Chip]:
+def _read(found: _ListedScene, name: str, split: Split) -> Iterator[Chip]:
     if found.problem:
         raise RecordError(found.problem)
     options = found.options

@@ -29,11 +29,11 @@ from rasterio.windows import Window
 from rasterio.windows import transform as window_transform
 
 from instruction_data.sources.chips import Box, Truth
-from instruction_data.sources.legends import Legend, Meaning, legend_truth
+from instruction_data.sources.legends import CodeMeaning, Legend, legend_truth
 from spex.errors import RecordError
-from spex.evidence.classes import resolve
+from spex.evidence.class_words import resolve_class
+from spex.raster.pixel_source import open_raster
 from spex.raster.scene import Scene
-from spex.raster.source import open_raster
 
 VECTOR_SUFFIXES = (".gpkg", ".geojson", ".shp", ".fgb", ".json")
 _REST, _CONFLICT = -(1 << 30), -(1 << 30) + 1  # no legend lists these
@@ -79,8 +79,8 @@ class PolygonLabels:
     ) -> None:
         self.described = f"{legend.title}, polygons {source}"
         meanings = dict(legend.codes) | {
-            _REST: Meaning("rest", legend.rest),
-            _CONFLICT: Meaning("several", ()),
+            _REST: CodeMeaning("rest", legend.rest),
+            _CONFLICT: CodeMeaning("several", ()),
         }
         self._legend = replace(legend, codes=meanings)
         alike: dict[tuple[str, ...], int] = {}  # lakes and ponds that overlap are both water
@@ -302,13 +302,13 @@ def _repaired(polygons: NDArray[Any], fids: NDArray[Any], path: str) -> tuple[ND
 def _in_words(values: NDArray[Any], column: str, path: str) -> Legend:
     """The legend of polygons whose attribute names classes in words, such as "lake" or "forest"."""
     words = sorted({str(value) for value in values})
-    found = {word: resolve(word) for word in words}
+    found = {word: resolve_class(word) for word in words}
     if strange := [word for word, name in found.items() if name is None]:
         listed = ", ".join(repr(word) for word in strange[:12])
         raise RecordError(
             f"{path}: {column} {listed} name no SPEX class; say what they are with --legend MAPPING.yaml"
         )
-    codes = {number: Meaning(word, (str(found[word]),)) for number, word in enumerate(words)}
+    codes = {number: CodeMeaning(word, (str(found[word]),)) for number, word in enumerate(words)}
     return Legend(f"classes in column {column}", codes)
 
 

@@ -27,7 +27,7 @@ _NAMES_FROM = -(1 << 20)  # a mapping of names numbers them where no raster has 
 
 
 @dataclass(frozen=True)
-class Meaning:
+class CodeMeaning:
     """What one code can mean: its name in the legend and SPEX classes, of which one holds; none of them: unknown."""
 
     name: str
@@ -43,7 +43,7 @@ class Legend:
     """
 
     title: str
-    codes: Mapping[int, Meaning]
+    codes: Mapping[int, CodeMeaning]
     doubts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     rest: tuple[str, ...] = ()
     is_mask: bool = False
@@ -167,8 +167,8 @@ def single_class(name: str) -> Legend:
     Raises:
         RecordError: SPEX has no such class.
     """
-    here = Meaning(name, _meaning(name, "mask"))
-    codes = {0: Meaning(f"not {name}", (OTHER,)), 1: here, 255: here}
+    here = CodeMeaning(name, _meaning(name, "mask"))
+    codes = {0: CodeMeaning(f"not {name}", (OTHER,)), 1: here, 255: here}
     return Legend(f"mask of {name}", codes, rest=(OTHER,), is_mask=True)
 
 
@@ -207,13 +207,15 @@ def _parse(document: Any, source: str, listed: Mapping[int, str] | None = None) 
         raise RecordError(
             f"{source}: 'codes' mixes numbers and names; write all of them as numbers or all as names"
         )
-    codes: dict[int, Meaning] = {}
+    codes: dict[int, CodeMeaning] = {}
     for number, (key, value) in enumerate(entries.items()):
         name, meaning = (
             next(iter(value.items())) if isinstance(value, dict) and value else (key, value)
         )
         code = key if isinstance(key, int) else _NAMES_FROM + number
-        codes[code] = Meaning(str(name), _meaning(meaning or (listed or {}).get(code, ""), source))
+        codes[code] = CodeMeaning(
+            str(name), _meaning(meaning or (listed or {}).get(code, ""), source)
+        )
     doubtful = {holder: _meaning(names, source) for holder, names in doubts.items()}
     return Legend(
         str(document.get("title", source)),

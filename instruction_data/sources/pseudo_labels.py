@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from instruction_data.sources.chips import Truth
-from spex.evidence.indices import compute, index_roles, role_planes
-from spex.evidence.measured import SceneEvidence, measure
+from spex.evidence.indices import compute_indices, index_roles, role_planes
+from spex.evidence.scene_evidence import SceneEvidence, measure
 from spex.raster.scene import Pixels, Scene
 from spex.sensors import ROLES
 
@@ -97,7 +97,9 @@ def _margin(
     sign, quantity = (-1, quantity[1:]) if quantity.startswith("-") else (1, quantity)
     if not (quantity in planes if quantity in ROLES else index_roles(quantity) <= set(planes)):
         return None
-    values = planes[quantity] if quantity in ROLES else compute([quantity], planes)[quantity]
+    values = (
+        planes[quantity] if quantity in ROLES else compute_indices([quantity], planes)[quantity]
+    )
     middle = sign * evidence.indices[quantity].threshold if threshold is None else threshold
     margin: NDArray[Any] = (sign * values - np.float32(middle)) / np.float32(band)
     return margin

@@ -22,7 +22,7 @@ from shapely.geometry import shape
 
 from instruction_data.sources.chips import Box
 from spex.errors import RecordError, SceneError
-from spex.raster.source import open_raster
+from spex.raster.pixel_source import open_raster
 
 _PIXELS, _LABELS = ("reflectance", "data"), {"labels", "label"}
 _REMOTE = {"http": "/vsicurl/", "https": "/vsicurl/", "s3": "/vsis3/", "gs": "/vsigs/"}

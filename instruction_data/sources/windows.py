@@ -53,7 +53,7 @@ def scene_chips(
     useful = 0
     uniform = len({*zip(scene.scale.tolist(), scene.offset.tolist(), strict=True)}) == 1
     for window in scene_windows(scene.height, scene.width, side):
-        stored, valid = scene.stored(window)
+        stored, valid = scene.read_stored(window)
         if valid.mean() < MIN_VALID:
             continue
         truth = {

@@ -18,7 +18,8 @@ from spex.engine.session import Progress
 from spex.errors import ConfigError
 from spex.query.prompt import clean_query
 from spex.raster.scene import Scene
-from spex.results.extraction import Extraction, check_folder
+from spex.results.extraction import Extraction
+from spex.results.folder import check_folder
 
 SAMPLE = "sample"
 
@@ -108,9 +109,9 @@ def command(
 def _scene(path: str, sensor: str | None, bands: str | None, gsd: float | None) -> Iterator[Scene]:
     with tempfile.TemporaryDirectory(prefix="spex-sample-") as folder:
         if path == SAMPLE and not Path(path).exists():
-            from spex.raster.sample import write_sample
+            from spex.raster.sample_scene import write_sample_scene
 
-            path = str(write_sample(Path(folder)))
+            path = str(write_sample_scene(Path(folder)))
         yield Scene.open(path, sensor=sensor, bands=bands, gsd_m=gsd)
 
 

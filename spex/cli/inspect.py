@@ -33,8 +33,8 @@ def command(
 
 def describe(scene: Scene) -> dict[str, Any]:
     """What ``spex inspect --json`` prints; statistics come from the overview."""
-    from spex.evidence.indices import EVIDENCE_INDICES, available, index_roles
-    from spex.evidence.measured import measure
+    from spex.evidence.indices import EVIDENCE_INDICES, available_indices, index_roles
+    from spex.evidence.scene_evidence import measure
     from spex.sensors import role_weights
 
     overview = scene.overview()
@@ -71,7 +71,7 @@ def describe(scene: Scene) -> dict[str, Any]:
         "nodata_share": round(1 - float(overview.valid.mean()), 6),
         "bands": rows,
         "indices": {
-            "possible": available(list(weights)),
+            "possible": available_indices(list(weights)),
             "missing": {
                 n: sorted(index_roles(n) - set(weights))
                 for n in EVIDENCE_INDICES

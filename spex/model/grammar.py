@@ -16,7 +16,8 @@ from operator import or_
 import regex
 from torch import Tensor
 
-from spex.evidence.classes import classes, mentioned, named
+from spex.evidence.class_words import class_phrases, mentioned_classes
+from spex.evidence.classes import classes
 from spex.evidence.indices import OFFERED_INDICES
 from spex.model.language_model import Vocabulary
 from spex.query.answer_markup import FACTS, INDEX_FACTS, SPAN_OPEN, parse_answer
@@ -74,7 +75,9 @@ class SpanGrammar:
             for own in spans
         ]
         self.named = list(
-            dict.fromkeys([*mentioned(query), *(name for counts in earlier for name in counts)])
+            dict.fromkeys(
+                [*mentioned_classes(query), *(name for counts in earlier for name in counts)]
+            )
         )
         # A follow-up has a span per class, unless an answer before it had more; a class may be dropped.
         self.most = reduce(or_, earlier, Counter(self.named)) if history else Counter[str]()
@@ -84,7 +87,7 @@ class SpanGrammar:
         self.phrases: dict[str, list[str]] = {
             name: [about.title] for name, about in classes().items()
         }
-        for name, words in (pair for text in queries for pair in named(text)):
+        for name, words in (pair for text in queries for pair in class_phrases(text)):
             self.phrases[name] += [words, words.lower()]
         self.numbers = numbers_of(" ".join(queries))
         names = "|".join(sorted(classes(), key=len, reverse=True))

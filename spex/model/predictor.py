@@ -23,7 +23,7 @@ from transformers.utils import logging as transformers_logging
 from spex.errors import ModelError
 from spex.evidence.classes import classes
 from spex.evidence.maps import evidence_maps
-from spex.evidence.measured import SceneEvidence
+from spex.evidence.scene_evidence import SceneEvidence
 from spex.evidence.text import evidence_text
 from spex.model.adapter import Adapter, read_adapter
 from spex.model.config import FORMAT

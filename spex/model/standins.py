@@ -10,7 +10,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from spex.evidence.classes import added, classes, named
+from spex.evidence.class_additions import added_classes
+from spex.evidence.class_words import class_phrases
+from spex.evidence.classes import classes
 from spex.model.generation import GenerationRequest
 from spex.query.answer_markup import INDEX_FACTS
 
@@ -36,9 +38,9 @@ class StandIns:
         found = [
             pair
             for text in (*(one.query for one in request.history), request.query)
-            for pair in named(text)
+            for pair in class_phrases(text)
         ]
-        unknown = dict(pair for pair in found if pair[0] in added())
+        unknown = dict(pair for pair in found if pair[0] in added_classes())
         free = [name for name in _CHOICE if name not in dict(found)]
         pairs = list(zip(free, unknown, strict=False))
         return cls(dict(pairs), {known: unknown[name] for known, name in pairs})
@@ -72,7 +74,7 @@ class StandIns:
 
     def _query(self, query: str) -> str:
         known = {name: classes()[one].title for one, name in self.names.items()}
-        for name, words in named(query):
+        for name, words in class_phrases(query):
             if name in known:
                 query = query.replace(words, known[name], 1)
         return query

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from spex.evidence.classes import mentioned
+from spex.evidence.class_words import mentioned_classes
 from spex.evidence.indices import OFFERED_INDICES
 from spex.query.constraints import IndexCondition
 from spex.query.numbers import PLAIN_NUMBER
@@ -129,7 +129,7 @@ def _top(match: Match) -> dict[str, Any]:
 
 
 def _away(match: Match) -> dict[str, Any]:
-    names = tuple(mentioned(match["what"]))
+    names = tuple(mentioned_classes(match["what"]))
     return {"exclude": names} if names else {}
 
 

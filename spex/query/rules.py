@@ -10,9 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from spex.evidence.classes import classes, mentioned
+from spex.evidence.class_words import mentioned_classes
+from spex.evidence.classes import classes
 from spex.evidence.indices import OFFERED_INDICES
-from spex.evidence.measured import SceneEvidence
+from spex.evidence.scene_evidence import SceneEvidence
 from spex.query.answer_markup import Answer, format_span, parse_answer
 from spex.query.constraint_rules import Limit, find_limits
 from spex.query.constraints import Constraints
@@ -61,7 +62,7 @@ def read_query(query: str, evidence: SceneEvidence, history: Sequence[Exchange] 
     clauses = [match.span() for match in _CLAUSE.finditer(rest)]
     asked: list[Asked] = []
     for number, (start, end) in enumerate(clauses):
-        for name in mentioned(rest[start:end]):
+        for name in mentioned_classes(rest[start:end]):
             if name not in [known for _, known, _ in asked]:
                 asked.append((number, name, _phrase(rest[start:end], name)))
     shared = bool(re.search(r"\b(?:both|all)\b", query, re.IGNORECASE))

@@ -16,8 +16,8 @@ from typing import Any, TypeAlias
 
 from spex.errors import BandError
 from spex.raster.band_metadata import HOW_TO_SAY, BandMetadata, check_bands, number
-from spex.raster.band_tags import described, header, stac_item, stac_tags
-from spex.raster.products import ProductName, candidates, match_names, read_product
+from spex.raster.band_tags import described, read_wavelength_tags, stac_item, stac_tags
+from spex.raster.product_names import ProductName, candidates, match_names, read_product
 from spex.sensors import LEVELS, Band, Sensor, get_sensor, recognise
 
 BandsArgument: TypeAlias = "str | os.PathLike[str] | Mapping[str, Any]"
@@ -48,7 +48,7 @@ def stated(
         None if bands is None else parse_bands(bands, count),
         None if sensor is None else _named_sensor(sensor, descriptions),
         stac_tags(dataset, count),
-        header(dataset, indexes),
+        read_wavelength_tags(dataset, indexes),
         stac_item(path, count),
         described(descriptions),
         _by_names(descriptions, dtype, product),

@@ -35,10 +35,10 @@ def _unit_nm(unit: str, values: Sequence[float]) -> float:
     return 1e3 if unit.lower().startswith(("micro", "um", "µm", "μm")) or max(values) < 100 else 1.0
 
 
-def header(dataset: Any, indexes: Sequence[int]) -> BandMetadata | None:
+def read_wavelength_tags(dataset: Any, indexes: Sequence[int]) -> BandMetadata | None:
     """The ENVI header, band tags ``wavelength`` and ``fwhm``, and GDAL's IMAGERY domain."""
-    header = dataset.tags(ns="ENVI")
-    lists = {key: _tag_list(header.get(key)) for key in ("wavelength", "fwhm", "bbl")}
+    read_wavelength_tags = dataset.tags(ns="ENVI")
+    lists = {key: _tag_list(read_wavelength_tags.get(key)) for key in ("wavelength", "fwhm", "bbl")}
     tags = [
         {k.lower(): v for k, v in (dataset.tags(i) | dataset.tags(i, ns="IMAGERY")).items()}
         for i in indexes
@@ -50,7 +50,7 @@ def header(dataset: Any, indexes: Sequence[int]) -> BandMetadata | None:
         return _floats([t[key] for t in tags]) if all(key in t for t in tags) else None
 
     centres, widths = numbers("wavelength"), numbers("fwhm")
-    unit = header.get("wavelength_units") or tags[0].get("wavelength_units", "")
+    unit = read_wavelength_tags.get("wavelength_units") or tags[0].get("wavelength_units", "")
     if centres is None and all("central_wavelength_um" in t for t in tags):
         unit = "um"
         centres = _floats([t["central_wavelength_um"] for t in tags])
@@ -67,9 +67,9 @@ def header(dataset: Any, indexes: Sequence[int]) -> BandMetadata | None:
         for name, centre, width in zip(names, centres, widths or [0.0] * len(centres), strict=True)
     )
     good = numbers("bbl") or []
-    stated_scale = _floats(_tag_list(header.get("reflectance_scale_factor")))
+    stated_scale = _floats(_tag_list(read_wavelength_tags.get("reflectance_scale_factor")))
     return BandMetadata(
-        "ENVI header" if header else "band tags",
+        "ENVI header" if read_wavelength_tags else "band tags",
         bands=bands,
         scale=(1 / stated_scale[0],) * len(bands) if stated_scale and stated_scale[0] > 0 else None,
         bad=frozenset(i for i, flag in enumerate(good) if flag == 0),

@@ -22,8 +22,8 @@ from rasterio.windows import Window
 from spex.errors import BandError, SceneError
 from spex.raster.band_metadata import BandMetadata, check_bands
 from spex.raster.band_sources import BandsArgument, stated
+from spex.raster.pixel_source import ArraySource, BoolArray, FileSource, PixelSource, open_raster
 from spex.raster.radiometry import PixelSample, calibrate, take_sample
-from spex.raster.source import ArraySource, BoolArray, FileSource, PixelSource, open_raster
 from spex.sensors import Band, Level, Sensor
 
 FloatArray = npt.NDArray[np.float32]
@@ -241,7 +241,7 @@ class Scene:
             self._family(),
         )
 
-    def stored(self, window: Window) -> tuple[npt.NDArray[Any], BoolArray]:
+    def read_stored(self, window: Window) -> tuple[npt.NDArray[Any], BoolArray]:
         """The numbers of a window inside the scene as the file has them (C, h, w), and where they are valid (h, w).
 
         Calibrated they are ``number * scale + offset``, as ``read`` returns them.

@@ -19,6 +19,22 @@ class Tile:
     width: int
 
 
+@dataclass(frozen=True)
+class FailedTile:
+    """A tile that could not be computed, twice, and why; its pixels are nodata unless a neighbour covers them."""
+
+    row: int
+    col: int
+    height: int
+    width: int
+    error: Exception
+
+    @property
+    def reason(self) -> str:
+        """Kind and message of the error."""
+        return f"{type(self.error).__name__}: {self.error}"
+
+
 def plan_tiles(height: int, width: int, tile: int, overlap: int) -> list[Tile]:
     """Tiles of at most ``tile`` pixels a side that cover a scene exactly; neighbours share at least ``overlap`` pixels.
 

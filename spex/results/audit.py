@@ -12,15 +12,15 @@ import rasterio
 from numpy.typing import NDArray
 from pyogrio.raw import read as read_vectors
 
-from spex.evidence.indices import index, role_planes
-from spex.evidence.measured import measure
+from spex.evidence.indices import compute_index, role_planes
 from spex.evidence.regions import label_regions
+from spex.evidence.scene_evidence import measure
 from spex.postprocess.doubts import DoubtSweep
 from spex.postprocess.facts import DOUBT_PLANES, area_text, doubt_text, share_text
 from spex.query.numbers import all_numbers, stated_numbers
-from spex.raster.damage import read_around
+from spex.raster.damaged_scene import read_around_damage
 from spex.raster.scene import Scene
-from spex.raster.working import HALF, LEVELS, NODATA, strips
+from spex.raster.working_rasters import HALF_PROBABILITY, NODATA, PROBABILITY_SCALE, row_strips
 
 _CLOSE = 1e-5  # relative; sums differ in order
 _WHOLE = 1 << 24  # pixels that are labelled in one piece
@@ -119,7 +119,7 @@ def _measure(folder: Path, scene: Scene, result: dict[str, Any]) -> dict[str, An
         rasterio.open(folder / "probability.tif") as probability_file,
     ):
         held = len(scene.bands) + len(names) + count + 4 + DOUBT_PLANES * bool(doubts)
-        for window in strips(scene.height, scene.width, held):
+        for window in row_strips(scene.height, scene.width, held):
             values = mask_file.read(1, window=window)
             stored = probability_file.read(window=window)
             if ((stored[0] == NODATA) != (values == NODATA)).any():
@@ -134,19 +134,26 @@ def _measure(folder: Path, scene: Scene, result: dict[str, Any]) -> dict[str, An
             )
             for number in range(1, count + 1):
                 mine = stored[number - 1][values == number]
-                if (mine < HALF).any():
+                if (mine < HALF_PROBABILITY).any():
                     raise AuditError(f"mask {number} holds pixels with a probability below 0.5")
                 levels[number] += mine.sum(dtype=np.float64)
             if (names or doubts) and inside.any():
-                planes = role_planes(read_around(scene, window, inside))
+                planes = role_planes(read_around_damage(scene, window, inside))
                 recipes = evidence.recipe_maps(planes) if evidence else None
                 for number, sweep in doubts.items():
                     mine = values == number
                     others = inside & (values > 0) & ~mine
                     if recipes:
-                        sweep.add(mine, others, stored[number - 1] >= HALF, inside, rows, recipes)
+                        sweep.add(
+                            mine,
+                            others,
+                            stored[number - 1] >= HALF_PROBABILITY,
+                            inside,
+                            rows,
+                            recipes,
+                        )
                 for name in names:
-                    plane = index(name, planes)[inside]
+                    plane = compute_index(name, planes)[inside]
                     finite = np.isfinite(plane)
                     sums[name][0] += np.bincount(
                         owner[finite], plane[finite].astype(np.float64), minlength=count + 1
@@ -162,7 +169,7 @@ def _measure(folder: Path, scene: Scene, result: dict[str, Any]) -> dict[str, An
             "area_m2": None if areas is None else float(area[value]),
             "fraction": float(area[value] / area.sum()),
             "regions": len(sizes[place]),
-            "mean_probability": float(levels[value] / LEVELS / pixels[value]),
+            "mean_probability": float(levels[value] / PROBABILITY_SCALE / pixels[value]),
             "sizes": sizes[place],
             "evidence": {name: _sides(sums[name], value) for name in mask["evidence"]},
             "doubts": doubt.to_dict() if doubt else {},

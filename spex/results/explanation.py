@@ -4,41 +4,41 @@ from __future__ import annotations
 
 from spex.postprocess.facts import IndexFacts, MaskFacts, area_text, share_text
 from spex.query.wording import constraints_text
-from spex.results.extraction import Extraction
+from spex.results.query_result import QueryResult
 
 
-def explanation(extraction: Extraction) -> str:
+def explanation(result: QueryResult) -> str:
     """The text of ``explanation.md``."""
-    parts = ["# What was found", f"Query: {_quoted(extraction.query)}", extraction.answer]
-    if extraction.refused:
+    parts = ["# What was found", f"Query: {_quoted(result.query)}", result.answer]
+    if result.refused:
         parts = [
             "# This query was refused",
-            f"Query: {_quoted(extraction.query)}",
-            extraction.refused,
+            f"Query: {_quoted(result.query)}",
+            result.refused,
         ]
-    parts += [_mask_part(extraction, facts) for facts in extraction.facts]
-    if extraction.absent:
+    parts += [_mask_part(result, facts) for facts in result.facts]
+    if result.absent:
         parts += [
             "## Not found",
-            "\n".join(f"- **{_words(name)}**: {reason}" for name, reason in extraction.absent),
+            "\n".join(f"- **{_words(name)}**: {reason}" for name, reason in result.absent),
         ]
-    if extraction.failed:
+    if result.failed:
         lines = [
             f"- rows {t.row}-{t.row + t.height - 1}, columns {t.col}-{t.col + t.width - 1}: {t.reason}"
-            for t in extraction.failed
+            for t in result.failed
         ]
         parts += [
             "## Tiles that failed",
             "These are no data in the results, except where a neighbouring tile covers them.",
             "\n".join(lines),
         ]
-    if extraction.warnings:
-        parts += ["## Mind", "\n".join(f"- {warning}" for warning in extraction.warnings)]
-    parts += ["## How to check", _check(extraction)]
+    if result.warnings:
+        parts += ["## Mind", "\n".join(f"- {warning}" for warning in result.warnings)]
+    parts += ["## How to check", _check(result)]
     return "\n\n".join(parts) + "\n"
 
 
-def _mask_part(extraction: Extraction, facts: MaskFacts) -> str:
+def _mask_part(result: QueryResult, facts: MaskFacts) -> str:
     sizes = facts.sizes()
     unit = None if facts.area_m2 is None else 0.0
 
@@ -74,13 +74,13 @@ def _index_line(name: str, values: IndexFacts) -> str:
     return f"| {name} | {' | '.join(cells)} |"
 
 
-def _check(extraction: Extraction) -> str:
-    model, digest = extraction.model
+def _check(result: QueryResult) -> str:
+    model, digest = result.model
     lines = [
         f"- Answered by `{model}`"
         + (f" (SHA-256 of the weights {digest})." if digest else ", index rules without weights.")
     ]
-    if not extraction.refused:
+    if not result.refused:
         lines += [
             "- Every number above was measured on `mask.tif` (values 1 to n in this order, 255 no data),"
             " `probability.tif` (stored value / 250; a pixel is in a mask from 0.5) and the scene,"

@@ -19,7 +19,7 @@ import torch
 from transformers import AutoTokenizer
 
 from spex.evaluate import Case, QueryMethod, Scores, cases
-from spex.evidence.measured import measure
+from spex.evidence.scene_evidence import measure
 from spex.model.config import make_config
 from spex.model.predictor import SHIPPED, ModelPredictor, load
 from spex.model.processor import SpexProcessor

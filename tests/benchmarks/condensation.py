@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from spex.evidence.classes import classes
-from spex.evidence.measured import measure
+from spex.evidence.scene_evidence import measure
 from spex.model.decoder import Condensation, Pooling, PromptRefiner, mask_logits
 from spex.model.predictor import ModelPredictor, load
 from spex.query.answer_markup import format_span

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from instruction_data.layouts import LAYOUTS
 from instruction_data.simulate.items import simulated_items
 from instruction_data.sources.chips import Chip, complete
-from spex.evidence.indices import index, role_planes
+from spex.evidence.indices import compute_index, role_planes
 from spex.raster.scene import Pixels
 from spex.sensors import ROLES, Band
 
@@ -157,7 +157,7 @@ def samples(chips: Iterable[Chip], features: Sequence[str], each: int = 40) -> S
         if not set(features) & set(ROLES) <= set(planes):
             continue
         table = np.stack(
-            [planes[f] if f in planes else index(f, planes) for f in features], axis=-1
+            [planes[f] if f in planes else compute_index(f, planes) for f in features], axis=-1
         )
         hidden = complete(chip.truth)
         unclear = [

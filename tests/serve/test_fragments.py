@@ -21,9 +21,9 @@ from spex.results.extraction import Extraction
 
 @pytest.fixture(scope="module")
 def extraction(tmp_path_factory: pytest.TempPathFactory) -> Extraction:
-    from spex.raster.sample import write_sample
+    from spex.raster.sample_scene import write_sample_scene
 
-    scene = Scene.open(write_sample(tmp_path_factory.mktemp("sample")))
+    scene = Scene.open(write_sample_scene(tmp_path_factory.mktemp("sample")))
     return load("rules").extract(scene, "open water and vegetation")
 
 
@@ -49,10 +49,10 @@ def test_each_mask_is_a_layer_in_its_colour(extraction: Extraction) -> None:
 
 
 def test_a_large_scene_is_not_enlarged() -> None:
-    from tests.scenes import even_bands, synthetic
+    from tests.scenes import even_bands, synthetic_scene
 
     bands = even_bands(4, 490, 860)
-    scene = Scene.from_array(synthetic(bands, 700, 1100)[0], bands)
+    scene = Scene.from_array(synthetic_scene(bands, 700, 1100)[0], bands)
     (image,) = images(picture(scene.overview(1024)))
     assert max(image.shape) == 1024
 

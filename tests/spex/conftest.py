@@ -43,7 +43,9 @@ class Painter:
 
     def decode(self, features, plan, pixels, evidence):
         self.calls["decode"] += 1
-        names = [span.class_name for span in plan.answer.spans] + list(excluded_classes(plan.answer))
+        names = [span.class_name for span in plan.answer.spans] + list(
+            excluded_classes(plan.answer)
+        )
         return np.stack([features[MAPS[name]] for name in names])
 
 

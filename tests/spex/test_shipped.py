@@ -10,9 +10,9 @@ import rasterio
 
 import spex
 from spex.engine import Extractor, load
-from spex.evidence.indices import compute, role_planes
+from spex.evidence.indices import compute_indices, role_planes
 from spex.model.predictor import SHIPPED
-from spex.raster.sample import write_sample
+from spex.raster.sample_scene import write_sample_scene
 from spex.raster.scene import Scene
 
 
@@ -23,7 +23,7 @@ def model() -> Extractor:
 
 @pytest.fixture(scope="module")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Scene:
-    return Scene.open(write_sample(tmp_path_factory.mktemp("sample")))
+    return Scene.open(write_sample_scene(tmp_path_factory.mktemp("sample")))
 
 
 def test_it_fits_the_budget_and_holds_no_pickle() -> None:
@@ -49,7 +49,7 @@ def test_vegetation_holds_all_that_is_green_and_nothing_that_is_bare(
     model.extract(sample, "map the vegetation").save(tmp_path / "out")
     with rasterio.open(tmp_path / "out" / "mask.tif") as file:
         mine = file.read(1) == 1
-    ndvi = compute(["NDVI"], role_planes(sample.read()))["NDVI"]
+    ndvi = compute_indices(["NDVI"], role_planes(sample.read()))["NDVI"]
     assert mine[ndvi > 0.45].mean() > 0.98  # in between lies dry grass
     assert mine[ndvi < 0.2].mean() < 0.1 and (ndvi < 0.2).sum() > 1000
 

@@ -19,7 +19,8 @@ import yaml
 from spex.engine.methods import RulesPredictor
 from spex.errors import ConfigError
 from spex.evaluate import QueryMethod
-from spex.evidence.classes import added, classes
+from spex.evidence.class_additions import added_classes
+from spex.evidence.classes import classes
 from spex.model.adapter import read_adapter
 from spex.model.predictor import ModelPredictor, load
 from spex.records import SpieRecord
@@ -72,7 +73,7 @@ def adapt(
     region, kept = _data(task, work)
     predictor = load(task.base)
     say(f"{len(region.learned)} tiles to learn from; held out: {region.held_out}")
-    known = [name for name in classes() if name not in added()]
+    known = [name for name in classes() if name not in added_classes()]
     limit = 60 * settings.minutes * _MEASURING
     here, there = (
         Compared.of(region.checked),
@@ -95,7 +96,7 @@ def adapt(
     shares = changed(sample, before, QueryMethod(after)(sample))
     here.ask({"after": after})
     there.ask({"after": after})
-    losses = lost([*here.rows(), *there.rows()], added())
+    losses = lost([*here.rows(), *there.rows()], added_classes())
     beyond = [name for name, loss in losses.items() if loss > MOST_LOST]
     beyond += [f"sample/{name}" for name, share in shares.items() if share > MOST_CHANGED]
     shown = _shown(here)
@@ -103,7 +104,9 @@ def adapt(
     document = {
         "adapter": task.out.name,
         "base": {"name": predictor.name, "sha256": predictor.sha256},
-        "new": [name for name in added() if any(row["class"] == name for row in here.rows())],
+        "new": [
+            name for name in added_classes() if any(row["class"] == name for row in here.rows())
+        ],
         "tiles": len(region.learned),
         "held_out": told,
         "minutes": round((time.monotonic() - began) / 60, 2),
@@ -170,5 +173,5 @@ def _learned(
 
 def _shown(compared: Compared) -> str:
     """The class that the picture is of: a new one, else the one with the most pixels."""
-    rows = sorted(compared.rows(), key=lambda row: (row["class"] in added(), row["pixels"]))
+    rows = sorted(compared.rows(), key=lambda row: (row["class"] in added_classes(), row["pixels"]))
     return str(rows[-1]["class"])

@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 from spex.engine.methods import Predictor
 from spex.evaluate import Case, LabelTarget, QueryMethod, Scores, cases
 from spex.evidence.classes import classes
-from spex.evidence.measured import measure
+from spex.evidence.scene_evidence import measure
 from spex.raster.scene import Pixels
 from spex.records import SpieRecord
 from spex.results.quicklook import overlay, rgb_image

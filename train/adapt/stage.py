@@ -21,8 +21,9 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from spex.errors import RecordError
-from spex.evidence.classes import added, classes
-from spex.evidence.measured import measure
+from spex.evidence.class_additions import added_classes
+from spex.evidence.classes import classes
+from spex.evidence.scene_evidence import measure
 from spex.evidence.text import evidence_text
 from spex.model.adapter import PARTS, Adapter
 from spex.model.decoder import mask_logits
@@ -30,7 +31,7 @@ from spex.model.precision import autocast
 from spex.model.predictor import ModelPredictor
 from spex.model.spex import SpexModel
 from spex.query.answer_markup import format_span
-from spex.raster.sample import write_sample
+from spex.raster.sample_scene import write_sample_scene
 from spex.raster.scene import Pixels, Scene
 from spex.records import SpieRecord, load_pixels
 from train.data.crops import TrainingChip, crop, jitter, labels_of
@@ -100,7 +101,7 @@ class RegionStream:
                 "the labels of these tiles show no class anywhere; give tiles with some of it"
             )
         self.replayed = (
-            list(replayed) if set(self.learned) - set(added()) else []
+            list(replayed) if set(self.learned) - set(added_classes()) else []
         )  # of a new class nothing is known
         self._looks: dict[int, FrozenCrop] = {}
 
@@ -141,7 +142,7 @@ class RegionStream:
         with autocast(predictor.device):
             read = predictor.model(tokens, torch.ones_like(tokens), begins, context, logits=False)
         told = torch.from_numpy(np.where(pixels.valid, labels[asked], -1))
-        known = torch.tensor([a.name not in added() for a in about])
+        known = torch.tensor([a.name not in added_classes() for a in about])
         return FrozenCrop(
             names=tuple(a.name for a in about),
             states=[
@@ -175,7 +176,7 @@ class RegionStream:
         able = [
             n
             for n in self.shown
-            if n != first and (self.names[n] not in added() or (labels[n] >= 0).any())
+            if n != first and (self.names[n] not in added_classes() or (labels[n] >= 0).any())
         ]
         chosen = [*([] if first is None else [first]), *rng.permutation(able).tolist()][:_ASKED]
         return pixels, labels, [int(n) for n in rng.permutation(chosen)]
@@ -247,7 +248,7 @@ def chip(record: SpieRecord, names: Sequence[str]) -> TrainingChip:
 def sample_halves() -> tuple[Pixels, Pixels]:
     """The upper half of the sample scene, for replay, and the lower, on which the model is compared with itself."""
     with tempfile.TemporaryDirectory() as folder:
-        pixels = Scene.open(write_sample(Path(folder))).read()
+        pixels = Scene.open(write_sample_scene(Path(folder))).read()
     middle = len(pixels.valid) // 2
     cuts = (slice(None, middle), slice(middle, None))
     upper, lower = (
@@ -288,7 +289,7 @@ def train(
             name: (down, scale * up) for name, (down, up, scale) in lora.pairs(trainer).items()
         }
         about = {"steps": int(trainer.steps)}
-        Adapter(out.name, base, pairs, stream.learned, added(), about).save(folder)
+        Adapter(out.name, base, pairs, stream.learned, added_classes(), about).save(folder)
 
     run(settings, trainer, stream.draw, lambda part, batch: part(batch), save, workers=0)
     return out / "checkpoint"

@@ -17,9 +17,9 @@ from torch import Tensor
 
 from spex.errors import ConfigError, RecordError
 from spex.evidence.classes import classes
-from spex.evidence.indices import available
+from spex.evidence.indices import available_indices
 from spex.evidence.maps import CHANNELS, evidence_maps
-from spex.evidence.measured import SceneEvidence, measure
+from spex.evidence.scene_evidence import SceneEvidence, measure
 from spex.model.spectral import BandBatch, band_batch
 from spex.raster.scene import Pixels
 from spex.records import SpieRecord, load_pixels
@@ -173,7 +173,7 @@ def jitter(pixels: Pixels, rng: np.random.Generator, needed: Collection[str] = (
         )  # not all display values end at 1
     pixels = replace(pixels, values=np.where(pixels.valid, values, 0).astype(np.float32))
     fewer = drop_bands(pixels, rng) if count > 4 and rng.random() < 0.4 else pixels
-    return fewer if set(needed) <= set(available(role_weights(fewer.bands))) else pixels
+    return fewer if set(needed) <= set(available_indices(role_weights(fewer.bands))) else pixels
 
 
 def drop_bands(pixels: Pixels, rng: np.random.Generator) -> Pixels:

@@ -16,7 +16,7 @@ import rasterio
 from rasterio.transform import from_origin
 
 from instruction_data.builder.build import BuildSettings, build
-from instruction_data.builder.chip_records import Origin, chip_records
+from instruction_data.builder.chip_records import ChipOrigin, chip_records
 from instruction_data.builder.gather import gather
 from instruction_data.sources.chips import Chip, absent
 from instruction_data.sources.inputs import SceneOptions
@@ -351,7 +351,7 @@ def test_fourth_band_of_bytes_is_not_taken_for_alpha(tmp_path: Path) -> None:
         "c", "naip", values, bands, "uncalibrated", absent(values[0] > 0, "water"), "made by hand"
     )
     (tmp_path / "chips").mkdir()
-    survey, _ = chip_records(chip, Origin("own", "here", "train"), tmp_path, 0, 0)
+    survey, _ = chip_records(chip, ChipOrigin("own", "here", "train"), tmp_path, 0, 0)
     pixels = load_pixels(
         survey.model_copy(update={"scene": SceneRef(path=str(tmp_path / survey.scene.path))})
     )

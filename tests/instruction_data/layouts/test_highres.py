@@ -14,7 +14,7 @@ from rasterio.transform import from_bounds, from_origin
 from shapely.geometry import box, mapping
 
 from instruction_data.layouts import detect
-from instruction_data.sources.chips import Chip, Item, complete
+from instruction_data.sources.chips import Chip, SceneItem, complete
 from spex.errors import RecordError, SceneError
 
 
@@ -36,13 +36,13 @@ def noise(count: int, height: int, width: int | None = None, top: int = 255) -> 
     )
 
 
-def items(root: Path) -> list[Item]:
+def items(root: Path) -> list[SceneItem]:
     source = detect(root)
     assert source
     return list(source.items(root))
 
 
-def chips(item: Item) -> list[Chip]:
+def chips(item: SceneItem) -> list[Chip]:
     return list(item.read("train"))
 
 

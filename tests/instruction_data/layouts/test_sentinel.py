@@ -12,7 +12,7 @@ from rasterio.crs import CRS
 from rasterio.transform import from_origin
 
 from instruction_data.layouts import LAYOUTS, detect
-from instruction_data.sources.chips import Chip, Item, complete
+from instruction_data.sources.chips import Chip, SceneItem, complete
 from spex.errors import RecordError, SceneError
 
 Write = Callable[..., Path]
@@ -41,13 +41,13 @@ def sentinel(count: int, side: int = 32) -> np.ndarray:
     return np.random.default_rng(count).integers(200, 4000, (count, side, side)).astype(np.uint16)
 
 
-def items(root: Path) -> list[Item]:
+def items(root: Path) -> list[SceneItem]:
     source = detect(root)
     assert source
     return list(source.items(root))
 
 
-def only(item: Item) -> Chip:
+def only(item: SceneItem) -> Chip:
     (chip,) = item.read("train")
     return chip
 

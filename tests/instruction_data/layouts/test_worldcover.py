@@ -11,7 +11,7 @@ from rasterio.crs import CRS
 from rasterio.transform import from_origin
 
 from instruction_data.layouts import detect
-from instruction_data.sources.chips import Item, complete
+from instruction_data.sources.chips import SceneItem, complete
 from spex.errors import SpexError
 
 DEGREE = 1 / 1200
@@ -57,7 +57,7 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def items(root: Path) -> list[Item]:
+def items(root: Path) -> list[SceneItem]:
     source = detect(root)
     assert source and source.name == "esa_worldcover"
     return list(source.items(root))

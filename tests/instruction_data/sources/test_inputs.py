@@ -15,7 +15,7 @@ import shapely
 from pyogrio.raw import write
 from rasterio.transform import from_origin
 
-from instruction_data.sources.chips import Chip, Item
+from instruction_data.sources.chips import Chip, SceneItem
 from instruction_data.sources.inputs import SceneOptions, scene_items
 from instruction_data.sources.windows import scene_windows
 from spex.errors import RecordError, SpexError
@@ -25,11 +25,11 @@ WORLDCOVER = SceneOptions(legend="esa_worldcover")
 COVER = np.repeat(np.array([80, 10], np.uint8), 32)[None].repeat(64, axis=0)
 
 
-def read(item: Item) -> list[Chip]:
+def read(item: SceneItem) -> list[Chip]:
     return list(pickle.loads(pickle.dumps(item)).read("train"))
 
 
-def outcomes(items: list[Item]) -> dict[str, str]:
+def outcomes(items: list[SceneItem]) -> dict[str, str]:
     """Per item "chips" or the message of its error, as a build would report it."""
     found = {}
     for item in items:

@@ -12,7 +12,7 @@ import pytest
 import rasterio
 
 from spex.cli.main import main
-from tests.scenes import write_scene
+from tests.scenes import write_synthetic_scene
 
 FILES = {
     "mask.tif",
@@ -27,7 +27,7 @@ FILES = {
 @pytest.fixture
 def scene(tmp_path: Path) -> Path:
     path = tmp_path / "scene.tif"
-    write_scene(path)
+    write_synthetic_scene(path)
     return path
 
 
@@ -78,7 +78,7 @@ def test_a_refusal_is_an_answer(scene, tmp_path, capsys):
 
 
 def test_pixel_size_can_be_stated(tmp_path, capsys):
-    write_scene(tmp_path / "plain.tif", crs=None)
+    write_synthetic_scene(tmp_path / "plain.tif", crs=None)
     query = "water larger than 0.1 ha"
     assert rules(tmp_path / "plain.tif", query, "-o", tmp_path / "out") == 2
     assert "--gsd" in capsys.readouterr().err
@@ -125,7 +125,7 @@ def test_a_damaged_part_is_no_data_and_the_rest_is_written(tmp_path, capsys):
     """One block of the full resolution is rubbish; the overviews in the file are whole, so the scene opens."""
     path = tmp_path / "damaged.tif"
     options = {"tiled": True, "blockxsize": 256, "blockysize": 256, "compress": "deflate"}
-    write_scene(path, height=2048, width=2048, sensor="planetscope-4", **options)
+    write_synthetic_scene(path, height=2048, width=2048, sensor="planetscope-4", **options)
     with rasterio.open(path, "r+") as source:
         source.build_overviews([2], rasterio.enums.Resampling.average)
     with rasterio.open(path) as source:
@@ -150,7 +150,7 @@ def test_a_damaged_part_is_no_data_and_the_rest_is_written(tmp_path, capsys):
 
 
 def test_an_interrupt_leaves_nothing_half_written(tmp_path):
-    write_scene(tmp_path / "large.tif", height=3000, width=3000, sensor="planetscope-4")
+    write_synthetic_scene(tmp_path / "large.tif", height=3000, width=3000, sensor="planetscope-4")
     out = tmp_path / "results" / "out"
     command = [
         sys.executable,

@@ -12,7 +12,7 @@ from rasterio.transform import from_origin
 
 from spex.engine import RulesPredictor, extract
 from spex.evidence.indices import role_planes
-from spex.evidence.measured import measure
+from spex.evidence.scene_evidence import measure
 from spex.postprocess.doubts import DoubtSweep
 from spex.postprocess.facts import doubt_text
 from spex.query.answer_markup import Plan, parse_answer

@@ -14,7 +14,7 @@ from rasterio.enums import ColorInterp
 
 from spex.errors import BandError, SceneError
 from spex.raster.scene import Scene
-from tests.scenes import write_scene
+from tests.scenes import write_synthetic_scene
 
 Write = Callable[..., Path]
 RGBN = [(0.49, 0.065), (0.56, 0.035), (0.665, 0.03), (0.842, 0.115)]
@@ -386,7 +386,7 @@ def test_dark_floor_of_a_new_baseline_is_pointed_out(write: Write) -> None:
 
 def test_thermal_and_empty_bands_are_left_out(tmp_path: Path) -> None:
     path = tmp_path / "l8.tif"
-    write_scene(path, sensor="landsat-8", nodata=0)
+    write_synthetic_scene(path, sensor="landsat-8", nodata=0)
     with rasterio.open(path, "r+") as dataset:
         dataset.write(np.zeros((96, 96), dtype="uint16"), 1)
     scene = Scene.open(path)

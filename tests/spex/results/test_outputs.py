@@ -20,7 +20,7 @@ from rio_cogeo.cogeo import cog_validate
 from spex.engine import extract
 from spex.errors import OutputError
 from spex.results.audit import AuditError, audit
-from spex.results.extraction import folder_aside
+from spex.results.folder import staged_folder
 
 TEXT = (
     "<seg class=water>lakes</seg>: <fact:area>, largest <fact:largest>, MNDWI <fact:index:MNDWI>. "
@@ -226,7 +226,7 @@ class TestOutputFolder:
     def test_a_stop_on_the_way_keeps_the_old_result(self, result, tmp_path, stop):
         folder = result.save(tmp_path / "out")
         expected = OutputError if isinstance(stop, OSError) else stop
-        with pytest.raises(expected), folder_aside(folder, overwrite=True) as aside:
+        with pytest.raises(expected), staged_folder(folder, overwrite=True) as aside:
             (aside / "mask.tif").write_text("half")
             raise stop
         assert {path.name for path in folder.iterdir()} == FILES

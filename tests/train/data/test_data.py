@@ -21,7 +21,7 @@ from spex.records import (
     read_records,
     write_records,
 )
-from tests.scenes import write_scene
+from tests.scenes import write_synthetic_scene
 from train.data.conversations import load_dialogues
 from train.data.crops import CropStream, jitter, load_chips, rates
 from train.data.record_folder import RecordCache, Shards
@@ -39,7 +39,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for source, numbers in (("hls_flood", (0, 1, 3)), ("naip", (2,))):
         surveys, talks = [], []
         for number in numbers:
-            truth = write_scene(
+            truth = write_synthetic_scene(
                 folder / f"s{number}.tif", bands=bands, height=40, width=40, seed=number
             )
             base = {

@@ -13,7 +13,7 @@ from rasterio.windows import Window
 import train.data.symmetry
 from instruction_data.dialogues import dialogue
 from instruction_data.dialogues.words import wording
-from spex.evidence.measured import measure
+from spex.evidence.scene_evidence import measure
 from spex.postprocess.constraint_masks import Frame
 from spex.query.answer_markup import parse_answer
 from spex.query.constraints import SCENE_PARTS
@@ -21,7 +21,7 @@ from spex.query.prompt import Exchange
 from spex.query.rules import read_query
 from spex.raster.scene import Pixels, Scene
 from spex.sensors import get_sensor
-from tests.scenes import synthetic
+from tests.scenes import synthetic_scene
 from train.data.symmetry import Symmetry, moved, place_of
 
 SYMMETRIES = [
@@ -42,7 +42,7 @@ ROWS = [
 @pytest.fixture(scope="module")
 def scene() -> Pixels:
     bands = get_sensor("sentinel2").bands
-    values, _ = synthetic(bands, 48, 48)
+    values, _ = synthetic_scene(bands, 48, 48)
     return Pixels(values, np.ones((48, 48), bool), bands, "surface", 10.0)
 
 

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from transformers import AutoTokenizer
 
 from spex.errors import ConfigError
-from spex.evidence.measured import measure
+from spex.evidence.scene_evidence import measure
 from spex.model.config import make_config
 from spex.model.processor import SpexProcessor
 from spex.model.spex import SpexModel
@@ -19,7 +19,7 @@ from spex.query.answer_markup import parse_answer
 from spex.query.constraints import SCENE_PARTS
 from spex.records import BandRef, Rle, SceneRef, SpanTarget, SpieRecord, write_records
 from spex.sensors import Band
-from tests.scenes import write_scene
+from tests.scenes import write_synthetic_scene
 from train.data.conversations import pad
 from train.data.crops import CropStream, load_chips
 from train.run.losses import text_loss
@@ -38,7 +38,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Crops of a landscape with other shares of water, grass and soil each, and a model that cannot see them."""
     folder = tmp_path_factory.mktemp("spie")
     bands, records = tuple(Band(name, wavelength, 40.0) for name, wavelength in BANDS), []
-    truth = write_scene(folder / "whole.tif", bands=bands, height=96, width=96, seed=1)
+    truth = write_synthetic_scene(folder / "whole.tif", bands=bands, height=96, width=96, seed=1)
     for number, (row, col) in enumerate([(8, 6), (0, 56), (40, 20), (56, 56), (30, 30), (0, 20)]):
         window = (col, row, 32, 32)
         mask = Rle.encode(truth[row : row + 32, col : col + 32] == 1)

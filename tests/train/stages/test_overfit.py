@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from spex.evidence.measured import measure
+from spex.evidence.scene_evidence import measure
 from spex.evidence.text import evidence_text
 from spex.model.predictor import load
 from spex.query.answer_markup import parse_answer
@@ -22,7 +22,7 @@ from spex.records import (
     write_records,
 )
 from spex.sensors import Band
-from tests.scenes import CLASSES, write_scene
+from tests.scenes import CLASSES, write_synthetic_scene
 from train.data.conversations import load_dialogues
 from train.data.crops import CLASS_NAMES, load_chips
 from train.settings import Settings
@@ -59,7 +59,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     surveys, talks = [], []
     for number in range(4):
         path = folder / f"s{number}.tif"
-        truth = write_scene(path, bands=bands, height=32, width=32, seed=number)
+        truth = write_synthetic_scene(path, bands=bands, height=32, width=32, seed=number)
         base = {
             "split": "train", "place": str(number), "source": "made", "scene": SceneRef(path=path.name),
             "level": "surface", "gsd_m": 10.0, "scale": 1e-4, "sensor": "made",

@@ -21,7 +21,7 @@ from spex.errors import ConfigError, ModelError
 from spex.model.encoder import SpecAwareEncoder
 from spex.records import BandRef, SceneRef, SpieRecord, write_records
 from spex.sensors import Band
-from tests.scenes import write_scene
+from tests.scenes import write_synthetic_scene
 from train.data.unlabelled import PixelStream, image_rates, load_images, survey_records
 from train.run.reconstructions import reconstruct, shown_images
 from train.settings import load_settings
@@ -41,7 +41,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         width, records = 40.0 if sensor == "few" else 10.0, []
         for number in range(3):
             path = folder / f"{sensor}_{number}.tif"
-            write_scene(
+            write_synthetic_scene(
                 path,
                 bands=tuple(Band(n, w, width) for n, w in bands),
                 height=80,

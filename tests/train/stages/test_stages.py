@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from spex.errors import ConfigError, RecordError
-from spex.evidence.measured import measure
+from spex.evidence.scene_evidence import measure
 from spex.evidence.text import evidence_text
 from spex.model.precision import has_bfloat16
 from spex.model.predictor import SHIPPED, load
@@ -32,7 +32,7 @@ from spex.records import (
     write_records,
 )
 from spex.sensors import Band
-from tests.scenes import write_scene
+from tests.scenes import write_synthetic_scene
 from train.data.conversations import Encoder, TextStream, load_dialogues, pad
 from train.data.crops import CLASS_NAMES, CropStream, collate, drop_bands, jitter, load_chips
 from train.run.losses import mask_losses, presence_loss, text_loss
@@ -52,7 +52,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     surveys, dialogues = [], []
     for number in range(4):
         path = folder / f"scene_{number}.tif"
-        truth = write_scene(
+        truth = write_synthetic_scene(
             path, bands=tuple(Band(n, w, 40.0) for n, w in BANDS), height=64, width=64, seed=number
         )
         known = {name: truth == code for code, name in CLASSES.items()}

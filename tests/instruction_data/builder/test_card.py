@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from instruction_data.review.card import write_card
+from instruction_data.builder.card import write_card
 
 COMMAND = "spex spie build scenes --legend mask:water --out out"
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
-from instruction_data.builder.shards import Kind
 from instruction_data.layouts import LAYOUTS
+from instruction_data.review.record_files import Kind
 from instruction_data.review.stats import stats
 from spex.evidence.classes import classes
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import rasterio
 from rasterio.errors import NotGeoreferencedWarning
@@ -17,28 +16,12 @@ from rasterio.windows import Window
 
 from spex.raster.scene import Scene
 
-LEVELS = 250
+PROBABILITY_SCALE = 250
 NODATA = 255
-HALF = LEVELS // 2
+HALF_PROBABILITY = PROBABILITY_SCALE // 2
 
 
-@dataclass(frozen=True)
-class FailedTile:
-    """A tile that could not be computed, twice, and why; its pixels are nodata unless a neighbour covers them."""
-
-    row: int
-    col: int
-    height: int
-    width: int
-    error: Exception
-
-    @property
-    def reason(self) -> str:
-        """Kind and message of the error."""
-        return f"{type(self.error).__name__}: {self.error}"
-
-
-def strips(height: int, width: int, planes: int) -> Iterator[Window]:
+def row_strips(height: int, width: int, planes: int) -> Iterator[Window]:
     """Full-width windows from the top down, sized so that ``planes`` float32 planes of one take about 64 MB."""
     rows = max(16, min(512, (1 << 24) // (width * max(planes, 1)) // 16 * 16))
     for row in range(0, height, rows):
@@ -46,7 +29,7 @@ def strips(height: int, width: int, planes: int) -> Iterator[Window]:
 
 
 @contextmanager
-def gdal() -> Iterator[None]:
+def bounded_gdal_cache() -> Iterator[None]:
     """GDAL with a bounded block cache, and no warning about a missing georeference (a scene says that itself)."""
     # The default cache is a share of the machine's memory, which would make peak memory grow with the scene.
     with warnings.catch_warnings(), rasterio.Env(GDAL_CACHEMAX=128, GDAL_NUM_THREADS="ALL_CPUS"):
@@ -54,7 +37,7 @@ def gdal() -> Iterator[None]:
         yield
 
 
-def work_profile(scene: Scene, count: int) -> dict[str, object]:
+def working_profile(scene: Scene, count: int) -> dict[str, object]:
     """Creation options of an intermediate uint8 raster: strips, so that appended rows rewrite no blocks."""
     return {
         "driver": "GTiff",

@@ -12,7 +12,7 @@ import rasterio
 _BANDS = (("B02", 490, 65), ("B03", 560, 35), ("B04", 665, 30), ("B08", 842, 115))
 
 
-def write_sample(folder: Path) -> Path:
+def write_sample_scene(folder: Path) -> Path:
     """Write the Sentinel-2 sample (4 bands of 10 m, 300 x 300, no georeference) with its sidecar; returns its path."""
     numbers = json.loads(
         files("spyndex").joinpath("data", "S2_10m.json").read_text(encoding="utf-8")

@@ -17,7 +17,7 @@ from spex.records import SpieRecord
 Kind = Literal["survey", "dialogue"]
 
 
-def shards(path: Path, kind: Kind) -> list[Path]:
+def record_files(path: Path, kind: Kind) -> list[Path]:
     """Files of one kind in a built folder, in order; a single ``.parquet`` file is the kind of its name.
 
     Raises:
@@ -70,7 +70,7 @@ def rows(shard: Path, columns: Sequence[str] | None = None) -> Iterator[dict[str
             yield from batch.to_pylist()
 
 
-def survey_shard(dialogue_shard: Path) -> Path:
+def survey_file(dialogue_shard: Path) -> Path:
     """The shard with the surveys of the chips that a shard's dialogues speak of."""
     return dialogue_shard.with_name("survey_" + dialogue_shard.name.removeprefix("dialogue_"))
 

@@ -12,7 +12,7 @@ from spex.errors import SceneError
 from spex.raster.scene import Pixels, Scene
 
 
-def read_around(scene: Scene, window: Window, wanted: NDArray[np.bool_]) -> Pixels:
+def read_around_damage(scene: Scene, window: Window, wanted: NDArray[np.bool_]) -> Pixels:
     """The pixels of a window; parts without ``wanted`` pixels ``(h, w)`` are invalid where they cannot be read.
 
     Raises:
@@ -37,7 +37,7 @@ def read_around(scene: Scene, window: Window, wanted: NDArray[np.bool_]) -> Pixe
     else:
         windows = Window(col, row, half, height), Window(col + half, row, width - half, height)
     parts = [
-        read_around(scene, part, piece)
+        read_around_damage(scene, part, piece)
         for part, piece in zip(windows, np.split(wanted, [half], axis), strict=True)
     ]
     return replace(
