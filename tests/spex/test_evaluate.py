@@ -12,13 +12,14 @@ import torch
 
 from spex.cli.main import main
 from spex.engine import RulesPredictor
-from spex.evaluate import Case, LabelTarget, QueryMethod, Scores, Tally, cases, labelled_evidence
+from spex.evaluate import Case, LabelTarget, QueryMethod, cases, labelled_evidence
 from spex.evidence.text import evidence_text
 from spex.model.config import make_config
 from spex.model.predictor import ModelPredictor
 from spex.model.processor import SpexProcessor
 from spex.model.spex import SpexModel
 from spex.records import BandRef, Rle, SceneRef, SpanTarget, SpieRecord, read_records, write_records
+from spex.scores import Scores, Tally
 from train.stages.tokenizer import train_tokenizer
 
 BANDS = [("B02", 490, 65), ("B03", 560, 35), ("B04", 665, 30), ("B08", 842, 115)]
