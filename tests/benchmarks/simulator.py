@@ -34,9 +34,15 @@ from spex.raster.scene import Pixels
 from spex.sensors import ROLES, Band
 
 _STEPS = {
-    "landscape": "landscape", "truth": "truth", "materials": "draw_materials", "view": "view",
-    "reflectance": "reflectance", "detector": "detect", "product": "_product", "texture": "variation",
-}  # fmt: skip
+    "landscape": "draw_landscape",
+    "truth": "scene_truth",
+    "materials": "draw_materials",
+    "cover": "pixel_cover",
+    "reflectance": "measured_reflectance",
+    "detector": "add_detector_effects",
+    "product": "_store",
+    "texture": "draw_texture",
+}
 _FEATURES = ("B", "G", "R", "N", "S1", "S2", "NDVI", "MNDWI", "NBR")
 _FIRES = ("B", "G", "R", "N", "S2", "NDVI", "NBR")
 _AERIAL = ("B", "G", "R", "N", "NDVI")

@@ -39,7 +39,7 @@ from train.data.random_state import rng_at
 from train.run import lora
 from train.run.loop import run
 from train.run.losses import mask_losses, presence_loss
-from train.settings import Settings
+from train.settings import AdaptSettings
 
 _CROPS = 256  # that are looked at and kept, 1.3 MB each at 128 pixels
 _ASKED = 6  # classes of a crop that are asked for at most
@@ -87,7 +87,7 @@ class RegionStream:
 
     def __init__(
         self, predictor: ModelPredictor, chips: Sequence[TrainingChip], replayed: Sequence[TrainingChip], names: Sequence[str],
-        settings: Settings,
+        settings: AdaptSettings,
     ) -> None:  # fmt: skip
         self.predictor, self.settings, self.names = predictor, settings, list(names)
         shown = {
@@ -108,7 +108,7 @@ class RegionStream:
     def draw(self, step: int, process: int) -> list[FrozenCrop]:
         """The batch of a step."""
         numbers = rng_at(self.settings.seed, step, process).integers(
-            _CROPS, size=self.settings.batch
+            _CROPS, size=self.settings.batch_size
         )
         return [self.look(int(number)) for number in numbers]
 
@@ -168,7 +168,7 @@ class RegionStream:
             first = int(rng.choice(list(self.shown)))
             chip = self.shown[first][int(rng.integers(len(self.shown[first])))]
         for _ in range(6):
-            pixels, labels = crop(chip, self.settings.crop, rng)
+            pixels, labels = crop(chip, self.settings.crop_size, rng)
             if pixels.valid.any() and (first is None or (labels[first] > 0).any()):
                 break
         if rng.random() < _JITTERED[first is None]:
@@ -264,7 +264,7 @@ def unlabelled(pixels: Pixels, names: Sequence[str]) -> TrainingChip:
 
 
 def train(
-    settings: Settings,
+    settings: AdaptSettings,
     predictor: ModelPredictor,
     learned: Sequence[SpieRecord],
     kept: Sequence[SpieRecord] = (),
@@ -282,7 +282,7 @@ def train(
     ]
     stream = RegionStream(predictor, [chip(r, names) for r in learned], replayed, names, settings)
     torch.manual_seed(settings.seed)
-    trainer, out = AdaptTrainer(predictor.model, settings.rank), Path(settings.out)
+    trainer, out = AdaptTrainer(predictor.model, settings.lora_rank), Path(settings.out)
 
     def save(folder: Path) -> None:
         pairs = {

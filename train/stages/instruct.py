@@ -32,7 +32,7 @@ from train.run.loop import run
 from train.run.lora import merged_state
 from train.run.losses import mask_losses, presence_loss, text_loss
 from train.run.validation import mask_validation
-from train.settings import Settings
+from train.settings import InstructSettings
 from train.stages.masks import PROMPTS_FILE, all_classes, class_losses, load_prompts
 
 
@@ -49,7 +49,11 @@ class ConversationStream:
     """Batches of crops, each with a dialogue of its scene, turned as it is, and the prior text of the crop itself."""
 
     def __init__(
-        self, crops: CropStream, dialogues: Dialogues, processor: SpexProcessor, settings: Settings
+        self,
+        crops: CropStream,
+        dialogues: Dialogues,
+        processor: SpexProcessor,
+        settings: InstructSettings,
     ) -> None:
         self.crops, self.dialogues, self.processor, self.settings = (
             crops,
@@ -70,9 +74,9 @@ class ConversationStream:
         samples: list[TrainingCrop] = []
         conversations, names = [], []
         told = (
-            rng.random() >= self.settings.prior_dropout
+            rng.random() >= self.settings.evidence_text_dropout
         )  # by batch: rows are padded to the longest
-        while len(samples) < self.settings.batch:
+        while len(samples) < self.settings.batch_size:
             chip = self.crops.chips[int(rng.choice(self.chips, p=self.rate))]
             talk = rng.permutation(self.by_scene[chip.id])
             item = self.dialogues[
@@ -154,16 +158,20 @@ class InstructTrainer(nn.Module):
         return terms
 
 
-def train(settings: Settings, model: SpexModel, processor: SpexProcessor) -> list[dict[str, float]]:
+def train(
+    settings: InstructSettings, model: SpexModel, processor: SpexProcessor
+) -> list[dict[str, float]]:
     """Run the stage."""
-    if settings.vision is None:
+    if settings.vision_from is None:
         raise ConfigError(
-            "stage instruct needs vision=, a checkpoint of stage masks or a whole model"
+            "stage instruct needs vision_from=, a checkpoint of stage masks or a whole model"
         )
     chips = load_chips(settings.data, "train")
-    crops = CropStream(chips, settings.crop, settings.weights, settings.prior_dropout / 3)
+    crops = CropStream(
+        chips, settings.crop_size, settings.source_weights, settings.evidence_map_dropout
+    )
     stream = ConversationStream(crops, load_dialogues(settings.data, "train"), processor, settings)
-    trainer = InstructTrainer(model, load_prompts(settings.vision))
+    trainer = InstructTrainer(model, load_prompts(settings.vision_from))
 
     def save(folder: Path) -> None:
         model.save_pretrained(folder, state_dict=merged_state(model))

@@ -17,7 +17,7 @@ from train.run.loop import Validation, run
 from train.run.lora import merged_state
 from train.run.losses import text_loss
 from train.run.validation import loss_validation
-from train.settings import Settings
+from train.settings import LanguageSettings
 
 _SHOWN = 8
 _LONGEST = 96  # tokens of a sample
@@ -38,11 +38,15 @@ class LanguageTrainer(nn.Module):
         return text_loss(logits, batch.input_ids, batch.weight)
 
 
-def train(settings: Settings, model: SpexModel, processor: SpexProcessor) -> list[dict[str, float]]:
+def train(
+    settings: LanguageSettings, model: SpexModel, processor: SpexProcessor
+) -> list[dict[str, float]]:
     """Run the stage."""
     text_only = SpexProcessor(processor.tokenizer, 0, processor.stride)
     dialogues = load_dialogues(settings.data, "train")
-    stream = TextStream(dialogues, text_only, settings.batch, settings.prior_dropout, settings.seed)
+    stream = TextStream(
+        dialogues, text_only, settings.batch_size, settings.evidence_text_dropout, settings.seed
+    )
 
     def save(folder: Path) -> None:
         model.save_pretrained(folder, state_dict=merged_state(model))
@@ -51,18 +55,20 @@ def train(settings: Settings, model: SpexModel, processor: SpexProcessor) -> lis
     def loss(part: nn.Module, batch: TextBatch) -> dict[str, Tensor]:
         return {"text": part(batch)}
 
-    validation = _validation(settings, text_only) if settings.validate else None
+    validation = _validation(settings, text_only) if settings.eval_steps else None
     return run(
         settings, LanguageTrainer(model), stream.draw, loss, save, validation=validation, workers=0
     )
 
 
-def _validation(settings: Settings, processor: SpexProcessor) -> Validation:
+def _validation(settings: LanguageSettings, processor: SpexProcessor) -> Validation:
     """Cross-entropy on dialogues of validation places, and answers to a few of them."""
     dialogues = load_dialogues(settings.data, "val")
-    stream = TextStream(dialogues, processor, settings.batch, settings.prior_dropout, settings.seed)
+    stream = TextStream(
+        dialogues, processor, settings.batch_size, settings.evidence_text_dropout, settings.seed
+    )
     batches = [
-        stream.draw(number, 0) for number in range(-(-settings.validate_on // settings.batch))
+        stream.draw(number, 0) for number in range(-(-settings.eval_records // settings.batch_size))
     ]
     shown = dialogues[:: max(1, len(dialogues) // _SHOWN)][:_SHOWN]
 
