@@ -12,7 +12,7 @@ from spex.evidence.class_words import mentioned_classes
 from spex.evidence.classes import classes
 from spex.query.answer_markup import Answer
 from spex.records import SpieRecord
-from spex.results.quicklook import overlay, rgb_image
+from spex.results.rendering import overlay, rgb_image
 
 Image = NDArray[np.uint8]
 _LOW, _HIGH = np.array([160, 90, 30], np.float32), np.array([20, 90, 200], np.float32)

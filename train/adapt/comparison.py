@@ -19,7 +19,7 @@ from spex.evidence.classes import classes
 from spex.evidence.scene_evidence import measure
 from spex.raster.scene import Pixels
 from spex.records import SpieRecord
-from spex.results.quicklook import overlay, rgb_image
+from spex.results.rendering import overlay, rgb_image
 from spex.scores import Scores
 
 MOST_LOST = 0.03

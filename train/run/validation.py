@@ -20,7 +20,7 @@ from spex.evidence.classes import classes
 from spex.model.predictor import ModelPredictor, load
 from spex.query.answer_markup import Plan, parse_answer
 from spex.records import SpieRecord
-from spex.results.quicklook import overlay, rgb_image
+from spex.results.rendering import overlay, rgb_image
 from spex.scores import Tally
 from train.data.crops import CLASS_NAMES
 from train.data.record_folder import Shards
