@@ -33,6 +33,23 @@ from spex.results.folder import output_errors
 Progress = Callable[[int, int], None]
 
 
+def check_tiling(tile: int, overlap: int) -> None:
+    """Refuse tiles that are too small, and overlaps that are too large.
+
+    Args:
+        tile: side of a tile in pixels.
+        overlap: pixels that neighbouring tiles share.
+
+    Raises:
+        ConfigError: the tile has fewer than 32 pixels, or the overlap is more than half of it.
+    """
+    if tile < 32 or not 0 <= overlap <= tile // 2:
+        raise ConfigError(
+            f"tile {tile} with overlap {overlap}: "
+            "a tile has at least 32 pixels, an overlap at most half of it"
+        )
+
+
 class Session:
     """An open scene with its predictor; ``ask`` answers a query. A context manager: closing it drops what was kept.
 
@@ -51,10 +68,7 @@ class Session:
         overlap: int = 64,
         memory: int = BUDGET,
     ) -> None:
-        if tile < 32 or not 0 <= overlap <= tile // 2:
-            raise ConfigError(
-                f"tile {tile} with overlap {overlap}: a tile has at least 32 pixels, an overlap at most half of it"
-            )
+        check_tiling(tile, overlap)
         started = time.perf_counter()
         self.scene, self.predictor = scene, predictor
         self._tile, self._overlap = tile, overlap

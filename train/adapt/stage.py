@@ -34,12 +34,13 @@ from spex.query.answer_markup import format_span
 from spex.raster.sample_scene import write_sample_scene
 from spex.raster.scene import Pixels, Scene
 from spex.records import SpieRecord, load_pixels
-from train.data.crops import TrainingChip, crop, jitter, labels_of
+from train.data.crops import jitter, random_crop
 from train.data.random_state import rng_at
+from train.data.training_chips import TrainingChip, label_planes
 from train.run import lora
 from train.run.loop import run
 from train.run.losses import mask_losses, presence_loss
-from train.settings import Settings
+from train.settings import AdaptSettings
 
 _CROPS = 256  # that are looked at and kept, 1.3 MB each at 128 pixels
 _ASKED = 6  # classes of a crop that are asked for at most
@@ -87,7 +88,7 @@ class RegionStream:
 
     def __init__(
         self, predictor: ModelPredictor, chips: Sequence[TrainingChip], replayed: Sequence[TrainingChip], names: Sequence[str],
-        settings: Settings,
+        settings: AdaptSettings,
     ) -> None:  # fmt: skip
         self.predictor, self.settings, self.names = predictor, settings, list(names)
         shown = {
@@ -108,7 +109,7 @@ class RegionStream:
     def draw(self, step: int, process: int) -> list[FrozenCrop]:
         """The batch of a step."""
         numbers = rng_at(self.settings.seed, step, process).integers(
-            _CROPS, size=self.settings.batch
+            _CROPS, size=self.settings.batch_size
         )
         return [self.look(int(number)) for number in numbers]
 
@@ -168,7 +169,7 @@ class RegionStream:
             first = int(rng.choice(list(self.shown)))
             chip = self.shown[first][int(rng.integers(len(self.shown[first])))]
         for _ in range(6):
-            pixels, labels = crop(chip, self.settings.crop, rng)
+            pixels, labels = random_crop(chip, self.settings.crop_size, rng)
             if pixels.valid.any() and (first is None or (labels[first] > 0).any()):
                 break
         if rng.random() < _JITTERED[first is None]:
@@ -241,7 +242,7 @@ def chip(record: SpieRecord, names: Sequence[str]) -> TrainingChip:
     pixels = load_pixels(record)
     stored = replace(pixels, values=pixels.values.astype(np.float16))
     return TrainingChip(
-        record.id, record.source, stored, labels_of(record, pixels.valid.shape, names)
+        record.id, record.source, stored, label_planes(record, pixels.valid.shape, names)
     )
 
 
@@ -264,7 +265,7 @@ def unlabelled(pixels: Pixels, names: Sequence[str]) -> TrainingChip:
 
 
 def train(
-    settings: Settings,
+    settings: AdaptSettings,
     predictor: ModelPredictor,
     learned: Sequence[SpieRecord],
     kept: Sequence[SpieRecord] = (),
@@ -282,7 +283,7 @@ def train(
     ]
     stream = RegionStream(predictor, [chip(r, names) for r in learned], replayed, names, settings)
     torch.manual_seed(settings.seed)
-    trainer, out = AdaptTrainer(predictor.model, settings.rank), Path(settings.out)
+    trainer, out = AdaptTrainer(predictor.model, settings.lora_rank), Path(settings.out)
 
     def save(folder: Path) -> None:
         pairs = {

@@ -1,4 +1,4 @@
-"""``spex inspect``: what it tells, and that it starts without torch."""
+"""``spex inspect``: what it shows, and that it starts without torch."""
 
 from __future__ import annotations
 
@@ -52,7 +52,15 @@ def test_tables_say_what_is_missing_and_why(tmp_path: Path) -> None:
     )
     possible, _, missing = done.stdout.partition("classes not possible")
     assert "water" in possible and "burned" in missing and "SWIR" in missing
-    assert "MNDWI: needs S1" in done.stdout
+    assert "MNDWI: requires S1" in done.stdout
+
+
+def test_the_sample_scene(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", "sample", "--json"]) == 0
+    description = json.loads(capsys.readouterr().out)
+    assert description["path"] == "sample"
+    assert [band["name"] for band in description["bands"]] == ["B02", "B03", "B04", "B08"]
+    assert "water" in description["classes"]["possible"]
 
 
 def test_many_bands_are_shown_in_part(tmp_path: Path) -> None:
@@ -77,7 +85,10 @@ def test_bad_input_is_one_line_and_status_2(
 
 def test_no_torch_is_loaded(tmp_path: Path) -> None:
     write_synthetic_scene(tmp_path / "scene.tif")
-    code = "import sys; from spex.cli.main import main; main(sys.argv[1:]); sys.exit('torch' in sys.modules)"
+    code = (
+        "import sys; from spex.cli.main import main; main(sys.argv[1:]);"
+        "sys.exit('torch' in sys.modules)"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code, "inspect", str(tmp_path / "scene.tif")],
         capture_output=True,

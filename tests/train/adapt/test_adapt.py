@@ -45,7 +45,7 @@ from train.data.batches import save_batch
 from train.data.conversations import pad
 from train.run import lora
 from train.run.losses import text_loss
-from train.settings import Settings
+from train.settings import AdaptSettings
 from train.stages.tokenizer import train_tokenizer
 
 BANDS = tuple(
@@ -128,17 +128,17 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return micro(tmp_path_factory.mktemp("model") / "micro", steps=60)
 
 
-def quick(**changes: object) -> Settings:
+def quick(**changes: object) -> AdaptSettings:
     values = {
-        "batch": 2,
-        "crop": 64,
-        "steps": 3,
-        "minutes": 5.0,
-        "rank": 2,
+        "batch_size": 2,
+        "crop_size": 64,
+        "max_steps": 3,
+        "max_minutes": 5.0,
+        "lora_rank": 2,
         "threads": 1,
         "precision": "fp32",
     }
-    return Settings(stage="adapt", data="", out="", **{**values, **changes})  # type: ignore[arg-type]
+    return AdaptSettings(**{**values, **changes})  # type: ignore[arg-type]
 
 
 def perturbed(predictor: ModelPredictor, name: str = "region") -> tuple[AdaptTrainer, Adapter]:
@@ -282,7 +282,11 @@ def test_a_new_class_is_never_asked_where_no_label_speaks_of_it(built: Path, bas
     silent = [span for span in records[0].spans if span.class_name != "solar_farm"]
     other = records[0].model_copy(update={"spans": silent, "id": "other"})
     stream = RegionStream(
-        load(base), [chip(records[1], names)], [chip(other, names)] * 50, names, quick(batch=20)
+        load(base),
+        [chip(records[1], names)],
+        [chip(other, names)] * 50,
+        names,
+        quick(batch_size=20),
     )
     looks = stream.draw(0, 0)
     assert stream.learned == ("water", "vegetation", "bare", "solar_farm")
@@ -298,7 +302,7 @@ def test_a_new_class_is_never_asked_where_no_label_speaks_of_it(built: Path, bas
             look.silent, (look.labels < 0) & before
         )  # these scenes are valid everywhere
     again = RegionStream(
-        load(base), [chip(records[1], names)], stream.replayed, names, quick(batch=20)
+        load(base), [chip(records[1], names)], stream.replayed, names, quick(batch_size=20)
     ).draw(0, 0)
     for one, other in zip(looks, again, strict=True):
         assert one.names == other.names and torch.equal(one.labels, other.labels)
@@ -318,7 +322,7 @@ def test_crops_seen_in_bfloat16_are_learned_from_in_float32(
         [chip(record, tuple(classes()))],
         [],
         tuple(classes()),
-        quick(batch=2),
+        quick(batch_size=2),
     )
     looks = stream.draw(0, 0)
     losses = AdaptTrainer(predictor.model, 2)([*looks, looks[0]])
@@ -337,7 +341,7 @@ def test_a_region_may_show_a_new_class_alone_but_not_nothing(built: Path, base: 
         update={"spans": [one for one in record.spans if one.class_name == "solar_farm"]}
     )
     stream = RegionStream(
-        load(base), [chip(farms, names)], [chip(record, names)], names, quick(batch=8)
+        load(base), [chip(farms, names)], [chip(record, names)], names, quick(batch_size=8)
     )
     assert {look.names for look in stream.draw(0, 0)} == {("solar_farm",)}
     with pytest.raises(RecordError, match="show no class anywhere"):
@@ -358,7 +362,7 @@ def test_the_command_writes_an_adapter_and_a_report_and_goes_on_after_a_stop(
             adapt(task, quick(), say=lambda _: None)
     assert not (task.out / "adapter.json").exists()
     with pytest.raises(ConfigError, match="was begun with other data or settings"):
-        adapt(task, quick(steps=4), say=lambda _: None)
+        adapt(task, quick(max_steps=4), say=lambda _: None)
     said: list[str] = []
     report = adapt(task, quick(), say=said.append)
     assert report["steps"] == 3 and report["new"] == ["solar_farm"]
@@ -384,7 +388,7 @@ def test_too_few_minutes_are_said_before_anything_is_learned(
     with pytest.raises(ConfigError, match="minutes are too few: measuring alone takes"):
         adapt(
             AdaptTask(built, tmp_path / "farms", base=str(base)),
-            quick(minutes=0.001),
+            quick(max_minutes=0.001),
             say=lambda _: None,
         )
 
@@ -397,7 +401,7 @@ def test_the_shipped_model_learns_a_new_class_and_keeps_the_others(
     add_classes(NEW["classes"], "test")
     report = adapt(
         AdaptTask(built, tmp_path / "farms"),
-        quick(steps=300, rank=16, minutes=60, batch=4, learning_rate=1.5e-3),
+        quick(max_steps=300, lora_rank=16, max_minutes=60, batch_size=4, learning_rate=1.5e-3),
     )
     found = {row["class"]: row for row in report["scores"]}
     assert found["solar_farm"]["iou"]["before"] < 0.3 and found["solar_farm"]["iou"]["after"] > 0.8

@@ -21,11 +21,12 @@ from spex.records import BandRef, Rle, SceneRef, SpanTarget, SpieRecord, write_r
 from spex.sensors import Band
 from tests.scenes import write_synthetic_scene
 from train.data.conversations import pad
-from train.data.crops import CropStream, load_chips
+from train.data.crops import CropStream
+from train.data.training_chips import load_chips
 from train.run.losses import text_loss
-from train.settings import Settings
+from train.settings import AlignSettings
 from train.stages.align import REQUESTS, AlignTrainer, CaptionStream, caption, encode
-from train.stages.launch import run_settings
+from train.stages.launch import run_stage
 from train.stages.masks import PROMPTS_FILE
 from train.stages.tokenizer import train_tokenizer
 
@@ -95,11 +96,12 @@ def test_captions_tell_shares_and_places_and_hold_no_span(data: Path) -> None:
 
 
 def test_it_learns_to_read_the_image_and_touches_nothing_else(data: Path, tmp_path: Path) -> None:
-    settings = Settings(
-        stage="align", data=str(data), out=str(tmp_path), start=str(data / "start"), steps=100, batch=8, crop=32,
-        learning_rate=1e-2, threads=1, precision="fp32", validate=100, validate_on=2,
+    settings = AlignSettings(
+        data=str(data), out=str(tmp_path), init_from=str(data / "start"), max_steps=100,
+        batch_size=8, crop_size=32, learning_rate=1e-2, threads=1, precision="fp32", eval_steps=100,
+        eval_records=2,
     )  # fmt: skip
-    run_settings(settings)
+    run_stage(settings)
     before, after = (
         load_file(folder / "model.safetensors")
         for folder in (data / "start", tmp_path / "checkpoint")
@@ -133,6 +135,12 @@ def test_it_learns_to_read_the_image_and_touches_nothing_else(data: Path, tmp_pa
 
 
 def test_it_needs_a_model_to_start_from(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="needs start="):
-        run_settings(Settings(stage="align", data=str(data), out=str(tmp_path), tokenizer=str(data / "start"),
-                              size="micro"))  # fmt: skip
+    with pytest.raises(ConfigError, match="needs init_from="):
+        run_stage(
+            AlignSettings(
+                data=str(data),
+                out=str(tmp_path),
+                tokenizer=str(data / "start"),
+                model_size="micro",
+            )
+        )
