@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import rasterio
 
-from instruction_data.dialogues import dialogue
+from instruction_data.dialogues.compose import draw_dialogue
 from instruction_data.sources.chips import Chip, Split, complete
 from spex.evidence.classes import classes
 from spex.evidence.scene_evidence import SceneEvidence, measure
@@ -89,10 +89,10 @@ def dialogue_records(
     """Conversations about one chip. They see its evidence, never its labels."""
     for number in range(count):
         rng = np.random.default_rng([seed, number, *survey.id.encode()])
-        drawn = dialogue(rng, evidence, survey.split)
+        drawn = draw_dialogue(rng, evidence, survey.split)
         turns = []
         for first, exchange in enumerate(drawn.exchanges):
-            said = user_message(exchange.query, "" if first else drawn.prior)
+            said = user_message(exchange.query, "" if first else drawn.evidence_text)
             turns += [
                 Turn(role="user", content=said),
                 Turn(role="assistant", content=exchange.answer),
@@ -103,7 +103,7 @@ def dialogue_records(
                 "kind": "dialogue",
                 "turns": turns,
                 "spans": list(drawn.spans),
-                "prior": drawn.prior,
+                "prior": drawn.evidence_text,
                 "provenance": {
                     "turns": f"template {drawn.template}",
                     "language": drawn.language,

@@ -21,7 +21,7 @@ from typing import Any
 
 from rasterio.errors import NotGeoreferencedWarning
 
-from instruction_data.dialogues import false_claims
+from instruction_data.dialogues.arguments import false_claims
 from instruction_data.review.record_files import record_files, rows, survey_file
 from instruction_data.review.remeasure import disagreements
 from instruction_data.review.targets import ExpectedAnswer, LabelledChip
