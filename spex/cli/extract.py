@@ -174,6 +174,7 @@ def _summary(extraction: Extraction, out: Path) -> str:
 
 _FILES = {
     "mask.tif": "the masks, georeferenced (0 background, 1..n, 255 no data)",
+    "mask.qml": "the colours of the masks in QGIS",
     "probability.tif": "probability of each mask (value / 250)",
     "regions.gpkg": "one polygon per region",
     "explanation.md": "the answer, its evidence, how to check it",

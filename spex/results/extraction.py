@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 from spex.raster.working_rasters import bounded_gdal_cache
@@ -9,13 +10,25 @@ from spex.results.audit import audit
 from spex.results.files import write_outputs
 from spex.results.folder import output_errors, staged_folder
 from spex.results.query_result import QueryResult
+from spex.results.quicklook import quicklook
+from spex.results.summary import summary
 
 
 class Extraction(QueryResult):
     """The result of one query on one scene.
 
     Its rasters lie in a temporary folder that is removed with this object; ``save`` keeps them.
+    A notebook shows its picture.
     """
+
+    def __repr__(self) -> str:
+        return summary(self)
+
+    def _repr_png_(self) -> bytes:
+        stream = io.BytesIO()
+        with bounded_gdal_cache():
+            quicklook(self).save(stream, "PNG")
+        return stream.getvalue()
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
         """Write the result folder, whole or not at all, and check it against its own files.

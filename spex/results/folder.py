@@ -1,4 +1,4 @@
-"""The output folder of a result: checked before anything is computed, written whole or not at all."""
+"""The output folder of a result: checked before any work, written whole or not at all."""
 
 from __future__ import annotations
 

@@ -18,6 +18,8 @@ from spex.postprocess.facts import MaskFacts
 from spex.raster.scene import Scene
 from spex.raster.working_rasters import working_profile
 
+REGIONS_LAYER = "regions"
+
 
 def write_regions(scene: Scene, facts: Sequence[MaskFacts], mask: Path, target: Path) -> None:
     """Write one multipolygon per region, all masks in one layer; sizes and means are those measured on the mask file.
@@ -55,7 +57,7 @@ def write_regions(scene: Scene, facts: Sequence[MaskFacts], mask: Path, target: 
             geometry=geometry,
             field_data=[x.astype(object) if x.dtype.kind == "U" else x for x in columns.values()],
             fields=np.array(list(columns), object),
-            layer="regions",
+            layer=REGIONS_LAYER,
             driver="GPKG",
             geometry_type="MultiPolygon",
             crs=scene.crs.to_wkt() if scene.crs else None,

@@ -55,6 +55,7 @@ def test_an_upload_is_opened_asked_and_saved(
         names = {Path(name).name: name for name in archive.namelist() if not name.endswith("/")}
         assert {
             "mask.tif",
+            "mask.qml",
             "probability.tif",
             "regions.gpkg",
             "explanation.md",

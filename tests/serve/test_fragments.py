@@ -17,6 +17,7 @@ from spex.engine.extractor import load
 from spex.evidence.classes import classes
 from spex.raster.scene import Scene
 from spex.results.extraction import Extraction
+from spex.results.rendering import casing_colour, rgb
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +43,9 @@ def test_each_mask_is_a_layer_in_its_colour(extraction: Extraction) -> None:
     for one, layer in zip(extraction.facts, layers, strict=True):
         shown = layer[1::3, 1::3, 3] > 0  # layers are enlarged three times
         np.testing.assert_array_equal(shown, values == one.value)
-        colour = bytes.fromhex(classes()[one.span.class_name].colour[1:])
-        assert (layer[layer[..., 3] > 0][:, :3] == list(colour)).all()
+        colour = classes()[one.span.class_name].colour
+        colours = {tuple(pixel) for pixel in layer[layer[..., 3] > 0][:, :3].tolist()}
+        assert colours == {rgb(colour), casing_colour(colour)}
         assert set(np.unique(layer[..., 3])) == {0, 100, 255}
     assert html.count('type="checkbox"') == 2 and "true colour" in html
 

@@ -27,7 +27,7 @@ from instruction_data.dialogues.turns import (
 )
 from instruction_data.dialogues.typed import add_typing_error
 from instruction_data.dialogues.words import Wordings, WordingSampler, load_wording
-from instruction_data.review.check import invented
+from instruction_data.review.check import invented_numbers
 from spex.evidence.class_words import mentioned_classes, resolve_class
 from spex.evidence.classes import classes
 from spex.evidence.scene_evidence import SceneEvidence, measure
@@ -162,7 +162,7 @@ def test_answers_keep_the_grammar_and_bear_checking(
             for exchange in dialogue.exchanges:
                 answer = parse_answer(exchange.answer)
                 queries_so_far.append(exchange.query)
-                assert not invented(answer, queries_so_far) and not false_claims(
+                assert not invented_numbers(answer, queries_so_far) and not false_claims(
                     exchange.answer, evidence[i % 3]
                 ), dialogue
                 assert bool(answer.spans) != bool(answer.refusal), dialogue

@@ -19,6 +19,7 @@ from tests.scenes import write_synthetic_scene
 
 FILES = {
     "mask.tif",
+    "mask.qml",
     "probability.tif",
     "regions.gpkg",
     "explanation.md",
