@@ -71,12 +71,17 @@ def chesapeake_truth(cover: np.ndarray, roofs: np.ndarray) -> Truth:
         "vegetation": class_truth(np.isin(cover, (2, 3))),
     }
     truth |= {"bare": class_truth(cover == 4, low), "built_up": class_truth(paved)}
-    truth |= {"road": class_truth(cover == 6, cover == 5), "building": class_truth(roof, paved & ~roof)}
+    truth |= {
+        "road": class_truth(cover == 6, cover == 5),
+        "building": class_truth(roof, paved & ~roof),
+    }
     truth |= {
         name: (np.zeros_like(low), low)
         for name in ("grassland", "cropland", "shrubland", "wetland")
     }
-    return hide_unknown(truth | absent_truth(low, "snow_ice", "cloud", "burned"), np.isin(cover, (0, 15, 255)))
+    return hide_unknown(
+        truth | absent_truth(low, "snow_ice", "cloud", "burned"), np.isin(cover, (0, 15, 255))
+    )
 
 
 def _holds_chesapeake(root: Path) -> bool:
