@@ -8,10 +8,11 @@ from __future__ import annotations
 import re
 
 from instruction_data.dialogues.words import Words, wording
+from spex.evidence.class_evidence import ClassEvidence
 from spex.evidence.class_words import resolve_class
 from spex.evidence.classes import classes
 from spex.evidence.indices import OFFERED_INDICES
-from spex.evidence.scene_evidence import ClassEvidence, SceneEvidence
+from spex.evidence.scene_evidence import SceneEvidence
 
 WEAK = "No single index separates this class."
 CLEAR = "Its index alone sets it well apart."
@@ -73,7 +74,7 @@ def unavailable(name: str, evidence: SceneEvidence) -> str:
     """The sentence that says why a class cannot be told from the scene's bands."""
     title = classes()[name].title
     return UNAVAILABLE.format(
-        title=title[0].upper() + title[1:], reason=evidence.classes[name].reason
+        title=title[0].upper() + title[1:], reason=f"needs {evidence.classes[name].requires}"
     )
 
 
@@ -111,7 +112,7 @@ def false_claims(text: str, evidence: SceneEvidence) -> list[str]:
             (name for name, about in classes().items() if about.title.lower() == title.lower()), ""
         )
         item = evidence.classes.get(name)
-        if not item or item.status != "unavailable" or item.reason != reason:
+        if not item or item.status != "unavailable" or f"needs {item.requires}" != reason:
             false.append(f"{title} can be told here, or for another reason than: it {reason}")
     for words in _SHORT_OF_BANDS.findall(text):
         known = resolve_class(words)
