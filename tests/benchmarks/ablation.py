@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from transformers import AutoTokenizer
 
-from spex.evaluate import Case, QueryMethod, Scores, cases
+from spex.evaluate import Case, QueryMethod, cases
 from spex.evidence.scene_evidence import measure
 from spex.model.config import make_config
 from spex.model.precision import autocast
@@ -28,6 +28,7 @@ from spex.model.processor import SpexProcessor
 from spex.model.spex import SpexModel
 from spex.query.answer_markup import Plan
 from spex.records import SpieRecord, read_records
+from spex.scores import Scores
 from train.data.crops import CropStream, collate
 from train.data.training_chips import CLASS_NAMES, load_chips
 from train.settings import MaskSettings
@@ -150,8 +151,11 @@ class Parted(QueryMethod):
 def asked(records: Path, limit: int) -> Scores:
     """Scores of the shipped checkpoint by what it is given, on so many scenes of each source."""
     predictor = load()
-    doors = {f"{'text' if t else 'no text'}, {'maps' if m else 'no maps'}": Parted(predictor, t, m)
-             for m in (True, False) for t in (True, False)}  # fmt: skip
+    doors = {
+        f"{'text' if t else 'no text'}, {'maps' if m else 'no maps'}": Parted(predictor, t, m)
+        for m in (True, False)
+        for t in (True, False)
+    }
     scores, sources = Scores(), dict[str, list[SpieRecord]]()
     for one in (
         one for shard in sorted(records.glob("survey_*.parquet")) for one in read_records(shard)
@@ -200,8 +204,8 @@ def main() -> None:
             f" {name}",
         )
     print(
-        "\nThe shipped checkpoint by what it is given: IoU\n\n"
-        f"{asked(given.records, given.limit).table('iou')}"
+        "\nThe shipped checkpoint with and without evidence: IoU\n\n"
+        + asked(given.records, given.limit).table("iou")
     )
 
 
