@@ -13,7 +13,8 @@ import rasterio
 from numpy.typing import NDArray
 
 from spex.evidence.classes import classes
-from spex.postprocess.facts import MaskFacts, area_text, share_text
+from spex.postprocess.fact_text import area_text, share_text
+from spex.postprocess.facts import MaskFacts
 from spex.query.prompt import Exchange
 from spex.raster.scene import Pixels, Scene
 from spex.raster.tiles import FailedTile
