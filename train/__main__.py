@@ -120,15 +120,15 @@ def run_comparison(
 @command.command("tokenizer")
 def make_tokenizer(data: Path, out: Path, size: int = 2048) -> None:
     """Learn the tokenizer of the shipped language model from the dialogues in DATA."""
-    from train.data.conversations import load_dialogues
+    from train.data.conversations import load_conversations
     from train.stages.tokenizer import train_tokenizer
 
-    dialogues = load_dialogues(data, "train")
+    dialogues = load_conversations(data, "train")
     texts = (
         text
         for item in dialogues
         for one in item.exchanges
-        for text in (one.query, item.prior, one.answer)
+        for text in (one.query, item.evidence_text, one.answer)
     )
     train_tokenizer(texts, size).save_pretrained(str(out))
 

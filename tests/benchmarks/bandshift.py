@@ -46,7 +46,7 @@ from spex.model.encoder import SpecAwareEncoder
 from spex.model.spectral import BandBatch, band_batch
 from spex.raster.scene import Pixels
 from spex.sensors import Band, get_sensor
-from train.data.spectral_views import bands_of, mixed
+from train.data.spectral_views import mix_neighbours, select_bands
 
 CLASSES = {
     "water": ("water",), "trees": ("tree_cover",), "low plants": ("shrubland", "grassland", "cropland", "wetland"),
@@ -270,7 +270,7 @@ def varied(pixels: Pixels, rng: Generator) -> Pixels:
     """The image through other bands that its own can make, as in pre-training: some left out, some mixed."""
     count = len(pixels.bands)
     kept = np.sort(rng.permutation(count)[: rng.integers(count // 2, count + 1)])
-    return mixed(rng, bands_of(pixels, kept))
+    return mix_neighbours(rng, select_bands(pixels, kept))
 
 
 def fit(

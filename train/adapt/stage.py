@@ -34,8 +34,9 @@ from spex.query.answer_markup import format_span
 from spex.raster.sample_scene import write_sample_scene
 from spex.raster.scene import Pixels, Scene
 from spex.records import SpieRecord, load_pixels
-from train.data.crops import TrainingChip, crop, jitter, labels_of
+from train.data.crops import jitter, random_crop
 from train.data.random_state import rng_at
+from train.data.training_chips import TrainingChip, label_planes
 from train.run import lora
 from train.run.loop import run
 from train.run.losses import mask_losses, presence_loss
@@ -168,7 +169,7 @@ class RegionStream:
             first = int(rng.choice(list(self.shown)))
             chip = self.shown[first][int(rng.integers(len(self.shown[first])))]
         for _ in range(6):
-            pixels, labels = crop(chip, self.settings.crop_size, rng)
+            pixels, labels = random_crop(chip, self.settings.crop_size, rng)
             if pixels.valid.any() and (first is None or (labels[first] > 0).any()):
                 break
         if rng.random() < _JITTERED[first is None]:
@@ -241,7 +242,7 @@ def chip(record: SpieRecord, names: Sequence[str]) -> TrainingChip:
     pixels = load_pixels(record)
     stored = replace(pixels, values=pixels.values.astype(np.float16))
     return TrainingChip(
-        record.id, record.source, stored, labels_of(record, pixels.valid.shape, names)
+        record.id, record.source, stored, label_planes(record, pixels.valid.shape, names)
     )
 
 

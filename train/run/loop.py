@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from spex.errors import ModelError, SpexError, TrainingError
-from train.data.batches import on_device, save_batch
+from train.data.batches import save_batch, to_device
 from train.data.random_state import rng_at
 from train.run import checkpoints, resume
 from train.run import distributed as engines
@@ -253,7 +253,7 @@ class _Run:
                 with torch.autocast(
                     accelerator.device.type, torch.bfloat16, enabled=settings.precision == "bf16"
                 ):
-                    terms = self.loss_of(self.model, on_device(batch, accelerator.device))
+                    terms = self.loss_of(self.model, to_device(batch, accelerator.device))
                 loss = torch.stack(
                     [settings.loss_weights.get(name, 1.0) * term for name, term in terms.items()]
                 ).sum()

@@ -15,14 +15,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from spex.errors import AnswerError, RecordError
-from spex.evaluate import Case, Method, QueryMethod, Tally, cases
+from spex.evaluate import Case, Method, QueryMethod, cases
 from spex.evidence.classes import classes
 from spex.model.predictor import ModelPredictor, load
 from spex.query.answer_markup import Plan, parse_answer
 from spex.records import SpieRecord
 from spex.results.rendering import overlay, rgb_image
-from train.data.crops import CLASS_NAMES
-from train.data.record_folder import Shards
+from spex.scores import Tally
+from train.data.record_folder import RecordFolder
+from train.data.training_chips import CLASS_NAMES
 from train.run.loop import Validation
 from train.run.reconstructions import PANEL, write_sheet
 from train.settings import ValidatedSettings
@@ -101,7 +102,7 @@ def validation_records(folder: str | Path, count: int) -> list[SpieRecord]:
     Raises:
         RecordError: there is none.
     """
-    records = Shards(folder, "survey").of("val")
+    records = RecordFolder(folder, "survey").split("val")
     if not len(records):
         raise RecordError(
             f"no survey records of split 'val' in {folder}; set eval_steps=0, or build some"

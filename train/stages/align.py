@@ -23,10 +23,11 @@ from spex.model.predictor import load
 from spex.model.processor import SpexProcessor
 from spex.model.spex import SpexModel
 from spex.query.prompt import IMAGE_TOKEN
-from train.data.batches import on_device
+from train.data.batches import to_device
 from train.data.conversations import TextBatch, pad
-from train.data.crops import CropStream, MaskBatch, TrainingCrop, collate, load_chips
+from train.data.crops import CropStream, MaskBatch, TrainingCrop, collate
 from train.data.random_state import rng_at
+from train.data.training_chips import load_chips
 from train.run.loop import Validation, run
 from train.run.losses import text_loss
 from train.run.validation import loss_validation
@@ -172,11 +173,11 @@ def _validation(settings: AlignSettings, processor: SpexProcessor) -> Validation
     def losses_of(checkpoint: Path) -> Callable[[AlignBatch], dict[str, Tensor]]:
         model = load(checkpoint).model
         trainer = AlignTrainer(model)
-        return lambda batch: {"text": trainer(on_device(batch, model.device))}
+        return lambda batch: {"text": trainer(to_device(batch, model.device))}
 
     def sample(checkpoint: Path, stem: Path) -> None:
         model, words, rows = load(checkpoint).model, processor.tokenizer, []
-        batch = on_device(batches[0], model.device)
+        batch = to_device(batches[0], model.device)
         context, _ = model.context(batch.masks.values, batch.masks.valid, batch.masks.bands)
         for ids, start, visual in zip(
             batch.text.input_ids, batch.text.start.tolist(), context.visual, strict=True

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from spex.model.predictor import load
 from spex.model.processor import SpexProcessor
 from spex.model.spex import SpexModel
-from train.data.batches import on_device
-from train.data.conversations import TextBatch, TextStream, load_dialogues
+from train.data.batches import to_device
+from train.data.conversations import TextBatch, TextStream, load_conversations
 from train.run.loop import Validation, run
 from train.run.lora import merged_state
 from train.run.losses import text_loss
@@ -43,7 +43,7 @@ def train(
 ) -> list[dict[str, float]]:
     """Run the stage."""
     text_only = SpexProcessor(processor.tokenizer, 0, processor.stride)
-    dialogues = load_dialogues(settings.data, "train")
+    dialogues = load_conversations(settings.data, "train")
     stream = TextStream(
         dialogues, text_only, settings.batch_size, settings.evidence_text_dropout, settings.seed
     )
@@ -63,7 +63,7 @@ def train(
 
 def _validation(settings: LanguageSettings, processor: SpexProcessor) -> Validation:
     """Cross-entropy on dialogues of validation places, and answers to a few of them."""
-    dialogues = load_dialogues(settings.data, "val")
+    dialogues = load_conversations(settings.data, "val")
     stream = TextStream(
         dialogues, processor, settings.batch_size, settings.evidence_text_dropout, settings.seed
     )
@@ -75,12 +75,14 @@ def _validation(settings: LanguageSettings, processor: SpexProcessor) -> Validat
     def losses_of(checkpoint: Path) -> Callable[[TextBatch], dict[str, Tensor]]:
         model = load(checkpoint).model
         trainer = LanguageTrainer(model)
-        return lambda batch: {"text": trainer(on_device(batch, model.device))}
+        return lambda batch: {"text": trainer(to_device(batch, model.device))}
 
     def sample(checkpoint: Path, stem: Path) -> None:
         language, words, rows = load(checkpoint).model.language, processor.tokenizer, []
         for item in shown:
-            ids = torch.tensor([processor.encode(item.query, item.prior, history=item.history)[0]])
+            ids = torch.tensor(
+                [processor.encode(item.query, item.evidence_text, history=item.history)[0]]
+            )
             found = language.generate(
                 ids.to(language.device), attention_mask=torch.ones_like(ids).to(language.device), do_sample=False,
                 max_new_tokens=_LONGEST, eos_token_id=words.eos_token_id, pad_token_id=words.pad_token_id,

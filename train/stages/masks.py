@@ -23,8 +23,9 @@ from spex.model.precision import autocast
 from spex.model.processor import SpexProcessor
 from spex.model.spex import SpexModel
 from spex.query.answer_markup import format_span
-from train.data.crops import CLASS_NAMES, CropStream, MaskBatch, collate, load_chips
+from train.data.crops import CropStream, MaskBatch, collate
 from train.data.random_state import rng_at
+from train.data.training_chips import CLASS_NAMES, load_chips
 from train.run.loop import run
 from train.run.lora import merged_state
 from train.run.losses import mask_losses, presence_loss

@@ -14,12 +14,12 @@ from spex.model.config import SIZES, SpecAwareConfig
 from spex.model.embedding import standardise
 from spex.model.encoder import SpecAwareEncoder
 from spex.model.reconstruct import MaskedAutoencoder, reconstruction_loss
-from train.data.record_folder import Shards
+from train.data.record_folder import RecordFolder
 from train.data.unlabelled import (
     CELL,
     PixelStream,
     PretrainBatch,
-    image_rates,
+    image_probabilities,
     load_images,
     survey_records,
 )
@@ -66,9 +66,9 @@ def load(folder: str | Path) -> MaskedAutoencoder:
 
 def losses(model: nn.Module, batch: PretrainBatch) -> dict[str, Tensor]:
     """Loss terms of a batch."""
-    found = model(batch.values, batch.valid, batch.bands, batch.visible, batch.wanted)
+    found = model(batch.values, batch.valid, batch.bands, batch.visible, batch.target_bands)
     return reconstruction_loss(
-        found, standardise(batch.target), batch.counted, batch.wanted.present
+        found, standardise(batch.target), batch.loss_mask, batch.target_bands.present
     )
 
 
@@ -102,17 +102,17 @@ def train(settings: PretrainSettings) -> list[dict[str, float]]:
     )
 
 
-def _stream(settings: PretrainSettings, records: Shards, split: str) -> PixelStream:
+def _stream(settings: PretrainSettings, records: RecordFolder, split: str) -> PixelStream:
     images = load_images(records, split)
-    rate = image_rates(images, settings.source_weights)
+    rate = image_probabilities(images, settings.source_weights)
     return PixelStream(
         images, rate, settings.crop_size, settings.batch_size, settings.mask_ratio, settings.seed
     )
 
 
-def _validation(settings: PretrainSettings, records: Shards) -> Validation:
+def _validation(settings: PretrainSettings, records: RecordFolder) -> Validation:
     """Loss on validation places, and reconstructions of a few images."""
-    if not len(records.of("val")):
+    if not len(records.split("val")):
         raise RecordError(
             f"no survey records of split 'val' in {settings.data}; set eval_steps=0, or build some"
         )

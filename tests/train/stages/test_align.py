@@ -21,7 +21,8 @@ from spex.records import BandRef, Rle, SceneRef, SpanTarget, SpieRecord, write_r
 from spex.sensors import Band
 from tests.scenes import write_synthetic_scene
 from train.data.conversations import pad
-from train.data.crops import CropStream, load_chips
+from train.data.crops import CropStream
+from train.data.training_chips import load_chips
 from train.run.losses import text_loss
 from train.settings import AlignSettings
 from train.stages.align import REQUESTS, AlignTrainer, CaptionStream, caption, encode

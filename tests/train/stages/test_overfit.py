@@ -23,8 +23,8 @@ from spex.records import (
 )
 from spex.sensors import Band
 from tests.scenes import CLASSES, write_synthetic_scene
-from train.data.conversations import load_dialogues
-from train.data.crops import CLASS_NAMES, load_chips
+from train.data.conversations import load_conversations
+from train.data.training_chips import CLASS_NAMES, load_chips
 from train.settings import InstructSettings, MaskSettings
 from train.stages.launch import run_stage
 from train.stages.tokenizer import train_tokenizer
@@ -116,8 +116,8 @@ def test_eight_records_are_learned_by_heart(data: Path, tmp_path: Path) -> None:
 
     predictor = load(tmp_path / "joint/checkpoint")
     chips = load_chips(data, "train")
-    for talk in load_dialogues(data, "train"):
-        chip = chips[chips.ids.index(talk.scene)]
+    for talk in load_conversations(data, "train"):
+        chip = chips[chips.ids.index(talk.scene_id)]
         evidence = measure(chip.pixels)
         plan = predictor.plan(talk.query, chip.pixels, evidence)
         assert plan.answer.text == talk.answer

@@ -22,7 +22,7 @@ from spex.model.encoder import SpecAwareEncoder
 from spex.records import BandRef, SceneRef, SpieRecord, write_records
 from spex.sensors import Band
 from tests.scenes import write_synthetic_scene
-from train.data.unlabelled import PixelStream, image_rates, load_images, survey_records
+from train.data.unlabelled import PixelStream, image_probabilities, load_images, survey_records
 from train.run.reconstructions import reconstruct, shown_images
 from train.settings_file import load_settings
 from train.stages.launch import run_stage
@@ -195,7 +195,7 @@ def test_a_loss_that_is_not_finite_keeps_its_batch(data: Path, tmp_path: Path) -
     (kept,) = tmp_path.glob("not_finite_*")
     step = int(kept.name.split("_")[3])
     images = load_images(survey_records(data))
-    stream = PixelStream(images, image_rates(images, {}), 64, 2, 0.6, 0)
+    stream = PixelStream(images, image_probabilities(images, {}), 64, 2, 0.6, 0)
     tensors, again = load_file(kept), stream.draw(step, 0)
     assert torch.equal(tensors["target"], again.target) and torch.equal(
         tensors["values.0"], again.values[0]
@@ -207,7 +207,7 @@ def test_a_loss_that_is_not_finite_keeps_its_batch(data: Path, tmp_path: Path) -
 
 def test_batches_depend_on_step_and_process_alone(data: Path) -> None:
     images = load_images(survey_records(data))
-    stream = PixelStream(images, image_rates(images, {}), 64, 4, 0.6, 3)
+    stream = PixelStream(images, image_probabilities(images, {}), 64, 4, 0.6, 3)
     later, first, again, other = (stream.draw(*at) for at in ((7, 0), (0, 0), (7, 0), (7, 1)))
     assert torch.equal(later.target, again.target) and torch.equal(later.visible, again.visible)
     for batch in (first, other):

@@ -33,8 +33,9 @@ from spex.records import (
 )
 from spex.sensors import Band
 from tests.scenes import write_synthetic_scene
-from train.data.conversations import Encoder, TextStream, load_dialogues, pad
-from train.data.crops import CLASS_NAMES, CropStream, collate, drop_bands, jitter, load_chips
+from train.data.conversations import ConversationEncoder, TextStream, load_conversations, pad
+from train.data.crops import CropStream, collate, drop_bands, jitter
+from train.data.training_chips import CLASS_NAMES, load_chips
 from train.run.losses import mask_losses, presence_loss, text_loss
 from train.settings import STAGES
 from train.stages.launch import run_stage
@@ -204,22 +205,24 @@ def test_a_language_model_of_another_width_is_put_in_and_tuned_by_pairs(
 def test_only_the_last_answer_of_a_conversation_is_learned(
     data: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (talk,) = (one for one in load_dialogues(data, "train") if one.history)
+    (talk,) = (one for one in load_conversations(data, "train") if one.history)
     assert [one.query for one in talk.exchanges] == ["where are lakes?", "only in the north"]
     tokenizer = AutoTokenizer.from_pretrained(str(data / "tokenizer"))
     processor = SpexProcessor(tokenizer, 4, 32)
-    encode = Encoder(processor, 2)
-    ids, start = encode(talk, talk.prior) or ([], 0)
+    encode = ConversationEncoder(processor, 2)
+    ids, start = encode(talk, talk.evidence_text) or ([], 0)
     assert tokenizer.decode(ids[start:]).startswith("<seg class=water where=north>")
     long = replace(talk, query="lakes " * 2000)
-    assert encode(long, "") is None and "1 of 2 dialogues so far are left out" in caplog.text
-    with pytest.raises(RecordError, match="all 2 dialogues"):
-        encode(replace(long, scene="other"), "")
+    assert encode(long, "") is None and "1 of 2 conversations left out so far" in caplog.text
+    with pytest.raises(RecordError, match="all 2 conversations"):
+        encode(replace(long, scene_id="other"), "")
 
 
 def test_batches_of_conversations_depend_on_the_step_alone(data: Path) -> None:
     processor = SpexProcessor(AutoTokenizer.from_pretrained(str(data / "tokenizer")), 0, 32)
-    streams = [TextStream(load_dialogues(data, "train"), processor, 4, 0.5, 0) for _ in range(2)]
+    streams = [
+        TextStream(load_conversations(data, "train"), processor, 4, 0.5, 0) for _ in range(2)
+    ]
     straight = [streams[0].draw(step, 0) for step in range(42)]
     for step in (41, 3):  # of two pools
         assert torch.equal(streams[1].draw(step, 0).input_ids, straight[step].input_ids)
@@ -332,9 +335,9 @@ def test_text_loss_is_on_the_answer_only_and_mostly_on_its_spans(data: Path) -> 
 def test_an_empty_folder_is_one_clear_error(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="no survey records"):
         load_chips(tmp_path, "train")
-    with pytest.raises(RecordError, match="no dialogues"):
-        load_dialogues(tmp_path, "train")
+    with pytest.raises(RecordError, match="no conversations"):
+        load_conversations(tmp_path, "train")
 
 
 def test_what_the_model_sees_of_a_training_answer_parses(data: Path) -> None:
-    assert all(parse_answer(item.answer).spans for item in load_dialogues(data, "train"))
+    assert all(parse_answer(item.answer).spans for item in load_conversations(data, "train"))
