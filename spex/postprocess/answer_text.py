@@ -24,7 +24,12 @@ _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 
 @dataclass(frozen=True)
 class Absence:
-    """Why a mask is empty: a clause for lists, and a sentence for the answer, without its full stop."""
+    """Why a mask is empty.
+
+    Attributes:
+        reason: a clause, as lists show it.
+        sentence: for the answer, without its full stop.
+    """
 
     reason: str
     sentence: str
