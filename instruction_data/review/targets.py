@@ -118,7 +118,7 @@ class LabelledChip:
                 self.evidence,
                 probability=probability,
                 mask=mask,
-                likely=masks.any(axis=(1, 2)).tolist(),
+                likely=[bool(mask_of_class.any()) for mask_of_class in masks],
             )
             with rasterio.open(mask) as raster:
                 values = raster.read(1)
