@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 
 from instruction_data.dialogues.words import WordingSampler, load_wording
+from spex.evidence.class_evidence import ClassEvidence
 from spex.evidence.class_words import resolve_class
 from spex.evidence.classes import classes
 from spex.evidence.indices import OFFERED_INDICES
-from spex.evidence.scene_evidence import ClassEvidence, SceneEvidence
+from spex.evidence.scene_evidence import SceneEvidence
 
 WEAK = "No single index separates this class."
 CLEAR = "Its index alone sets it well apart."
@@ -93,7 +94,7 @@ def unavailable_sentence(name: str, evidence: SceneEvidence) -> str:
     """The sentence on why a class cannot be mapped from the scene's bands."""
     title = classes()[name].title
     return UNAVAILABLE.format(
-        title=title[0].upper() + title[1:], reason=evidence.classes[name].reason
+        title=title[0].upper() + title[1:], reason=f"needs {evidence.classes[name].requires}"
     )
 
 
@@ -145,7 +146,11 @@ def _check_unavailable(text: str, evidence: SceneEvidence) -> list[str]:
     for title, reason in _UNAVAILABLE_CLAIM.findall(text):
         class_evidence = evidence.classes.get(by_title.get(title.lower(), ""))
         unavailable = class_evidence is not None and class_evidence.status == "unavailable"
-        if class_evidence is None or not unavailable or class_evidence.reason != reason:
+        if (
+            class_evidence is None
+            or not unavailable
+            or f"needs {class_evidence.requires}" != reason
+        ):
             problems.append(f"{title} can be mapped, or the reason is not: it {reason}")
     for words in _FOREIGN_UNAVAILABLE_CLAIM.findall(text):
         name = resolve_class(words)
