@@ -118,12 +118,12 @@ def lora_pairs(module: nn.Module) -> dict[str, tuple[Tensor, Tensor, float]]:
         pixels of its kernel.
     """
     pairs = {}
-    layer: Any  # peft annotates its layers as plain modules
     for name, layer in module.named_modules():
         if isinstance(layer, LoraLayer):
-            down = layer.lora_A[_NAME].weight.detach().flatten(1)
-            up = layer.lora_B[_NAME].weight.detach().flatten(1)
-            pairs[name] = (down, up, float(layer.scaling[_NAME]))
+            lora_layer: Any = layer  # peft does not annotate what it holds
+            down = lora_layer.lora_A[_NAME].weight.detach().flatten(1)
+            up = lora_layer.lora_B[_NAME].weight.detach().flatten(1)
+            pairs[name] = (down, up, float(lora_layer.scaling[_NAME]))
     return pairs
 
 
