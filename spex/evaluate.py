@@ -14,13 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spex.engine.methods import Predictor
+from spex.engine.methods import Predictor, ScenePredictor
 from spex.errors import AnswerError
 from spex.evidence.indices import available, role_planes
 from spex.evidence.measured import KEPT_REGIONS, SceneEvidence, measure
 from spex.evidence.regions import label_runs, main_location, regions
-from spex.evidence.text import evidence_text
-from spex.query.answer_markup import Plan
 from spex.query.constraints import Constraints
 from spex.raster.scene import Pixels
 from spex.records import SpieRecord, load_pixels
@@ -111,7 +109,7 @@ class QueryMethod:
 
     def __call__(self, case: Case) -> dict[str, NDArray[np.float32] | None]:
         """Probability maps of all targets; the features are computed once."""
-        labelled = labelled_evidence(case) if self.label_evidence else None
+        scene = self._open(case)
         found: dict[tuple[str, str], NDArray[np.float32] | None] = {}
         features = None
         for query, name in dict.fromkeys(
@@ -121,7 +119,7 @@ class QueryMethod:
             if case.evidence.classes[name].status == "unavailable":  # the engine refuses it
                 continue
             try:
-                plan = self._plan(case, query, labelled)
+                plan = scene.plan(query)
             except (
                 AnswerError
             ):  # what the model wrote cannot be read: an error for a person, no mask here
@@ -130,18 +128,16 @@ class QueryMethod:
             spans = [(span.class_name, span.constraints) for span in plan.answer.spans]
             if (name, Constraints()) in spans:
                 if features is None:
-                    features = self.predictor.features(case.pixels, case.evidence)
-                maps = self.predictor.decode(features, plan, case.pixels, case.evidence)
+                    features = scene.features(case.pixels)
+                maps = scene.decode(features, plan, case.pixels)
                 found[query, name] = maps[spans.index((name, Constraints()))]
         return {target.name: found[target.query, target.class_name] for target in case.targets}
 
-    def _plan(self, case: Case, query: str, labelled: SceneEvidence | None) -> Plan:
-        if labelled is None:
-            return self.predictor.plan(query, case.pixels, case.evidence)
+    def _open(self, case: Case) -> ScenePredictor:
+        if not self.label_evidence:
+            return self.predictor.open(case.pixels, case.evidence)
         model: ModelPredictor = self.predictor  # type: ignore[assignment]  # only a model reads text
-        return model.plan_all(
-            [(query, ())], case.pixels, case.evidence, evidence_text(labelled, query)
-        )[0]
+        return model.open(case.pixels, case.evidence, described=labelled_evidence(case))
 
 
 def labelled_evidence(case: Case) -> SceneEvidence:

@@ -159,7 +159,7 @@ def export(checkpoint: Path, out: Path) -> None:
     import torch
 
     from spex.errors import OutputError
-    from spex.model.predictor import load
+    from spex.model.loading import load
 
     if out.exists():
         raise OutputError(f"{out} exists; give a folder that does not")

@@ -98,9 +98,9 @@ def _surveys(path: Path, split: str) -> Iterator[SpieRecord]:
 def _method(name: str, model: str | None, adapter: Path | None) -> Method:
     if name == "rules":
         return QueryMethod(load("rules").predictor)
-    from spex.model.predictor import load as load_model
+    from spex.model.loading import load as load_model
 
     return QueryMethod(
-        load_model(model, prior=name != "without-evidence", adapter=adapter),
+        load_model(model, use_evidence=name != "without-evidence", adapter=adapter),
         label_evidence=name == "label-evidence",
     )

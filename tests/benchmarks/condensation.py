@@ -22,7 +22,8 @@ from torch import Tensor
 from spex.evidence.classes import classes
 from spex.evidence.measured import measure
 from spex.model.decoder import Condensation, Pooling, PromptRefiner, mask_logits
-from spex.model.predictor import ModelPredictor, load
+from spex.model.loading import load
+from spex.model.predictor import ModelPredictor
 from spex.query.answer_markup import format_span
 from spex.records import load_pixels, read_records
 from train.data.crops import CLASS_NAMES, labels_of
@@ -74,7 +75,8 @@ def see(
         if not told:
             continue
         evidence = measure(pixels)
-        context = predictor.context(pixels, evidence)
+        scene = predictor.open(pixels, evidence)
+        context = scene.context
         hidden = {}
         for name in told:
             about = classes()[name]
@@ -87,7 +89,7 @@ def see(
             ).last_hidden_state[0]
             ((_, begin, end),) = model.spans(rows, torch.tensor([start]))
             hidden[name] = states[begin:end].clone()
-        features = torch.from_numpy(predictor.features(pixels, evidence))
+        features = torch.from_numpy(scene.features(pixels))
         planes = {name: torch.from_numpy(labels[CLASS_NAMES.index(name)]) for name in told}
         found.append(
             Seen(

@@ -21,7 +21,8 @@ from spex.errors import ConfigError
 from spex.evaluate import QueryMethod
 from spex.evidence.classes import added, classes
 from spex.model.adapter import read_adapter
-from spex.model.predictor import ModelPredictor, load
+from spex.model.loading import load
+from spex.model.predictor import ModelPredictor
 from spex.records import SpieRecord
 from train.adapt import stage as adapter_stage
 from train.adapt.comparison import (

@@ -17,7 +17,8 @@ from PIL import Image
 from spex.errors import AnswerError, RecordError
 from spex.evaluate import Case, Method, QueryMethod, Tally, cases
 from spex.evidence.classes import classes
-from spex.model.predictor import ModelPredictor, load
+from spex.model.loading import load
+from spex.model.predictor import ModelPredictor
 from spex.query.answer_markup import Plan, parse_answer
 from spex.records import SpieRecord
 from spex.results.quicklook import overlay, rgb_image
@@ -121,14 +122,14 @@ class ClassPromptMethod:
     @torch.inference_mode()
     def __call__(self, case: Case) -> dict[str, NDArray[np.float32] | None]:
         """Probability maps of all targets."""
-        coarse = self.predictor.context(case.pixels, case.evidence).coarse.float()
+        scene = self.predictor.open(case.pixels, case.evidence)
+        coarse = scene.context.coarse.float()
         wanted = self.prompts[[CLASS_NAMES.index(target.class_name) for target in case.targets]]
         plan = Plan(
             parse_answer(""),
             self.predictor.model.refiner(wanted, coarse.expand(len(wanted), -1, -1, -1)),
         )
-        features = self.predictor.features(case.pixels, case.evidence)
-        maps = self.predictor.decode(features, plan, case.pixels, case.evidence)
+        maps = scene.decode(scene.features(case.pixels), plan, case.pixels)
         return {target.name: found for target, found in zip(case.targets, maps, strict=True)}
 
 
@@ -154,10 +155,11 @@ def _panels(
 
 def _answers(predictor: ModelPredictor, shown: list[Case]) -> Iterator[str]:
     for case in shown:
+        scene = predictor.open(case.pixels, case.evidence)
         yield f"## {case.source}: {case.id}\n"
         for target in case.targets[:2]:
             try:
-                text = predictor.plan(target.query, case.pixels, case.evidence).answer.text
+                text = scene.plan(target.query).answer.text
             except AnswerError as error:
                 text = str(error)
             yield f"- {target.query}\n  - `{text}`"

@@ -122,35 +122,25 @@ class InstructTrainer(nn.Module):
         """All loss terms of a batch."""
         model, masks, text = self.model, batch.masks, batch.text
         context, fused = model.context(masks.values, masks.valid, masks.bands)
-        embeds = model.embed(text.input_ids, context.visual)
-        hidden = model.language.get_decoder()(
-            inputs_embeds=embeds, attention_mask=text.attention_mask, use_cache=False
-        ).last_hidden_state
-        logits = model.language.get_output_embeddings()(hidden)
+        output = model(text.input_ids, text.attention_mask, text.start, context)
         features = model.features(fused, masks.evidence)
         table = class_losses(
             *all_classes(model, self.class_prompts, context.coarse, features), masks.labels
         )
-        terms = {"text": text_loss(logits, text.input_ids, text.weight)}
+        terms = {"text": text_loss(output.logits, text.input_ids, text.weight)}
         terms |= {f"class_{name}": term for name, term in table.items()}
-        spans = model.spans(text.input_ids, text.start)
-        assert len(spans) == len(batch.span_classes)
-        if spans:
-            owner = torch.tensor([row for row, _, _ in spans])
-            prompts = model.prompts(hidden, spans)
-            weights = model.refiner(prompts, context.coarse[owner])
-            found = torch.stack(
-                [
-                    mask_logits(features[row], w[None])[0]
-                    for row, w in zip(owner.tolist(), weights, strict=True)
-                ]
-            )
+        assert len(output.spans) == len(batch.span_classes)
+        if output.spans:
+            owner, weights = output.span_owner, output.decoder_weights
+            logits = [
+                mask_logits(features[row], span_weights[None])[0]
+                for row, span_weights in zip(owner.tolist(), weights, strict=True)
+            ]
             labels = masks.labels[owner, batch.span_classes]
-            bce, dice = mask_losses(found, labels)
+            bce, dice = mask_losses(torch.stack(logits), labels)
             terms |= {"bce": bce, "dice": dice, "presence": presence_loss(weights[:, -1], labels)}
-            terms["teacher"] = F.mse_loss(
-                prompts.float(), self.class_prompts[batch.span_classes].detach()
-            )
+            class_prompts = self.class_prompts[batch.span_classes].detach()
+            terms["teacher"] = F.mse_loss(output.prompts.float(), class_prompts)
         return terms
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from spex.model.predictor import load
+from spex.model.loading import load
 from spex.model.processor import SpexProcessor
 from spex.model.spex import SpexModel
 from train.data.batches import on_device
