@@ -1,4 +1,4 @@
-"""Loading a checkpoint: the model that ships with SPEX or a folder, with an adapter if one is named."""
+"""Loading a checkpoint, the one that ships with SPEX or a folder, and an adapter with it."""
 
 from __future__ import annotations
 

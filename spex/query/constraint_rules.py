@@ -1,4 +1,4 @@
-"""Constraints in a query by fixed rules: sizes, counts, parts of the scene, index values, exclusions."""
+"""Constraints in a query by fixed rules: sizes, counts, parts, index values, exclusions."""
 
 from __future__ import annotations
 
