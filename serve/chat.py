@@ -23,9 +23,9 @@ from spex.engine.extractor import Extractor
 from spex.engine.session import Session
 from spex.errors import BandError, OutputError, QueryError, SceneError
 from spex.query.prompt import Exchange, clean_query
-from spex.raster.sample import write_sample
+from spex.raster.sample_scene import write_sample_scene
 from spex.raster.scene import Pixels, Scene
-from spex.raster.working import gdal
+from spex.raster.working_rasters import bounded_gdal_cache
 from spex.results.extraction import Extraction
 
 Method = Literal["model", "index rules"]
@@ -81,7 +81,7 @@ class Chat:
         # Only formats that hold their own pixels: a VRT, whatever its name, could show any other file of the server.
         driver = "GTiff" if path.suffix.lower() in (".tif", ".tiff") else "ENVI"
         try:
-            with gdal(), rasterio.open(path, driver=driver):
+            with bounded_gdal_cache(), rasterio.open(path, driver=driver):
                 pass
         except RasterioError as error:
             raise SceneError(
@@ -91,7 +91,7 @@ class Chat:
 
     def take_sample(self) -> None:
         """Take the Sentinel-2 sample as if it had been uploaded."""
-        self._path = write_sample(self._fresh_place())
+        self._path = write_sample_scene(self._fresh_place())
 
     def open(self, sensor: str = "", bands: str = "") -> Scene:
         """Open what was uploaded last, with what the person says about its bands.
@@ -111,7 +111,7 @@ class Chat:
             scene = Scene.open(
                 self._path, sensor=sensor.strip() or None, bands=_bands(bands.strip())
             )
-            with gdal():
+            with bounded_gdal_cache():
                 overview = scene.overview(1024)
         except SceneError as error:
             raise type(error)(_without(self._path.parent, error)) from error
@@ -223,7 +223,7 @@ def mask_overview(extraction: Extraction) -> NDArray[np.uint8]:
     shape = extraction.overview.valid.shape
     if extraction.mask_path is None:
         return np.zeros(shape, np.uint8)
-    with gdal(), rasterio.open(extraction.mask_path) as source:
+    with bounded_gdal_cache(), rasterio.open(extraction.mask_path) as source:
         values: NDArray[np.uint8] = source.read(1, out_shape=shape, resampling=Resampling.nearest)
     return values
 

@@ -16,13 +16,21 @@ from spex.evidence.classes import classes
 from spex.postprocess.facts import MaskFacts, fact_text
 from spex.raster.scene import Pixels, Scene
 from spex.results.extraction import Extraction
-from spex.results.quicklook import rgb_image
+from spex.results.rendering import (
+    STRETCH,
+    casing_colour,
+    inner_edge,
+    outer_edge,
+    rgb,
+    rgb_image,
+)
 
 _DRAWN = (
     900  # small scenes are enlarged to about this many pixels a side, so that outlines stay thin
 )
 _FILL, _OUTLINE = 100, 255  # opacity, of 255
 _OUTLINE_PX = 2
+_CASING_PX = 1
 
 EMPTY = (
     '<div class="spex-empty"><p><strong>No scene is open.</strong></p>'
@@ -63,7 +71,7 @@ def picture(
         f'<figure class="spex-figure" style="--ratio:{width / height:.4f}">'
         f'<div class="spex-stage{pixelated}">{"".join(layers)}</div>'
         f'<figcaption><span class="spex-legend">{"".join(legend)}</span>'
-        f'<span class="spex-note">{escape(words)}, stretched 2-98 %; grey: no data</span></figcaption></figure>'
+        f'<span class="spex-note">{escape(words)}, {STRETCH}</span></figcaption></figure>'
     )
 
 
@@ -136,15 +144,14 @@ def _jpeg(image: NDArray[np.uint8]) -> bytes:
 
 
 def _layer(mask: NDArray[np.bool_], colour: str) -> bytes:
-    """A mask as a picture of three colours: nothing, a tint, an outline."""
-    inner = mask
-    for _ in range(_OUTLINE_PX):
-        padded = np.pad(inner, 1, mode="edge")
-        inner = inner & padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
-    layer = Image.fromarray(np.where(mask, np.where(inner, 1, 2), 0).astype(np.uint8))
-    layer.putpalette([0, 0, 0, *2 * tuple(bytes.fromhex(colour[1:]))])
+    """A mask as a picture of four colours: nothing, a tint, an outline, and a casing around it."""
+    levels = mask.astype(np.uint8)
+    levels[inner_edge(mask, _OUTLINE_PX)] = 2
+    levels[outer_edge(mask, _CASING_PX)] = 3
+    layer = Image.fromarray(levels)
+    layer.putpalette([0, 0, 0, *rgb(colour), *rgb(colour), *casing_colour(colour)])
     stream = io.BytesIO()
-    layer.save(stream, "PNG", transparency=bytes([0, _FILL, _OUTLINE]))
+    layer.save(stream, "PNG", transparency=bytes([0, _FILL, _OUTLINE, _OUTLINE]))
     return stream.getvalue()
 
 

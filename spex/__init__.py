@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from spex.engine import Extraction, Extractor, Session, extract, load
     from spex.errors import SpexError
-    from spex.evidence.measured import measure
+    from spex.evidence.scene_evidence import measure
     from spex.evidence.text import evidence_text
     from spex.model.config import SpexConfig
     from spex.model.spex import SpexModel
@@ -53,7 +53,7 @@ _HOME = {
     "extract": "spex.engine",
     "get_sensor": "spex.sensors",
     "load": "spex.engine",
-    "measure": "spex.evidence.measured",
+    "measure": "spex.evidence.scene_evidence",
 }
 
 

@@ -59,7 +59,7 @@ def even_bands(count: int, first_nm: float = 420.0, last_nm: float = 2400.0) -> 
     )
 
 
-def synthetic(
+def synthetic_scene(
     bands: Sequence[Band], height: int = 96, width: int = 96, *, seed: int = 0, noise: float = 0.01
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
     """A made-up landscape: reflectance (C, h, w) in the given bands and its truth (h, w), 1-4 as in ``CLASSES``.
@@ -88,7 +88,7 @@ def synthetic(
     return np.clip(values, 1e-4, 1).astype(np.float32), truth
 
 
-def write_scene(
+def write_synthetic_scene(
     path: str | os.PathLike[str],
     *,
     sensor: str = "sentinel-2a",
@@ -134,7 +134,7 @@ def write_scene(
         if isinstance(bands, int)
         else tuple(bands)
     )
-    values, truth = synthetic(chosen, height, width, seed=seed)
+    values, truth = synthetic_scene(chosen, height, width, seed=seed)
     integer = np.issubdtype(np.dtype(dtype), np.integer)
     known = get_sensor(sensor)
     scale, offset = (known.scale, known.offset) if named and dtype in known.dtypes else (1e-4, 0.0)

@@ -1,4 +1,4 @@
-"""The commands that need no model load no torch; the checkout's own packages are the ones imported."""
+"""Commands without a model load no torch; the checkout's own packages are imported."""
 
 from __future__ import annotations
 
@@ -14,10 +14,21 @@ APPLICATIONS = ("train", "serve", "instruction_data")
 
 @pytest.mark.parametrize(
     "module",
-    ["spex", "spex.cli.main", "spex.cli.inspect", "spex.evidence.text", "spex.query.prompt"],
+    [
+        "spex",
+        "spex.cli.main",
+        "spex.cli.inspect",
+        "spex.cli.list_classes",
+        "spex.cli.list_sensors",
+        "spex.evidence.text",
+        "spex.query.prompt",
+    ],
 )
 def test_torch_is_not_loaded(module: str) -> None:
-    code = f"import sys, {module}; print(sorted({{'torch', 'transformers', 'gradio'}} & set(sys.modules)))"
+    code = (
+        f"import sys, {module};"
+        "print(sorted({'torch', 'transformers', 'gradio'} & set(sys.modules)))"
+    )
     run = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
     )
@@ -31,7 +42,7 @@ def test_applications_are_the_checkouts_own() -> None:
 
 
 def test_no_module_hides_a_library() -> None:
-    # A script started by its path puts its own folder first on sys.path, where such a name would win.
+    # A script started by its path puts its folder first on sys.path, where such a name would win.
     taken = set(sys.stdlib_module_names) | {
         "datasets",
         "accelerate",

@@ -1,4 +1,4 @@
-"""What gets installed: the wheel holds the library and its data, and nothing drags CUDA packages in."""
+"""What gets installed: the wheel holds the library and its data; no CUDA package is pulled in."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BUILD = "import sys; from setuptools import build_meta; print(build_meta.build_w
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A wheel built from a copy of the checkout, because a build leaves files beside it; without weights."""
+    """A wheel built from a copy of the checkout without weights; a build leaves files beside it."""
     folder = tmp_path_factory.mktemp("build")
     source = folder / "source"
     source.mkdir()
@@ -73,7 +73,7 @@ def test_an_unpacked_wheel_has_no_commands_of_a_checkout(wheel: Path, tmp_path: 
     shown = set(
         re.findall(r"^\W*([a-z]+) {2,}\S", run.stdout.partition("Commands")[2], re.MULTILINE)
     )
-    assert shown == {"extract", "inspect", "evaluate"}
+    assert shown == {"classes", "evaluate", "extract", "inspect", "sensors"}
 
 
 def test_no_cuda_package_is_installed() -> None:

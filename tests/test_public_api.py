@@ -11,7 +11,8 @@ import pytest
 import spex
 
 PUBLIC = [
-    "Band", "Extraction", "Extractor", "Pixels", "Scene", "Sensor", "Session", "SpexConfig", "SpexError", "SpexModel",
+    "Band", "Extraction", "Extractor", "Pixels", "Scene", "Sensor", "Session",
+    "SpexConfig", "SpexError", "SpexModel",
     "__version__", "evidence_text", "extract", "get_sensor", "load", "measure",
 ]  # fmt: skip
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from spex.cli.main import main
+from spex.errors import ConfigError
 
 command = typer.Typer(
     help="Train the model: stages pretrain, masks, language, instruct.",
@@ -18,7 +19,7 @@ command = typer.Typer(
 
 
 @command.command("run")
-def run_stage(
+def run_training_stage(
     config: Annotated[
         Path, typer.Argument(help="YAML file of the stage, for example train/configs/masks.yaml.")
     ],
@@ -29,11 +30,11 @@ def run_stage(
     """Run one training stage and write its checkpoint; a run that was stopped goes on where it was."""
     from accelerate import PartialState
 
-    from train.settings import load_settings
-    from train.stages.launch import run_settings
+    from train.settings_file import load_settings
+    from train.stages.launch import run_stage
 
     settings = load_settings(config, overrides)
-    log = run_settings(settings)
+    log = run_stage(settings)
     if PartialState().is_main_process:
         last = log[-1] if log else "fewer steps than a row of the log"
         typer.echo(f"{settings.stage}: {last}; checkpoint in {Path(settings.out, 'checkpoint')}")
@@ -83,10 +84,13 @@ def adapt_region(
     """Teach the model a new region or class from a few tiles: an adapter and a report; exit status 1 if it forgot."""
     from train.adapt.command import AdaptTask, adapt
     from train.adapt.region import LabelOptions
-    from train.settings import load_settings
+    from train.settings import AdaptSettings
+    from train.settings_file import load_settings
 
     config = config or Path(__file__).with_name("configs") / "adapt.yaml"
-    settings = load_settings(config, [] if minutes is None else [f"minutes={minutes}"])
+    settings = load_settings(config, [] if minutes is None else [f"max_minutes={minutes}"])
+    if not isinstance(settings, AdaptSettings):
+        raise ConfigError(f"{config} is for stage {settings.stage}; give settings of stage adapt")
     task = AdaptTask(
         data, out, LabelOptions(labels, legend, column, sensor, bands), model, check, keep
     )
@@ -116,15 +120,15 @@ def run_comparison(
 @command.command("tokenizer")
 def make_tokenizer(data: Path, out: Path, size: int = 2048) -> None:
     """Learn the tokenizer of the shipped language model from the dialogues in DATA."""
-    from train.data.conversations import load_dialogues
+    from train.data.conversations import load_conversations
     from train.stages.tokenizer import train_tokenizer
 
-    dialogues = load_dialogues(data, "train")
+    dialogues = load_conversations(data, "train")
     texts = (
         text
         for item in dialogues
         for one in item.exchanges
-        for text in (one.query, item.prior, one.answer)
+        for text in (one.query, item.evidence_text, one.answer)
     )
     train_tokenizer(texts, size).save_pretrained(str(out))
 

@@ -25,7 +25,7 @@ from instruction_data.dialogues.arguments import (
 from instruction_data.dialogues.phrases import NounPhrase
 from instruction_data.dialogues.words import Words, wording
 from spex.evidence.classes import classes
-from spex.evidence.measured import SceneEvidence
+from spex.evidence.scene_evidence import SceneEvidence
 from spex.evidence.text import evidence_text
 from spex.query.answer_markup import parse_answer
 from spex.query.prompt import Exchange

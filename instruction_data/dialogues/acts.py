@@ -10,8 +10,8 @@ from instruction_data.dialogues.phrases import Form, NounPhrase, condition, draw
 from instruction_data.dialogues.typed import dressed
 from instruction_data.dialogues.words import Words, wording
 from spex.evidence.classes import classes
-from spex.evidence.indices import available
-from spex.evidence.measured import SceneEvidence
+from spex.evidence.indices import available_indices
+from spex.evidence.scene_evidence import SceneEvidence
 from spex.query.constraints import SCENE_PARTS
 from spex.query.prompt import clean_query
 
@@ -46,7 +46,7 @@ def request(words: Words, evidence: SceneEvidence, *, described: bool) -> Dialog
     )
     if act == "refuse":
         return _refused(words)
-    index = words.one(available(evidence.roles) or ["NDVI"])
+    index = words.one(available_indices(evidence.roles) or ["NDVI"])
     frames = acts[act]
     slots, phrases = dict[str, str](), list[NounPhrase]()
     if act == "shared":

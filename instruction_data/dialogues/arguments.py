@@ -8,9 +8,10 @@ from __future__ import annotations
 import re
 
 from instruction_data.dialogues.words import Words, wording
-from spex.evidence.classes import classes, resolve
+from spex.evidence.class_words import resolve_class
+from spex.evidence.classes import classes
 from spex.evidence.indices import OFFERED_INDICES
-from spex.evidence.measured import ClassEvidence, SceneEvidence
+from spex.evidence.scene_evidence import ClassEvidence, SceneEvidence
 
 WEAK = "No single index separates this class."
 CLEAR = "Its index alone sets it well apart."
@@ -113,7 +114,7 @@ def false_claims(text: str, evidence: SceneEvidence) -> list[str]:
         if not item or item.status != "unavailable" or item.reason != reason:
             false.append(f"{title} can be told here, or for another reason than: it {reason}")
     for words in _SHORT_OF_BANDS.findall(text):
-        known = resolve(words)
+        known = resolve_class(words)
         if known is None or evidence.classes[known].status != "unavailable":
             false.append(f"{words} can be told here")
     return false

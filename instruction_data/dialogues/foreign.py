@@ -14,8 +14,8 @@ from instruction_data.dialogues.phrases import NounPhrase, size
 from instruction_data.dialogues.turns import Phrases, instead, may_be_taken_away, narrowed, without
 from instruction_data.dialogues.words import Options, Words, held_out, wording
 from spex.evidence.classes import classes
-from spex.evidence.indices import available
-from spex.evidence.measured import SceneEvidence
+from spex.evidence.indices import available_indices
+from spex.evidence.scene_evidence import SceneEvidence
 from spex.query.constraints import SCENE_PARTS, Constraints, IndexCondition
 from spex.query.prompt import clean_query
 
@@ -117,7 +117,7 @@ def condition(
         return words.pick(table["places"][place]), {"where": place}
     if kind == "index":
         index, value = (
-            words.one(available(roles) or ["NDVI"]),
+            words.one(available_indices(roles) or ["NDVI"]),
             round(float(words.rng.random()) * 0.8, 1),
         )
         side = words.one(("above", "below"))

@@ -8,8 +8,9 @@ from functools import cache
 from typing import Any, Literal
 
 from instruction_data.dialogues.words import Options, Words, held_out, wording
-from spex.evidence.classes import classes, resolve
-from spex.evidence.indices import OFFERED_INDICES, available
+from spex.evidence.class_words import resolve_class
+from spex.evidence.classes import classes
+from spex.evidence.indices import OFFERED_INDICES, available_indices
 from spex.query.answer_markup import format_span
 from spex.query.constraints import SCENE_PARTS, Constraints, IndexCondition
 
@@ -61,7 +62,7 @@ class NounPhrase:
         text = asked.lower()
         own = (word for word in (self.noun, self.core) if word and word.lower() in text)
         return next(
-            (word for word in own if resolve(word) == self.class_name),
+            (word for word in own if resolve_class(word) == self.class_name),
             classes()[self.class_name].title,
         )
 
@@ -231,7 +232,7 @@ def condition(
         noun = draw_noun(words, other, "any")
         return words.expand(words.pick(style["without"]), {}, x=noun), {"exclude": (other,)}
     if kind == "index":
-        own = available(roles)
+        own = available_indices(roles)
         offered = own if own and words.chance(0.9) else OFFERED_INDICES
         index = offered[0] if words.chance(0.4) else words.one(offered)
         side: Literal["above", "below"] = "above" if words.chance(0.65) else "below"

@@ -18,7 +18,7 @@ from instruction_data.dialogues.phrases import (
 from instruction_data.dialogues.typed import dressed
 from instruction_data.dialogues.words import Words, wording
 from spex.evidence.classes import classes
-from spex.evidence.measured import SceneEvidence
+from spex.evidence.scene_evidence import SceneEvidence
 from spex.query.constraints import Constraints
 from spex.query.prompt import clean_query
 

@@ -36,8 +36,8 @@ from rasterio.windows import Window
 
 from spex.errors import SceneError
 from spex.raster.band_metadata import BandMetadata, check_bands
-from spex.raster.band_tags import header
-from spex.raster.source import open_raster
+from spex.raster.band_tags import read_wavelength_tags
+from spex.raster.pixel_source import open_raster
 from spex.sensors import Band, Level, get_sensor
 
 MAX_INVALID = 0.2
@@ -255,7 +255,9 @@ def open_line(product: FlightLineProduct) -> Iterator[FlightLine]:
                     f"{product.path} has {dataset.count} bands, {product.sensor} delivers {wanted}; it cannot be used"
                 )
             said = (
-                _netcdf_bands(product.path, group) if netcdf else header(dataset, dataset.indexes)
+                _netcdf_bands(product.path, group)
+                if netcdf
+                else read_wavelength_tags(dataset, dataset.indexes)
             )
             if said is None or said.bands is None:
                 raise SceneError(

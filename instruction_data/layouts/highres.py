@@ -16,16 +16,24 @@ from rasterio.features import rasterize
 from rasterio.warp import transform_geom
 
 from instruction_data.layouts.rasters import (
-    Raster,
+    LayoutRaster,
     footprint,
-    hide,
-    labelled,
+    hide_unknown,
+    labelled_chips,
     read,
     read_strip,
     sensor_bands,
     strips,
 )
-from instruction_data.sources.chips import Chip, Item, Layout, Split, Truth, absent, known
+from instruction_data.sources.chips import (
+    Chip,
+    Layout,
+    SceneItem,
+    Split,
+    Truth,
+    absent_truth,
+    class_truth,
+)
 from instruction_data.sources.legends import legend, legend_truth
 from spex.errors import RecordError
 from spex.raster.tiles import Tile
@@ -58,24 +66,29 @@ def chesapeake_truth(cover: np.ndarray, roofs: np.ndarray) -> Truth:
     """
     low, paved, roof = cover == 3, np.isin(cover, (5, 6)), roofs == 1
     truth = {
-        "water": known(cover == 1),
-        "tree_cover": known(cover == 2),
-        "vegetation": known(np.isin(cover, (2, 3))),
+        "water": class_truth(cover == 1),
+        "tree_cover": class_truth(cover == 2),
+        "vegetation": class_truth(np.isin(cover, (2, 3))),
     }
-    truth |= {"bare": known(cover == 4, low), "built_up": known(paved)}
-    truth |= {"road": known(cover == 6, cover == 5), "building": known(roof, paved & ~roof)}
+    truth |= {"bare": class_truth(cover == 4, low), "built_up": class_truth(paved)}
+    truth |= {
+        "road": class_truth(cover == 6, cover == 5),
+        "building": class_truth(roof, paved & ~roof),
+    }
     truth |= {
         name: (np.zeros_like(low), low)
         for name in ("grassland", "cropland", "shrubland", "wetland")
     }
-    return hide(truth | absent(low, "snow_ice", "cloud", "burned"), np.isin(cover, (0, 15, 255)))
+    return hide_unknown(
+        truth | absent_truth(low, "snow_ice", "cloud", "burned"), np.isin(cover, (0, 15, 255))
+    )
 
 
 def _holds_chesapeake(root: Path) -> bool:
     return any(root.glob(f"{_STATE}/*_naip-new.tif"))
 
 
-def _chesapeake_items(root: Path) -> Iterator[Item]:
+def _chesapeake_items(root: Path) -> Iterator[SceneItem]:
     """Rows of chips of the quarter quads of six states; the published lists part neighbours, footprints do not."""
     for path in sorted(root.glob(f"{_STATE}/*_naip-new.tif")):
         stem, state, box = (
@@ -86,7 +99,7 @@ def _chesapeake_items(root: Path) -> Iterator[Item]:
         for tiles in strips(path):
             reader = partial(_chesapeake_chips, path.parent, stem, tiles)
             place = None if box else f"{state}_{stem}"
-            yield Item(
+            yield SceneItem(
                 id=f"chesapeake_{stem}_r{tiles[0].row:05d}", read=reader, place=place, footprint=box
             )
 
@@ -101,7 +114,7 @@ def _chesapeake_chips(
     for tile, cover, roofs, *images in zip(tiles, *layers, strict=True):
         truth = chesapeake_truth(cover.values[0], roofs.values[0])
         for date, image in zip(dates, images, strict=True):
-            yield from labelled(
+            yield from labelled_chips(
                 image, truth, id=f"chesapeake_{stem}_{tile.row:05d}_{tile.col:05d}_{date}", sensor="naip",
                 bands=sensor_bands("naip"), level="uncalibrated", gsd_m=1, scale=1 / 255,
                 labels="Chesapeake land cover 2013/2014 and building footprints",
@@ -112,7 +125,7 @@ def _holds_globe230k(root: Path) -> bool:
     return (root / "image_patch").is_dir() and (root / "label_patch").is_dir()
 
 
-def _globe230k_items(root: Path) -> Iterator[Item]:
+def _globe230k_items(root: Path) -> Iterator[SceneItem]:
     """Patches without a place, on the side where the published lists have them; those for testing are left out."""
     lists = {part: _listed(root, part) for part in ("train", "val", "test")}
     for path in sorted((root / "image_patch").glob("*.jpg")):
@@ -122,7 +135,7 @@ def _globe230k_items(root: Path) -> Iterator[Item]:
             (side for side in ("train", "val") if path.stem in lists[side]), None
         )
         reader = partial(_globe230k_chips, path, root / f"label_patch/{path.stem}.png")
-        yield Item(id=f"globe230k_{path.stem}", read=reader, place=path.stem, split=split)
+        yield SceneItem(id=f"globe230k_{path.stem}", read=reader, place=path.stem, split=split)
 
 
 def _listed(root: Path, part: str) -> frozenset[str]:
@@ -136,7 +149,7 @@ def _listed(root: Path, part: str) -> frozenset[str]:
 
 def _globe230k_chips(path: Path, label: Path, split: Split) -> Iterator[Chip]:
     codes = read(label, (1,)).values[0]
-    yield from labelled(
+    yield from labelled_chips(
         read(path), legend_truth(codes, legend("globe230k"), str(label)), id=f"globe230k_{path.stem}", sensor="aerial",
         bands=sensor_bands("naip", ("R", "G", "B")), level="uncalibrated", gsd_m=1, scale=1 / 255,
         labels="first-level land cover drawn on screen (Globe230k)",
@@ -163,13 +176,13 @@ def _holds_gid15(root: Path) -> bool:
     return (root / "label_15classes").is_dir() or any(root.glob("ann_dir/*/*_15label.*"))
 
 
-def _gid15_items(root: Path) -> Iterator[Item]:
+def _gid15_items(root: Path) -> Iterator[SceneItem]:
     """Rows of chips of 7200 x 6800 images without a place; those of one pass of the satellite stay together."""
     for path, label in _gid_pairs(root):
         day = re.search(r"__(\d{8})_", path.name)
         for tiles in strips(path):
             reader = partial(_gid15_chips, path, label, tiles)
-            yield Item(
+            yield SceneItem(
                 id=f"gid15_{path.stem}_r{tiles[0].row:05d}",
                 read=reader,
                 place=day[1] if day else path.stem,
@@ -184,14 +197,14 @@ def _gid15_chips(path: Path, label: Path, tiles: tuple[Tile, ...], split: Split)
         names = (
             ("NIR", "Red", "Green", "Blue") if len(image.values) == 4 else ("Red", "Green", "Blue")
         )
-        yield from labelled(
+        yield from labelled_chips(
             image, truth, sensor="gaofen-2", bands=tuple(_GAOFEN[name] for name in names),
             level="uncalibrated", gsd_m=4, scale=1 / 255, zero_is_gap=True,
             id=f"gid15_{path.stem}_{tile.row:05d}_{tile.col:05d}", labels="15 classes drawn on screen (GID-15)",
         )  # fmt: skip
 
 
-def _gid_codes(label: Raster) -> np.ndarray:
+def _gid_codes(label: LayoutRaster) -> np.ndarray:
     """Class numbers of a label image, which holds them or the colours of the legend."""
     if len(label.values) == 1:
         return label.values[0]
@@ -223,7 +236,7 @@ def _footprints(area: Path) -> Path | None:
     return next((path for path in inside if path.is_dir()), None)
 
 
-def _spacenet2_items(root: Path) -> Iterator[Item]:
+def _spacenet2_items(root: Path) -> Iterator[SceneItem]:
     """Tiles of 200 m of four cities by WorldView-3, pan-sharpened and at their own resolution; a city is one place."""
     for area in _spacenet_areas(root):
         city, buildings = re.search(r"AOI_\d_([A-Za-z]+)", area.name), _footprints(area)
@@ -234,7 +247,7 @@ def _spacenet2_items(root: Path) -> Iterator[Item]:
         ):
             number = outline.stem.rsplit("_", 1)[-1]
             name = f"spacenet2_{city[1].lower()}_{number}"
-            yield Item(
+            yield SceneItem(
                 id=name, read=partial(_spacenet2_chips, area, outline, name), place=city[1].lower()
             )
 
@@ -253,14 +266,14 @@ def _spacenet2_chips(area: Path, outline: Path, name: str, split: Split) -> Iter
     for folder, gsd, path in found:
         image = read(path)
         truth = legend_truth(_burned_in(outline, image), legend("spacenet"), str(outline))
-        yield from labelled(
+        yield from labelled_chips(
             image, truth, id=f"{name}_{folder.lower()}", sensor="worldview-3", bands=sensor_bands("worldview-3"),
             level="uncalibrated", gsd_m=gsd, scale=1 / 2047, zero_is_gap=True,
             labels="building footprints (SpaceNet 2)",
         )  # fmt: skip
 
 
-def _burned_in(outline: Path, image: Raster) -> np.ndarray:
+def _burned_in(outline: Path, image: LayoutRaster) -> np.ndarray:
     """Building footprints on the image's grid, uint8 (h, w); their file is in degrees."""
     if image.crs is None:
         raise RecordError(

@@ -18,8 +18,8 @@ from rasterio.io import DatasetReader
 from rasterio.warp import transform_bounds
 from rasterio.windows import Window
 
-from instruction_data.sources.chips import Box, Chip, Mask, Truth, complete
-from instruction_data.sources.windows import marked
+from instruction_data.sources.chips import Box, Chip, Mask, Truth, complete_truth
+from instruction_data.sources.windows import mark_nodata
 from spex.errors import RecordError, SceneError
 from spex.raster.tiles import Tile, plan_tiles
 from spex.records import BandRef
@@ -30,7 +30,7 @@ CHIP = 256
 
 
 @dataclass(frozen=True)
-class Raster:
+class LayoutRaster:
     """An opened raster: values (C, h, w) in their own type, and where they lie (None where the file does not say)."""
 
     path: Path
@@ -63,7 +63,7 @@ def opened(path: Path) -> Iterator[DatasetReader]:
         ) from error
 
 
-def read(path: Path, bands: Sequence[int] | None = None) -> Raster:
+def read(path: Path, bands: Sequence[int] | None = None) -> LayoutRaster:
     """Read the bands (1-based; None: all) of a raster.
 
     Raises:
@@ -74,10 +74,10 @@ def read(path: Path, bands: Sequence[int] | None = None) -> Raster:
             source.read(bands and list(bands)),
             source.transform if source.crs else None,
         )
-        return Raster(path, values, source.nodata, source.crs, transform, source.descriptions)
+        return LayoutRaster(path, values, source.nodata, source.crs, transform, source.descriptions)
 
 
-def read_strip(path: Path, tiles: Sequence[Tile]) -> list[Raster]:
+def read_strip(path: Path, tiles: Sequence[Tile]) -> list[LayoutRaster]:
     """Read a row of chips of a large raster in one go: compressed files are stored by whole rows.
 
     Raises:
@@ -88,7 +88,7 @@ def read_strip(path: Path, tiles: Sequence[Tile]) -> list[Raster]:
         values, names = source.read(window=Window(0, row, width, height)), source.descriptions
         place = source.crs and (source.transform @ Affine.translation(0, row))
         return [
-            Raster(
+            LayoutRaster(
                 path, values[:, :, tile.col : tile.col + tile.width], source.nodata, source.crs,
                 place and place @ Affine.translation(tile.col, 0), names,
             )
@@ -130,13 +130,13 @@ def sensor_bands(sensor: str, names: Sequence[str] = ()) -> tuple[BandRef, ...]:
     )
 
 
-def hide(truth: Truth, unknown: Mask) -> Truth:
+def hide_unknown(truth: Truth, unknown: Mask) -> Truth:
     """The truth with nothing known where ``unknown`` is set."""
     return {name: (mask & ~unknown, other | unknown) for name, (mask, other) in truth.items()}
 
 
-def labelled(
-    image: Raster, truth: Truth, *, zero_is_gap: bool = False, **about: Any
+def labelled_chips(
+    image: LayoutRaster, truth: Truth, *, zero_is_gap: bool = False, **about: Any
 ) -> Iterator[Chip]:
     """The chip of an image and its truth; none if nothing at all is known of its pixels.
 
@@ -162,9 +162,9 @@ def labelled(
         )
     if zero_is_gap:
         valid: Mask = np.logical_or.reduce(image.values != 0, axis=0)
-        values, nodata = marked(image.values, valid)
-        image, truth = replace(image, values=values, nodata=nodata), hide(truth, ~valid)
-    if complete(truth):
+        values, nodata = mark_nodata(image.values, valid)
+        image, truth = replace(image, values=values, nodata=nodata), hide_unknown(truth, ~valid)
+    if complete_truth(truth):
         yield Chip(
             values=image.values,
             truth=truth,

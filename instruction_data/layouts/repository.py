@@ -16,8 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instruction_data.layouts.highres import chesapeake_truth
-from instruction_data.layouts.rasters import Raster, labelled, read
-from instruction_data.sources.chips import Chip, Item, Layout, Split, Truth, absent, known
+from instruction_data.layouts.rasters import LayoutRaster, labelled_chips, read
+from instruction_data.sources.chips import (
+    Chip,
+    Layout,
+    SceneItem,
+    Split,
+    Truth,
+    absent_truth,
+    class_truth,
+)
 from spex.errors import RecordError, SceneError
 from spex.records import BandRef
 
@@ -65,13 +73,13 @@ def _splits(folder: Path, places: dict[Any, Any]) -> dict[Any, Split]:
     return found | dict.fromkeys(chosen["val"], "val")
 
 
-def _hls_flood(folder: Path) -> Iterator[Item]:
+def _hls_flood(folder: Path) -> Iterator[SceneItem]:
     meta = _meta(folder)
     keys = {int(path.stem): path.stem for path in sorted((folder / "images").glob("*.tif"))}
     groups = {key: meta["location_group"][key] for key in keys}
     for key, split in sorted(_splits(folder, groups).items()):
         reader = partial(_hls_chips, folder, keys[key], _bands(meta["bands"]))
-        yield Item(id=f"hls_{keys[key]}", read=reader, place=f"hls_{groups[key]}", split=split)
+        yield SceneItem(id=f"hls_{keys[key]}", read=reader, place=f"hls_{groups[key]}", split=split)
 
 
 def _hls_chips(folder: Path, stem: str, bands: Bands, split: Split) -> Iterator[Chip]:
@@ -107,18 +115,18 @@ def _hls_chips(folder: Path, stem: str, bands: Bands, split: Split) -> Iterator[
         "cloud": (cloud, near & ~cloud),
         "cloud_shadow": (shadow, near & ~shadow),
     }
-    yield from labelled(
+    yield from labelled_chips(
         image, truth, id=f"hls_{stem}", sensor="hls7", bands=bands, level="surface", gsd_m=30, scale=1e-4,
         labels="water mask joined with ESA WorldCover, Fmask cloud and shadow",
     )  # fmt: skip
 
 
-def _naip_ohio(folder: Path) -> Iterator[Item]:
+def _naip_ohio(folder: Path) -> Iterator[SceneItem]:
     meta = _meta(folder)
     groups = {about["id"]: about["location_group"] for about in meta["chips"]}
     for key, split in sorted(_splits(folder, groups).items()):
         reader = partial(_ohio_chips, folder, key, _bands(meta["bands"]))
-        yield Item(id=f"ohio_{key}", read=reader, place=f"ohio_{groups[key]}", split=split)
+        yield SceneItem(id=f"ohio_{key}", read=reader, place=f"ohio_{groups[key]}", split=split)
 
 
 def _ohio_chips(folder: Path, key: str, bands: Bands, split: Split) -> Iterator[Chip]:
@@ -126,26 +134,26 @@ def _ohio_chips(folder: Path, key: str, bands: Bands, split: Split) -> Iterator[
     image, label = read(folder / f"images/{key}.tif"), read(folder / f"labels/{key}.tif").values[0]
     mixed, soil = label == 0, label == 3
     drawn = {"building": 1, "road": 2, "bare": 3, "tree_cover": 4, "water": 5}
-    truth = {name: known(label == code) for name, code in drawn.items()}
+    truth = {name: class_truth(label == code) for name, code in drawn.items()}
     truth["vegetation"] = label == 4, mixed
     # A harvested field is drawn as bare land, so cropland is unknown there too.
     truth |= {
         name: (np.zeros_like(mixed), mixed | soil * (name == "cropland"))
         for name in ("grassland", "cropland")
     }
-    yield from labelled(
-        image, truth | absent(mixed, "snow_ice", "cloud", "burned"), id=f"ohio_{key}", sensor="naip", bands=bands,
+    yield from labelled_chips(
+        image, truth | absent_truth(mixed, "snow_ice", "cloud", "burned"), id=f"ohio_{key}", sensor="naip", bands=bands,
         level="uncalibrated", gsd_m=0.6, scale=1 / 255,
         labels="hand-drawn land cover; no snow, cloud or burn in this summer flight",
     )  # fmt: skip
 
 
-def _naip_chesapeake(folder: Path) -> Iterator[Item]:
+def _naip_chesapeake(folder: Path) -> Iterator[SceneItem]:
     bands = _bands(_meta(folder)["bands"])
     for path in sorted((folder / "labels").glob("*.tif")):
         quad = path.stem.rsplit("-", 1)[0]
         reader = partial(_chesapeake_chips, folder, path.stem, bands)
-        yield Item(
+        yield SceneItem(
             id=f"chesapeake_{path.stem}", read=reader, place=f"chesapeake_{quad}", split="train"
         )
 
@@ -157,21 +165,21 @@ def _chesapeake_chips(folder: Path, stem: str, bands: Bands, split: Split) -> It
     """
     truth = chesapeake_truth(*read(folder / f"labels/{stem}.tif", (1, 3)).values)
     for date in ("t1", "t2"):
-        yield from labelled(
+        yield from labelled_chips(
             read(folder / f"images/{stem}_naip_{date}.tif"), truth, id=f"chesapeake_{stem}_{date}", sensor="naip",
             bands=bands, level="uncalibrated", gsd_m=1, scale=1 / 255,
             labels="Chesapeake land cover and building footprints",
         )  # fmt: skip
 
 
-def _s2_burn(folder: Path) -> Iterator[Item]:
+def _s2_burn(folder: Path) -> Iterator[SceneItem]:
     meta = _meta(folder)
     chips = {about["id"]: about for about in meta["chips"]}
     groups = {key: about["location_group"] for key, about in chips.items()}
     for key, split in sorted(_splits(folder, groups).items()):
         dates = ("post", "pre") if chips[key]["has_pre"] else ("post",)
         reader = partial(_burn_chips, folder, key, dates, _bands(meta["bands"]))
-        yield Item(id=f"burn_{key}", read=reader, place=f"burn_{groups[key]}", split=split)
+        yield SceneItem(id=f"burn_{key}", read=reader, place=f"burn_{groups[key]}", split=split)
 
 
 def _burn_chips(
@@ -181,21 +189,21 @@ def _burn_chips(
     label = read(folder / f"{key}_label.tif").values[0]
     for date in dates:
         burned = (label == 1) & (date == "post")
-        yield from labelled(
+        yield from labelled_chips(
             read(folder / f"{key}_{date}.tif"), {"burned": (burned, label == 255)}, id=f"burn_{key}_{date}",
             sensor="sentinel-2a", bands=bands, level="surface", gsd_m=10, scale=1e-4,
             labels="CAL FIRE perimeter; unburned islands inside count as burned",
         )  # fmt: skip
 
 
-def _worldcereal(folder: Path) -> Iterator[Item]:
+def _worldcereal(folder: Path) -> Iterator[SceneItem]:
     entries = _meta(folder)["bands"]
     for path in sorted((folder / "images").glob("*.tif")):
         place, reader = (
             path.stem.rsplit("_", 1)[0],
             partial(_worldcereal_chips, folder, path.stem, entries),
         )
-        yield Item(
+        yield SceneItem(
             id=f"worldcereal_{path.stem}", read=reader, place=f"worldcereal_{place}", split="train"
         )
 
@@ -219,15 +227,15 @@ def _worldcereal_chips(
         "vegetation": (growing, vague | ~green), "bare": (nowhere, ~growing), "water": (nowhere, vague),
         "cloud": (nowhere, cloudy), "snow_ice": (nowhere, cloudy),
     }  # fmt: skip
-    yield from labelled(
+    yield from labelled_chips(
         image, truth, id=f"worldcereal_{stem}", sensor="sentinel-2a", level="surface", gsd_m=10, scale=1e-4,
         bands=_bands([by_name[name] for name in image.names if name]),
         labels="parcels of WorldCereal, Sentinel-2 scene classification",
     )  # fmt: skip
 
 
-def _hyperspectral(folder: Path) -> Iterator[Item]:
-    yield Item(
+def _hyperspectral(folder: Path) -> Iterator[SceneItem]:
+    yield SceneItem(
         id=folder.name, read=partial(_hyperspectral_chips, folder), place=folder.name, split="train"
     )
 
@@ -251,17 +259,17 @@ def _hyperspectral_chips(folder: Path, split: Split) -> Iterator[Chip]:
     for child, parent in (("tree_cover", "vegetation"), ("soil", "bare"), ("road", "built_up")):
         if child in truth:
             truth[parent] = truth[child]
-    yield from labelled(
-        image, truth | absent(truth["water"][0], "snow_ice", "cloud", "burned"), id=folder.name,
+    yield from labelled_chips(
+        image, truth | absent_truth(truth["water"][0], "snow_ice", "cloud", "burned"), id=folder.name,
         sensor=meta["sensor"].split(" ")[0].rstrip(","), bands=_bands(meta["bands"]), level="surface",
         gsd_m=meta["gsd_m"], scale=meta["scale_to_reflectance"], labels="reference abundances above one half",
     )  # fmt: skip
 
 
-def _tokyo(folder: Path) -> Iterator[Item]:
+def _tokyo(folder: Path) -> Iterator[SceneItem]:
     bands = _bands(_meta(folder)["bands_10m"])
     for part in ("A", "B"):
-        yield Item(
+        yield SceneItem(
             id=f"tokyo_{part}",
             read=partial(_tokyo_chips, folder, part, bands),
             place="tokyo",
@@ -292,20 +300,20 @@ def _tokyo_chips(folder: Path, part: str, bands: Bands, split: Split) -> Iterato
         # A park may hold trees and a golf course bare bunkers; what is sure is listed, the rest left unknown.
         truth["tree_cover"] = cover == 4, unknown | np.isin(cover, (1, 2))
         truth |= {name: (np.zeros_like(unknown), unknown) for name in ("snow_ice", "burned")}
-        yield from labelled(
-            Raster(path, values), truth, id=f"tokyo_{part}{number:02d}", sensor="sentinel-2a", bands=bands,
+        yield from labelled_chips(
+            LayoutRaster(path, values), truth, id=f"tokyo_{part}{number:02d}", sensor="sentinel-2a", bands=bands,
             level="uncalibrated", gsd_m=10, scale=1 / 255,
             labels="class of each patch's centre; patches of several places side by side",
         )  # fmt: skip
 
 
-def _landslides(folder: Path) -> Iterator[Item]:
+def _landslides(folder: Path) -> Iterator[SceneItem]:
     bands = _bands(_meta(folder)["bands"][:12])
     (scars,) = _arrays(folder / "chips.npz", "label")
     marked = np.flatnonzero(scars.any(axis=(1, 2)))  # without a scar, nothing is known of a chip
     for number in marked.tolist():
         reader = partial(_landslide_chips, folder, number, bands)
-        yield Item(
+        yield SceneItem(
             id=f"landslide_{number:02d}", read=reader, place="landslide4sense", split="train"
         )
 
@@ -319,8 +327,8 @@ def _landslide_chips(folder: Path, number: int, bands: Bands, split: Split) -> I
         name: (scar & (name == "bare"), ~scar)
         for name in ("bare", "vegetation", "water", "built_up", "snow_ice")
     }
-    yield from labelled(
-        Raster(path, values), truth, id=f"landslide_{number:02d}", sensor="sentinel-2a", bands=bands,
+    yield from labelled_chips(
+        LayoutRaster(path, values), truth, id=f"landslide_{number:02d}", sensor="sentinel-2a", bands=bands,
         level="uncalibrated", gsd_m=10, labels="outlined landslide scars; the rest is unknown",
     )  # fmt: skip
 
@@ -330,7 +338,7 @@ def _holds(name: str, folder: Path) -> bool:
 
 
 def _source(
-    name: str, items: Callable[[Path], Iterator[Item]], title: str, licence: str, url: str
+    name: str, items: Callable[[Path], Iterator[SceneItem]], title: str, licence: str, url: str
 ) -> Layout:
     return Layout(name, title, licence, f"https://github.com/{url}", partial(_holds, name), items)
 

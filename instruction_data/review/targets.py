@@ -7,7 +7,6 @@ tell, a class is not; a class that the labels never speak of is what its evidenc
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,15 +17,20 @@ from rasterio.windows import Window
 
 from spex.evidence.indices import role_planes
 from spex.evidence.maps import class_score
-from spex.evidence.measured import SceneEvidence, measure
-from spex.postprocess.answer_text import absence, unavailable
-from spex.postprocess.composition import narrower, write_mask
+from spex.evidence.scene_evidence import SceneEvidence, measure
+from spex.postprocess.answer_text import Absence
 from spex.postprocess.constraint_masks import Frame
 from spex.postprocess.constraint_masks import check as check_constraints
-from spex.postprocess.facts import MaskFacts, measure_masks
+from spex.postprocess.execution import execute
+from spex.postprocess.facts import MaskFacts
 from spex.query.answer_markup import Answer, excluded_classes
 from spex.raster.scene import Pixels, Scene
-from spex.raster.working import LEVELS, NODATA, gdal, work_profile
+from spex.raster.working_rasters import (
+    NODATA,
+    PROBABILITY_SCALE,
+    bounded_gdal_cache,
+    working_profile,
+)
 from spex.records import SpieRecord, load_pixels
 
 
@@ -34,13 +38,15 @@ from spex.records import SpieRecord, load_pixels
 class ExpectedAnswer:
     """One answer carried out on labels.
 
-    ``values`` (h, w) is the mask raster (0 background, 1..n the spans, 255 no data), ``absent`` names the spans whose
-    mask is empty and why.
+    Attributes:
+        values: the mask raster ``(h, w)``: 0 background, 1..n the spans, 255 no data.
+        facts: of each mask, in order, empty ones included.
+        absences: why a mask is empty, by the number of its span.
     """
 
     values: NDArray[np.uint8]
-    facts: list[MaskFacts]
-    absent: dict[int, str]
+    facts: tuple[MaskFacts, ...]
+    absences: dict[int, Absence]
 
 
 class LabelledChip:
@@ -54,7 +60,7 @@ class LabelledChip:
     def __init__(self, survey: SpieRecord) -> None:
         self.pixels: Pixels = load_pixels(survey)
         self.evidence: SceneEvidence = measure(self.pixels)
-        with gdal(), rasterio.open(survey.scene.path) as raster:
+        with bounded_gdal_cache(), rasterio.open(survey.scene.path) as raster:
             crs, transform = raster.crs, raster.transform
             if survey.scene.window:
                 transform = raster.window_transform(Window(*survey.scene.window))
@@ -81,46 +87,32 @@ class LabelledChip:
         return self._masks[name]
 
     def carry_out(self, answer: Answer) -> ExpectedAnswer:
-        """Execute an answer's constraints on the labels and measure its facts on the mask that is written.
+        """Execute an answer's constraints on the labels and measure its facts on the mask raster.
 
         Raises:
             QueryError: a constraint that this scene cannot answer.
         """
         check_constraints(answer, self.scene, self.evidence)
-        missing = unavailable(answer, self.evidence)
         names = [*(span.class_name for span in answer.spans), *excluded_classes(answer)]
-        levels = np.stack(
-            [
-                np.where(self.pixels.valid, self.mask(name) * np.uint8(LEVELS), NODATA)
-                for name in names
-            ]
+        masks = np.stack([self.mask(name) for name in names])
+        levels = np.where(self.pixels.valid, masks * np.uint8(PROBABILITY_SCALE), NODATA).astype(
+            np.uint8
         )
-        frame = Frame.of(self.scene, self.pixels)
-        probability, mask = (
-            Path(self._work.name, "probability.tif"),
-            Path(self._work.name, "mask.tif"),
-        )
-        with gdal():
-            with rasterio.open(probability, "w", **work_profile(self.scene, len(names))) as raster:
-                raster.write(levels.astype(np.uint8))
-            write_mask(frame, answer, probability, mask, never=frozenset(missing))
-            facts, _ = measure_masks(frame, answer, self.evidence, mask, probability)
+        probability = Path(self._work.name, "probability.tif")
+        mask = Path(self._work.name, "mask.tif")
+        with bounded_gdal_cache():
+            with rasterio.open(
+                probability, "w", **working_profile(self.scene, len(names))
+            ) as raster:
+                raster.write(levels)
+            executed = execute(
+                Frame.of(self.scene, self.pixels),
+                answer,
+                self.evidence,
+                probability=probability,
+                mask=mask,
+                likely=masks.any(axis=(1, 2)).tolist(),
+            )
             with rasterio.open(mask) as raster:
                 values = raster.read(1)
-        return ExpectedAnswer(values, facts, self._absent(answer, facts, missing))
-
-    def _absent(
-        self, answer: Answer, facts: list[MaskFacts], missing: Mapping[int, str]
-    ) -> dict[int, str]:
-        reasons = dict(missing)
-        for number, span in enumerate(answer.spans):
-            if not facts[number].pixels and number not in missing:
-                likely = bool(self.mask(span.class_name).any())
-                takers = [
-                    o.phrase
-                    for i, o in enumerate(answer.spans)
-                    if facts[i].pixels and narrower(o, span)
-                ]
-                taken_by = takers[0] if takers and likely else None
-                reasons[number] = absence(span, self.evidence, taken_by, likely=likely)
-        return reasons
+        return ExpectedAnswer(values, executed.facts, executed.absences)

@@ -3,42 +3,58 @@
 from __future__ import annotations
 
 import json
-import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+import re
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from spex.cli.options import name_parser
-from spex.engine.extractor import Extractor, load
-from spex.engine.session import Progress
-from spex.errors import ConfigError
-from spex.query.prompt import clean_query
-from spex.raster.scene import Scene
-from spex.results.extraction import Extraction, check_folder
+from spex.cli.options import (
+    AdapterOption,
+    BandsOption,
+    ModelOption,
+    SceneArgument,
+    SensorOption,
+    name_parser,
+    scene_path,
+)
+from spex.cli.progress_line import ProgressLine
 
-SAMPLE = "sample"
-
+if TYPE_CHECKING:
+    from spex.results.extraction import Extraction
 
 METHODS = {"model": "the model", "rules": "the spectral index rules alone, no weights"}
 
 
+@dataclass(frozen=True)
+class _Inputs:
+    """What ``spex extract`` was given."""
+
+    scene: str
+    query: str
+    method: str
+    model: str | None
+    adapter: Path | None
+    sensor: str | None
+    bands: str | None
+    gsd_m: float | None
+    tile: int
+    overlap: int
+
+
 def command(
-    scene: Annotated[
-        str,
-        typer.Argument(
-            help="Raster file or URL, or the word `sample` for a small Sentinel-2 scene."
-        ),
-    ],
+    scene: SceneArgument,
     query: Annotated[
         str, typer.Argument(help='What to find, for example "open water larger than 1 ha".')
     ],
     out: Annotated[
-        Path, typer.Option("-o", "--out", help="Result folder; made if it is not there.")
-    ],
+        Path | None,
+        typer.Option(
+            "-o", "--out", help="Result folder. Default: a new dated one in the current folder."
+        ),
+    ] = None,
     method: Annotated[
         str,
         typer.Option(
@@ -48,24 +64,10 @@ def command(
             help="The model, or the spectral index rules alone (no weights).",
         ),
     ] = "model",
-    model: Annotated[
-        str | None, typer.Option(help="Checkpoint: name or folder. The shipped one if left out.")
-    ] = None,
-    adapter: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder of a region or class that the model learned with `spex train adapt`."
-        ),
-    ] = None,
-    sensor: Annotated[
-        str | None, typer.Option(help="Sensor of the scene, for example sentinel-2a.")
-    ] = None,
-    bands: Annotated[
-        str | None,
-        typer.Option(
-            help='Bands: "B02=490/65,B03=560/35" (name=centre/width in nm), or a JSON file.'
-        ),
-    ] = None,
+    model: ModelOption = None,
+    adapter: AdapterOption = None,
+    sensor: SensorOption = None,
+    bands: BandsOption = None,
     gsd: Annotated[
         float | None,
         typer.Option(min=0.001, help="Pixel size in metres of a scene without georeference."),
@@ -78,78 +80,101 @@ def command(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an earlier result in the folder.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar and no summary.")] = False,
+    quiet: Annotated[
+        bool,
+        typer.Option("--quiet", help="No progress line, no summary; without -o the folder's name."),
+    ] = False,
 ) -> None:
     """Answer a query on a scene: masks, regions, facts and an explanation in a result folder."""
-    clean_query(query)
-    if method == "rules" and (model or adapter):
-        raise ConfigError("--model and --adapter need --method model: the rules have no weights")
-    check_folder(out, overwrite=overwrite)
-    with _scene(scene, sensor, bands, gsd) as opened:
-        extractor: Extractor = load("rules" if method == "rules" else model, adapter=adapter)
-        with _progress(quiet) as progress:
-            extraction = extractor.extract(
-                opened, query, tile=tile, overlap=overlap, progress=progress
-            )
-        extraction.save(out, overwrite=overwrite)
+    inputs = _Inputs(scene, query, method, model, adapter, sensor, bands, gsd, tile, overlap)
+    folder = out or _dated_folder(scene)
+    with ProgressLine(shown=not quiet) as line:
+        line.step("opening the scene")
+        _check_usage(inputs)
+        extraction = _extract(inputs, folder, overwrite, line)
     if as_json:
         typer.echo(json.dumps(extraction.to_dict(), indent=2, ensure_ascii=False))
+        if out is None:
+            typer.echo(f"Results in {folder}", err=True)
     elif not quiet:
-        typer.echo(_summary(extraction, out))
+        typer.echo(_summary(extraction, folder))
+    elif out is None:
+        typer.echo(folder)
     if extraction.failed:
         typer.echo(
-            f"spex: {len(extraction.failed)} of {extraction.tiles} tiles failed (no data); see {out}/explanation.md",
+            f"spex: {len(extraction.failed)} of {extraction.tiles} tiles failed and hold no data; "
+            f"see {folder}/explanation.md",
             err=True,
         )
         raise typer.Exit(1)
 
 
-@contextmanager
-def _scene(path: str, sensor: str | None, bands: str | None, gsd: float | None) -> Iterator[Scene]:
-    with tempfile.TemporaryDirectory(prefix="spex-sample-") as folder:
-        if path == SAMPLE and not Path(path).exists():
-            from spex.raster.sample import write_sample
+def _check_usage(inputs: _Inputs) -> None:
+    """Check what needs no file, so that a wrong option is named before a missing scene."""
+    from spex.engine.session import check_tiling
+    from spex.errors import ConfigError
+    from spex.query.prompt import clean_query
+    from spex.sensors import get_sensor
 
-            path = str(write_sample(Path(folder)))
-        yield Scene.open(path, sensor=sensor, bands=bands, gsd_m=gsd)
+    clean_query(inputs.query)
+    if inputs.method == "rules" and (inputs.model or inputs.adapter):
+        raise ConfigError("--model and --adapter need --method model: the rules have no weights")
+    check_tiling(inputs.tile, inputs.overlap)
+    if inputs.sensor is not None:
+        get_sensor(inputs.sensor)
 
 
-@contextmanager
-def _progress(quiet: bool) -> Iterator[Progress | None]:
-    """A progress bar on stderr, only where a person watches."""
-    if quiet or not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
+def _extract(inputs: _Inputs, out: Path, overwrite: bool, line: ProgressLine) -> Extraction:
+    """Answer the query and write the result folder.
 
-    columns = (TextColumn("tiles"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("tiles", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    Raises:
+        SpexError: the folder is in use, the model cannot be loaded, or the scene cannot be read.
+    """
+    from spex.engine.extractor import load
+    from spex.raster.scene import Scene
+    from spex.results.folder import check_folder
+
+    check_folder(out, overwrite=overwrite)
+    with scene_path(inputs.scene) as path:
+        scene = Scene.open(path, sensor=inputs.sensor, bands=inputs.bands, gsd_m=inputs.gsd_m)
+        line.step(f"loading the {inputs.method}")
+        name = "rules" if inputs.method == "rules" else inputs.model
+        extractor = load(name, adapter=inputs.adapter)
+        line.step("reading the scene")
+        with extractor.open(scene, tile=inputs.tile, overlap=inputs.overlap) as session:
+            line.step("reading the query")
+            extraction = session.ask(inputs.query, progress=line.tiles)
+        line.step("writing the results")
+        extraction.save(out, overwrite=overwrite)
+    return extraction
+
+
+def _dated_folder(scene: str) -> Path:
+    """A folder of the current one that does not exist yet: ``spex-<scene>-YYYYmmdd-HHMMSS``."""
+    stem = re.sub(r"[^\w.-]+", "_", Path(scene.partition("?")[0]).stem)
+    dated = f"spex-{stem}-{datetime.now():%Y%m%d-%H%M%S}"
+    folder = Path(dated)
+    number = 1
+    while folder.exists():
+        number += 1
+        folder = Path(f"{dated}-{number}")
+    return folder
 
 
 def _summary(extraction: Extraction, out: Path) -> str:
-    lines = [(extraction.refused and f"Refused: {extraction.refused}") or extraction.answer, ""]
-    lines += [f"  mind: {warning}" for warning in extraction.warnings]
-    lines += [f"  {name:<16} {what}" for name, what in _FILES.items() if (out / name).exists()]
-    return "\n".join(
-        [
-            *lines,
-            "",
-            f"Results in {out} ({extraction.seconds['total']:.1f} s, {extraction.model[0]}).",
-        ]
-    )
+    lines = [f"Refused: {extraction.refused}" if extraction.refused else extraction.answer, ""]
+    lines += [f"  Note: {warning}" for warning in extraction.warnings]
+    for name, content in _FILES.items():
+        if (out / name).exists():
+            lines.append(f"  {name:<16} {content}")
+    seconds = extraction.seconds["total"]
+    lines += ["", f"Results in {out} ({seconds:.1f} s, {extraction.model[0]})."]
+    return "\n".join(lines)
 
 
 _FILES = {
     "mask.tif": "the masks, georeferenced (0 background, 1..n, 255 no data)",
+    "mask.qml": "the colours of the masks in QGIS",
     "probability.tif": "probability of each mask (value / 250)",
     "regions.gpkg": "one polygon per region",
     "explanation.md": "the answer, its evidence, how to check it",

@@ -1,64 +1,53 @@
-"""Show what a scene is: bands, scale, georeference, no data, and which indices and classes it can give."""
+"""Show a scene: bands, scale, georeference, nodata, and the indices and classes it allows."""
 
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from spex.raster.scene import Scene
+from spex.cli.options import (
+    SAMPLE,
+    BandsOption,
+    JsonOption,
+    SceneArgument,
+    SensorOption,
+    print_table,
+    scene_path,
+)
+
+if TYPE_CHECKING:
+    from spex.evidence.scene_evidence import SceneEvidence
+    from spex.raster.scene import Pixels, Scene
+
+_MAX_BANDS = 30  # shown in the table; of more, the first and the last ten are
 
 
 def command(
-    scene: Annotated[str, typer.Argument(help="Raster file or URL.")],
-    sensor: Annotated[
-        str | None, typer.Option(help="Sensor of the scene, for example sentinel-2a.")
-    ] = None,
-    bands: Annotated[
-        str | None,
-        typer.Option(
-            help='Bands: "B02=490/65,B03=560/35" (name=centre/width in nm), or a JSON file.'
-        ),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    scene: SceneArgument,
+    sensor: SensorOption = None,
+    bands: BandsOption = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Show what a scene is: bands, scale, georeference, no data, and which indices and classes it can give."""
-    facts = describe(Scene.open(scene, sensor=sensor, bands=bands))
+    """Show a scene: bands, scale, georeference, nodata, and the indices and classes it allows."""
+    from spex.raster.scene import Scene
+
+    with scene_path(scene) as path:
+        description = describe(Scene.open(path, sensor=sensor, bands=bands))
+    if path != scene:
+        description["path"] = SAMPLE  # not the temporary file
     if as_json:
-        typer.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(description, indent=2, ensure_ascii=False))
     else:
-        _print(facts)
+        _print(description)
 
 
 def describe(scene: Scene) -> dict[str, Any]:
-    """What ``spex inspect --json`` prints; statistics come from the overview."""
-    from spex.evidence.indices import EVIDENCE_INDICES, available, index_roles
-    from spex.evidence.measured import measure
-    from spex.sensors import role_weights
+    """Describe a scene as ``spex inspect --json`` prints it; statistics are of the overview."""
+    from spex.evidence.scene_evidence import measure
 
     overview = scene.overview()
-    evidence = measure(overview)
-    weights = role_weights(scene.bands)
-    makes = {
-        band.name: [role for role, w in weights.items() if w[i] > 0]
-        for i, band in enumerate(scene.bands)
-    }
-    rows = [
-        {
-            "name": band.name,
-            "wavelength_nm": band.wavelength_nm,
-            "fwhm_nm": band.fwhm_nm,
-            "gsd_m": band.gsd_m,
-            "scale": float(scale),
-            "offset": float(offset),
-            "roles": makes[band.name],
-            "mean": round(float(plane[overview.valid].mean()), 4),
-        }
-        for band, scale, offset, plane in zip(
-            scene.bands, scene.scale, scene.offset, overview.values, strict=True
-        )
-    ]
     return {
         "path": scene.path,
         "sensor": scene.sensor and scene.sensor.key,
@@ -69,75 +58,98 @@ def describe(scene: Scene) -> dict[str, Any]:
         "crs": scene.crs and scene.crs.to_string(),
         "transform": list(scene.transform)[:6],
         "nodata_share": round(1 - float(overview.valid.mean()), 6),
-        "bands": rows,
-        "indices": {
-            "possible": available(list(weights)),
-            "missing": {
-                n: sorted(index_roles(n) - set(weights))
-                for n in EVIDENCE_INDICES
-                if index_roles(n) - set(weights)
-            },
-        },
-        "classes": {
-            "possible": [
-                name for name, item in evidence.classes.items() if item.status != "unavailable"
-            ],
-            "missing": {
-                name: item.reason
-                for name, item in evidence.classes.items()
-                if item.status == "unavailable"
-            },
-        },
+        "bands": _describe_bands(scene, overview),
+        "indices": _describe_indices(scene),
+        "classes": _describe_classes(measure(overview)),
         "warnings": scene.warnings,
     }
 
 
-def _print(facts: dict[str, Any]) -> None:
+def _describe_bands(scene: Scene, overview: Pixels) -> list[dict[str, Any]]:
+    from spex.sensors import role_weights
+
+    weights = role_weights(scene.bands)
+    rows = []
+    for number, band in enumerate(scene.bands):
+        rows.append(
+            {
+                "name": band.name,
+                "wavelength_nm": band.wavelength_nm,
+                "fwhm_nm": band.fwhm_nm,
+                "gsd_m": band.gsd_m,
+                "scale": float(scene.scale[number]),
+                "offset": float(scene.offset[number]),
+                "roles": [role for role in weights if weights[role][number] > 0],
+                "mean": round(float(overview.values[number][overview.valid].mean()), 4),
+            }
+        )
+    return rows
+
+
+def _describe_indices(scene: Scene) -> dict[str, Any]:
+    from spex.evidence.indices import EVIDENCE_INDICES, available_indices, index_roles
+    from spex.sensors import role_weights
+
+    roles = set(role_weights(scene.bands))
+    missing = {name: sorted(index_roles(name) - roles) for name in EVIDENCE_INDICES}
+    return {
+        "possible": available_indices(list(role_weights(scene.bands))),
+        "missing": {name: lacking for name, lacking in missing.items() if lacking},
+    }
+
+
+def _describe_classes(evidence: SceneEvidence) -> dict[str, Any]:
+    possible = []
+    missing = {}
+    for name, class_evidence in evidence.classes.items():
+        if class_evidence.status == "unavailable":
+            missing[name] = class_evidence.reason
+        else:
+            possible.append(name)
+    return {"possible": possible, "missing": missing}
+
+
+def _print(description: dict[str, Any]) -> None:
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
     console = Console()
-    gsd = f"{facts['gsd_m']:.4g} m" if facts["gsd_m"] else "unknown"
+    gsd = f"{description['gsd_m']:.4g} m" if description["gsd_m"] else "unknown size"
     summary = {
-        "scene": facts["path"],
-        "sensor": facts["sensor"] or "not known by name",
-        "level": facts["level"],
-        "size": f"{facts['width']} x {facts['height']} pixels of {gsd}",
-        "CRS": facts["crs"] or "none",
-        "no data": f"{facts['nodata_share']:.2%}",
+        "scene": description["path"],
+        "sensor": description["sensor"] or "not recognised",
+        "level": description["level"],
+        "size": f"{description['width']} x {description['height']} pixels of {gsd}",
+        "CRS": description["crs"] or "none",
+        "nodata": f"{description['nodata_share']:.2%}",
     }
     for name, value in summary.items():
         console.print(Text(f"{name:>8}  ", "bold").append(str(value), "default"), soft_wrap=True)
-    table = Table("band", "centre nm", "width nm", "GSD m", "scale", "offset", "mean", "role")
-    shown = (
-        facts["bands"]
-        if len(facts["bands"]) <= 30
-        else [*facts["bands"][:10], None, *facts["bands"][-10:]]
+    print_table(
+        ("band", "centre nm", "width nm", "GSD m", "scale", "offset", "mean", "role"),
+        _band_rows(description["bands"]),
     )
-    for row in shown:
-        if row is None:
-            table.add_row(f"... {len(facts['bands']) - 20} more", end_section=True)
-            continue
+    for kind in ("indices", "classes"):
+        possible = ", ".join(description[kind]["possible"]) or "none"
+        console.print(Text(f"{kind} possible: ", "bold").append(possible, "default"))
+        if description[kind]["missing"]:
+            console.print(Text(f"{kind} not possible:", "bold"))
+        for name, reason in description[kind]["missing"].items():
+            requirement = reason if isinstance(reason, str) else f"requires {', '.join(reason)}"
+            console.print(Text(f"  {name}: {requirement}"), soft_wrap=True)
+    for warning in description["warnings"]:
+        console.print(Text(f"Note: {warning}", "yellow"), soft_wrap=True)
+
+
+def _band_rows(bands: list[dict[str, Any]]) -> list[list[str]]:
+    """Rows of the table of bands; the middle of a long list is left out."""
+    rows = []
+    for band in bands:
         numbers = [
-            row[key] for key in ("wavelength_nm", "fwhm_nm", "gsd_m", "scale", "offset", "mean")
+            band[key] for key in ("wavelength_nm", "fwhm_nm", "gsd_m", "scale", "offset", "mean")
         ]
-        table.add_row(
-            row["name"],
-            *("?" if v is None else f"{v:.6g}" for v in numbers),
-            " ".join(row["roles"]),
-        )
-    console.print(table)
-    for what in ("indices", "classes"):
-        console.print(
-            Text(f"{what} possible: ", "bold").append(
-                ", ".join(facts[what]["possible"]) or "none", "default"
-            )
-        )
-        if facts[what]["missing"]:
-            console.print(Text(f"{what} not possible:", "bold"))
-        for name, reason in facts[what]["missing"].items():
-            lacking = reason if isinstance(reason, str) else f"needs {', '.join(reason)}"
-            console.print(Text(f"  {name}: {lacking}"), soft_wrap=True)
-    for warning in facts["warnings"]:
-        console.print(Text(f"note: {warning}", "yellow"), soft_wrap=True)
+        cells = ["?" if number is None else f"{number:.6g}" for number in numbers]
+        rows.append([band["name"], *cells, " ".join(band["roles"])])
+    if len(rows) <= _MAX_BANDS:
+        return rows
+    return [*rows[:10], [f"... {len(rows) - 20} more"], *rows[-10:]]

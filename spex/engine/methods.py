@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spex.evidence.maps import class_score
-from spex.evidence.measured import SceneEvidence
+from spex.evidence.scene_evidence import SceneEvidence
 from spex.query.answer_markup import Plan, excluded_classes
 from spex.query.prompt import Exchange
 from spex.query.rules import read_query

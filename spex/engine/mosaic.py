@@ -14,8 +14,13 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from spex.raster.scene import Scene
-from spex.raster.tiles import Tile, blend_weight, plan_tiles
-from spex.raster.working import HALF, LEVELS, NODATA, FailedTile, work_profile
+from spex.raster.tiles import FailedTile, Tile, blend_weight, plan_tiles
+from spex.raster.working_rasters import (
+    HALF_PROBABILITY,
+    NODATA,
+    PROBABILITY_SCALE,
+    working_profile,
+)
 
 _ROWS = 64  # written at a time
 
@@ -61,7 +66,7 @@ def write_probability(
     likely = np.zeros(count, np.int64)
     failed: list[FailedTile] = []
     done = 0
-    with rasterio.open(path, "w", **work_profile(scene, count)) as out:
+    with rasterio.open(path, "w", **working_profile(scene, count)) as out:
         for place, (top, members) in enumerate(rows):
             for number, item in members:
                 result = _twice(decode, number, item, failed)
@@ -81,7 +86,7 @@ def write_probability(
                 rows_of = slice(row, min(row + _ROWS, finished))
                 window = Window(0, top + row, scene.width, rows_of.stop - row)
                 levels = _levels(total[:, rows_of], weight[rows_of])
-                likely += ((levels >= HALF) & (levels != NODATA)).sum(axis=(1, 2))
+                likely += ((levels >= HALF_PROBABILITY) & (levels != NODATA)).sum(axis=(1, 2))
                 out.write(levels, window=window)
             left = depth - finished
             total[:, :left], weight[:left] = total[:, finished:].copy(), weight[finished:].copy()
@@ -94,7 +99,7 @@ def write_probability(
 def _levels(total: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray[np.uint8]:
     some = weight > 0
     mean = total / np.where(some, weight, 1)
-    return np.where(some, np.rint(np.clip(mean, 0, 1) * LEVELS), NODATA).astype(np.uint8)
+    return np.where(some, np.rint(np.clip(mean, 0, 1) * PROBABILITY_SCALE), NODATA).astype(np.uint8)
 
 
 def _twice(

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
@@ -19,19 +18,36 @@ from spex.engine.cache import BUDGET, FeatureCache
 from spex.engine.methods import Predictor
 from spex.engine.mosaic import write_probability
 from spex.errors import ConfigError
-from spex.evidence.measured import measure
-from spex.postprocess.answer_text import absence, unavailable, write_answer
-from spex.postprocess.composition import narrower, write_mask
+from spex.evidence.scene_evidence import measure
+from spex.postprocess.answer_text import unavailable, write_answer
 from spex.postprocess.constraint_masks import Frame, check
-from spex.postprocess.facts import MaskFacts, measure_masks
+from spex.postprocess.execution import cautions, drop_empty_masks, execute
 from spex.query.answer_markup import Answer, Plan, excluded_classes, fill_slots
 from spex.query.prompt import Exchange, clean_query
 from spex.raster.scene import Scene
 from spex.raster.tiles import Tile
-from spex.raster.working import NODATA, gdal, strips, work_profile
-from spex.results.extraction import Extraction, writing
+from spex.raster.working_rasters import bounded_gdal_cache
+from spex.results.extraction import Extraction
+from spex.results.folder import output_errors
 
 Progress = Callable[[int, int], None]
+
+
+def check_tiling(tile: int, overlap: int) -> None:
+    """Refuse tiles that are too small, and overlaps that are too large.
+
+    Args:
+        tile: side of a tile in pixels.
+        overlap: pixels that neighbouring tiles share.
+
+    Raises:
+        ConfigError: the tile has fewer than 32 pixels, or the overlap is more than half of it.
+    """
+    if tile < 32 or not 0 <= overlap <= tile // 2:
+        raise ConfigError(
+            f"tile {tile} with overlap {overlap}: "
+            "a tile has at least 32 pixels, an overlap at most half of it"
+        )
 
 
 class Session:
@@ -52,15 +68,12 @@ class Session:
         overlap: int = 64,
         memory: int = BUDGET,
     ) -> None:
-        if tile < 32 or not 0 <= overlap <= tile // 2:
-            raise ConfigError(
-                f"tile {tile} with overlap {overlap}: a tile has at least 32 pixels, an overlap at most half of it"
-            )
+        check_tiling(tile, overlap)
         started = time.perf_counter()
         self.scene, self.predictor = scene, predictor
         self._tile, self._overlap = tile, overlap
         self._cache = FeatureCache(memory)
-        with gdal():
+        with bounded_gdal_cache():
             self.overview = scene.overview(1024)
         self.evidence = measure(self.overview)
         self._scene_predictor = predictor.open(self.overview, self.evidence)
@@ -105,7 +118,10 @@ class Session:
                 text, refused, clock, plan=plan, refused=refused, valid_fraction=seen
             )
         check(plan.answer, self.scene, self.evidence)
-        with gdal(), writing(f"the folder of temporary files {tempfile.gettempdir()}"):
+        with (
+            bounded_gdal_cache(),
+            output_errors(f"the folder of temporary files {tempfile.gettempdir()}"),
+        ):
             return self._extract(text, plan, clock, progress)
 
     def _refusal(self, answer: Answer) -> str | None:
@@ -116,41 +132,60 @@ class Session:
             return f"no land cover to extract was understood{': ' + said if said else ''}"
         missing = unavailable(answer, self.evidence)
         if len(missing) == len(answer.spans):
-            reasons = dict.fromkeys(
-                f"{answer.spans[i].phrase} cannot be told here: {reason}"
-                for i, reason in missing.items()
-            )
-            return "; ".join(reasons)
+            return "; ".join(dict.fromkeys(absence.sentence for absence in missing.values()))
         return None
 
     def _extract(
         self, query: str, plan: Plan, clock: _Clock, progress: Progress | None
     ) -> Extraction:
-        answer, scene = plan.answer, self.scene
+        answer = plan.answer
+        scene = self.scene
         work = tempfile.TemporaryDirectory(prefix="spex-")
-        probability, mask = Path(work.name, "probability.tif"), Path(work.name, "mask.tif")
-        count = len(answer.spans) + len(excluded_classes(answer))
+        probability = Path(work.name, "probability.tif")
+        mask = Path(work.name, "mask.tif")
+        maps = len(answer.spans) + len(excluded_classes(answer))
         mosaic = write_probability(
-            scene, count, lambda number, tile: self._decode(number, tile, plan), probability,
-            tile=self._tile, overlap=self._overlap, progress=progress,
-        )  # fmt: skip
+            scene,
+            maps,
+            lambda number, tile: self._decode(number, tile, plan),
+            probability,
+            tile=self._tile,
+            overlap=self._overlap,
+            progress=progress,
+        )
         clock.lap("tiles")
-        missing = unavailable(answer, self.evidence)
-        write_mask(self._frame, answer, probability, mask, never=frozenset(missing))
-        clock.lap("masks")
-        facts, valid_fraction = measure_masks(self._frame, answer, self.evidence, mask, probability)
-        clock.lap("facts")
-        absent = self._absent(answer, facts, missing, mosaic.likely)
-        text, warnings = write_answer(answer, facts, absent, query)
-        found = [one for one in facts if one.pixels]
-        _keep(scene, found, mask, probability, count)
+        executed = execute(
+            self._frame,
+            answer,
+            self.evidence,
+            probability=probability,
+            mask=mask,
+            likely=[count > 0 for count in mosaic.likely],
+            on_step=clock.lap,
+        )
+        text, warnings = write_answer(answer, executed.facts, executed.absences, query)
+        mask_facts = [facts for facts in executed.facts if facts.pixels]
+        values = [facts.value for facts in mask_facts]
+        drop_empty_masks(scene, values, maps, mask=mask, probability=probability)
         clock.lap("results")
+        renumbered = (replace(facts, value=i) for i, facts in enumerate(mask_facts, start=1))
+        absent = (
+            (answer.spans[number].class_name, absence.reason)
+            for number, absence in executed.absences.items()
+        )
         return self._extraction(
-            query, text, clock, plan=plan, work=work, valid_fraction=valid_fraction,
-            facts=tuple(replace(one, value=number) for number, one in enumerate(found, start=1)),
-            absent=tuple((answer.spans[i].class_name, reason) for i, reason in absent.items()),
-            tiles=mosaic.tiles, failed=mosaic.failed, warnings=(*warnings, *self._cautions(answer, facts)),
-        )  # fmt: skip
+            query,
+            text,
+            clock,
+            plan=plan,
+            work=work,
+            valid_fraction=executed.valid_fraction,
+            facts=tuple(renumbered),
+            absent=tuple(absent),
+            tiles=mosaic.tiles,
+            failed=mosaic.failed,
+            warnings=(*warnings, *cautions(answer, executed.facts, self.evidence)),
+        )
 
     def _decode(
         self, number: int, tile: Tile, plan: Plan
@@ -161,52 +196,6 @@ class Session:
             return np.zeros((count, *pixels.valid.shape), np.float32), pixels.valid
         features = self._cache.get(number, lambda: self._scene_predictor.features(pixels))
         return self._scene_predictor.decode(features, plan, pixels), pixels.valid
-
-    def _absent(
-        self,
-        answer: Answer,
-        facts: list[MaskFacts],
-        missing: Mapping[int, str],
-        likely: Sequence[int],
-    ) -> dict[int, str]:
-        """Numbers of the spans whose mask is empty, with the reason."""
-        reasons = {}
-        for number, span in enumerate(answer.spans):
-            if number in missing:
-                reasons[number] = missing[number]
-            elif not facts[number].pixels:
-                takers = [
-                    other
-                    for i, other in enumerate(answer.spans)
-                    if facts[i].pixels and narrower(other, span)
-                ]
-                taken_by = takers[0].phrase if takers and likely[number] else None
-                reasons[number] = absence(span, self.evidence, taken_by, likely=likely[number] > 0)
-        return reasons
-
-    def _cautions(self, answer: Answer, facts: list[MaskFacts]) -> list[str]:
-        """What a reader of the result should know."""
-        cautions = []
-        for i, span in enumerate(answer.spans):
-            shared = [
-                other.phrase
-                for j, other in enumerate(answer.spans)
-                if facts[i].pixels and facts[j].pixels and narrower(other, span)
-            ]
-            if shared:
-                cautions.append(
-                    f"pixels of {span.phrase} that belong to {' or '.join(shared)} count there, not here"
-                )
-            if facts[i].pixels and self.evidence.classes[span.class_name].weak:
-                cautions.append(
-                    f"no spectral index separates {span.phrase} well: its index values support the mask only weakly"
-                )
-        for name in excluded_classes(answer):
-            if self.evidence.classes[name].status == "unavailable":
-                cautions.append(
-                    f"{name} could not be taken away: {self.evidence.classes[name].reason}"
-                )
-        return list(dict.fromkeys(cautions))
 
     def _extraction(
         self, query: str, answer: str, clock: _Clock, *, plan: Plan, **found: Any
@@ -249,26 +238,3 @@ class _Clock:
             name: round(seconds, 3)
             for name, seconds in {**self._laps, "total": sum(self._laps.values())}.items()
         }
-
-
-def _keep(scene: Scene, found: list[MaskFacts], mask: Path, probability: Path, count: int) -> None:
-    """Renumber the masks without the empty ones; a probability band per mask stays (all if every mask is empty)."""
-    values = [one.value for one in found]
-    if values == list(range(1, count + 1)):
-        return
-    table = np.zeros(256, np.uint8)
-    table[NODATA] = NODATA
-    table[values] = np.arange(1, len(values) + 1)
-    bands = values or list(range(1, count + 1))
-    for path, profile in (
-        (mask, work_profile(scene, 1)),
-        (probability, work_profile(scene, len(bands))),
-    ):
-        before = path.rename(path.with_suffix(".all.tif"))
-        with rasterio.open(before) as source, rasterio.open(path, "w", **profile) as out:
-            for window in strips(scene.height, scene.width, 1 + count):
-                if path == mask:
-                    out.write(table[source.read(window=window)], window=window)
-                else:
-                    out.write(source.read(bands, window=window), window=window)
-        before.unlink()

@@ -40,7 +40,7 @@ OFFERED_INDICES = (
     "NDYI",
     "GLI",
 )
-"""The indices that ``available`` lists; ``index`` computes any other spyndex index of the same bands as well."""
+"""The indices that ``available_indices`` lists; ``compute_index`` computes any other spyndex index of the same bands as well."""
 
 
 _BLOCK = 1 << 16  # pixels; the planes of a few operations on them fit into a core's second cache
@@ -86,12 +86,12 @@ def index_roles(name: str) -> frozenset[str]:
     return frozenset(band for band in spyndex.indices[name].bands if band not in spyndex.constants)
 
 
-def available(roles: Collection[str]) -> list[str]:
+def available_indices(roles: Collection[str]) -> list[str]:
     """The offered indices that can be computed from ``roles``."""
     return [name for name in OFFERED_INDICES if index_roles(name) <= set(roles)]
 
 
-def compute(
+def compute_indices(
     names: Iterable[str], planes: Planes
 ) -> dict[str, np.ndarray[Any, np.dtype[np.float32]]]:
     """Several indices at once, each ``(h, w)`` float32 with NaN where undefined.
@@ -173,10 +173,10 @@ def _program(name: str) -> tuple[_Step, ...]:
     )  # some indices are a band's values as they are
 
 
-def index(name: str, planes: Planes) -> np.ndarray[Any, np.dtype[np.float32]]:
+def compute_index(name: str, planes: Planes) -> np.ndarray[Any, np.dtype[np.float32]]:
     """Index ``name`` as ``(h, w)`` float32, NaN where undefined.
 
     Raises:
         MissingBandError: the index is unknown or needs a role that ``planes`` lacks.
     """
-    return compute([name], planes)[name]
+    return compute_indices([name], planes)[name]

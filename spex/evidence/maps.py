@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from spex.evidence.indices import EVIDENCE_INDICES, compute, index_roles, role_planes
-from spex.evidence.measured import SceneEvidence
+from spex.evidence.indices import EVIDENCE_INDICES, compute_indices, index_roles, role_planes
+from spex.evidence.scene_evidence import SceneEvidence
 
 if TYPE_CHECKING:
     from spex.raster.scene import Pixels
@@ -42,7 +42,7 @@ def evidence_maps(pixels: Pixels, evidence: SceneEvidence) -> Array:
         for name in EVIDENCE_INDICES
         if name in evidence.indices and index_roles(name) <= set(planes)
     ]
-    for name, x in compute(names, planes).items():
+    for name, x in compute_indices(names, planes).items():
         slot = len(EVIDENCE_ROLES) + EVIDENCE_INDICES.index(name)
         value, relative, flag = maps[3 * slot : 3 * slot + 3]
         defined = np.isfinite(x)

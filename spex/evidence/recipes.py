@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from spex.evidence.classes import Condition, Recipe, classes
-from spex.evidence.indices import compute
+from spex.evidence.indices import compute_indices
 
 Array = np.ndarray[Any, Any]
 _SOFT_INDEX, _SOFT_ROLE, _SOFT_Z = 0.05, 0.02, 0.25
 
 
-def wanted_indices(roles: Collection[str], level: str) -> list[str]:
+def recipe_indices(roles: Collection[str], level: str) -> list[str]:
     """All indices that the recipes fitting a scene look at."""
     recipes = (land_class.recipe(roles, level) for land_class in classes().values())
     return sorted(
@@ -61,7 +61,7 @@ class RecipeMaps:
     def index(self, name: str) -> Array:
         """An index map, computed once."""
         if name not in self._indices:
-            self._indices |= compute([name], self.planes)
+            self._indices |= compute_indices([name], self.planes)
         return self._indices[name]
 
     def threshold(self, condition: Condition) -> float:

@@ -25,9 +25,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from spex.evidence.classes import classes, mentioned
-from spex.evidence.measured import ClassEvidence, SceneEvidence
+from spex.evidence.class_words import mentioned_classes
+from spex.evidence.classes import classes
 from spex.evidence.regions import Region
+from spex.evidence.scene_evidence import ClassEvidence, SceneEvidence
 
 MAX_CHARS = 1200
 MAX_CLASSES = 8
@@ -37,7 +38,7 @@ _MAX_UNAVAILABLE = 3
 
 def evidence_text(evidence: SceneEvidence, query: str = "", max_regions: int = 10) -> str:
     """The scene's evidence in the grammar above; ``query`` chooses what comes first and whose regions are told."""
-    asked = mentioned(query)
+    asked = mentioned_classes(query)
     items = sorted(
         evidence.classes.values(), key=lambda item: (_relevance(item.name, asked), -item.fraction)
     )

@@ -24,7 +24,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from spex.errors import ModelError
-from spex.evidence.classes import extend
+from spex.evidence.class_additions import add_classes
 from spex.model.spex import SpexModel
 
 FORMAT = 1
@@ -97,7 +97,7 @@ class Adapter:
                 f"the adapter {self.name} belongs to weights with sha256 {self.base[:12]}..., "
                 f"this model's is {base[:12]}...; use the model it was made for, or adapt this one"
             )
-        extend(self.classes, f"adapter {self.name}")
+        add_classes(self.classes, f"adapter {self.name}")
         twin = copy.copy(model)
         twin._modules = dict(model._modules)
         for part in PARTS:

@@ -17,7 +17,8 @@ from operator import or_
 import regex
 from torch import Tensor
 
-from spex.evidence.classes import classes, mentioned, named
+from spex.evidence.class_words import class_phrases, mentioned_classes
+from spex.evidence.classes import classes
 from spex.evidence.indices import OFFERED_INDICES
 from spex.model.language_model import Vocabulary
 from spex.query.answer_markup import FACTS, INDEX_FACTS, SPAN_OPEN, parse_answer
@@ -75,7 +76,7 @@ class SpanGrammar:
     ) -> None:
         earlier = [_class_counts(exchange.answer) for exchange in history]
         queries = [query, *(exchange.query for exchange in history)]
-        class_names = mentioned(query)
+        class_names = mentioned_classes(query)
         for counts in earlier:
             class_names += counts
         self.named = list(dict.fromkeys(class_names))
@@ -212,7 +213,7 @@ def _phrases(queries: Sequence[str]) -> dict[str, list[str]]:
     """What a span of each class may contain: its title, and the words of the queries."""
     phrases = {name: [land_class.title] for name, land_class in classes().items()}
     for query in queries:
-        for name, words in named(query):
+        for name, words in class_phrases(query):
             phrases[name] += [words, words.lower()]
     return phrases
 

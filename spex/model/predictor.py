@@ -17,7 +17,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from spex.evidence.classes import classes
 from spex.evidence.maps import evidence_maps
-from spex.evidence.measured import SceneEvidence
+from spex.evidence.scene_evidence import SceneEvidence
 from spex.evidence.text import evidence_text
 from spex.model.adapter import Adapter
 from spex.model.generation import GenerationRequest, write

@@ -10,7 +10,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from spex.evidence.classes import added, classes, named
+from spex.evidence.class_additions import added_classes
+from spex.evidence.class_words import class_phrases
+from spex.evidence.classes import classes
 from spex.model.generation import GenerationRequest
 from spex.query.answer_markup import INDEX_FACTS
 from spex.query.prompt import Exchange
@@ -37,8 +39,8 @@ class StandIns:
         """Choose known classes that the conversation does not name."""
         wording: dict[str, str] = {}
         for query in (*(exchange.query for exchange in request.history), request.query):
-            wording |= named(query)
-        unknown = [name for name in wording if name in added()]
+            wording |= class_phrases(query)
+        unknown = [name for name in wording if name in added_classes()]
         free = [name for name in _CHOICE if name not in wording]
         pairs = dict(zip(free, unknown, strict=False))
         return cls(pairs, {known: wording[name] for known, name in pairs.items()})
@@ -72,7 +74,7 @@ class StandIns:
 
     def _known_query(self, query: str) -> str:
         titles = {name: classes()[known].title for known, name in self.added_class.items()}
-        for name, wording in named(query):
+        for name, wording in class_phrases(query):
             if name in titles:
                 query = query.replace(wording, titles[name], 1)
         return query

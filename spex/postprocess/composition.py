@@ -20,8 +20,8 @@ from spex.evidence.classes import classes
 from spex.postprocess.components import RegionSweep
 from spex.postprocess.constraint_masks import Frame, asks_regions, kept_regions, meets_index
 from spex.query.answer_markup import Answer, Span, excluded_classes
-from spex.raster.damage import read_around
-from spex.raster.working import HALF, NODATA, strips, work_profile
+from spex.raster.damaged_scene import read_around_damage
+from spex.raster.working_rasters import HALF_PROBABILITY, NODATA, row_strips, working_profile
 
 Masks = Callable[[Window], NDArray[np.bool_]]  # a strip's masks, (n, h, w)
 
@@ -47,13 +47,13 @@ def write_mask(
     away = excluded_classes(answer)
     conditions = any(span.constraints.index for span in spans)
     planes = len(spans) + len(away) + 4 + (len(scene.bands) if conditions else 0)
-    profile = work_profile(scene, 1)
+    profile = working_profile(scene, 1)
     with rasterio.open(probability) as source:
 
         def wanted(window: Window) -> NDArray[np.bool_]:
             levels = source.read(window=window)
-            masks = (levels[: len(spans)] >= HALF) & (levels[:1] != NODATA)
-            pixels = read_around(scene, window, levels[0] != NODATA) if conditions else None
+            masks = (levels[: len(spans)] >= HALF_PROBABILITY) & (levels[:1] != NODATA)
+            pixels = read_around_damage(scene, window, levels[0] != NODATA) if conditions else None
             for number, (mask, span) in enumerate(zip(masks, spans, strict=True)):
                 mask &= number not in never
                 if span.constraints.where:
@@ -61,13 +61,13 @@ def write_mask(
                 if span.constraints.index and pixels is not None:
                     mask &= meets_index(span.constraints, pixels)
                 for name in span.constraints.exclude:
-                    mask &= levels[len(spans) + away.index(name)] < HALF
+                    mask &= levels[len(spans) + away.index(name)] < HALF_PROBABILITY
             return masks
 
         sized = _of_size(frame, spans, wanted, planes)
         composed = path.with_suffix(".composed.tif")
         with rasterio.open(composed, "w", **profile) as out:
-            for window in strips(scene.height, scene.width, planes):
+            for window in row_strips(scene.height, scene.width, planes):
                 levels = source.read(list(range(1, len(spans) + 1)), window=window)
                 values = _owner(sized(window), levels, spans)
                 out.write(
@@ -81,7 +81,7 @@ def write_mask(
         sized = _of_size(
             frame, spans, lambda window: source.read(1, window=window)[None] == values_of, planes
         )
-        for window in strips(scene.height, scene.width, planes):
+        for window in row_strips(scene.height, scene.width, planes):
             values = source.read(1, window=window)
             dropped = (values > 0) & (values != NODATA) & ~sized(window).any(axis=0)
             out.write(np.where(dropped, 0, values).astype(np.uint8), 1, window=window)
@@ -95,7 +95,7 @@ def _of_size(frame: Frame, spans: tuple[Span, ...], masks: Masks, planes: int) -
         return masks
     scene, areas = frame.scene, frame.scene.pixel_area_m2()
     sweeps = {place: RegionSweep() for place in asking}
-    for window in strips(scene.height, scene.width, planes):
+    for window in row_strips(scene.height, scene.width, planes):
         rows = slice(int(window.row_off), int(window.row_off + window.height))
         values = {} if areas is None else {"area_m2": areas[rows, None]}
         strip = masks(window)

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from spex.errors import QueryError
-from spex.evidence.indices import available, index, role_planes
-from spex.evidence.measured import SceneEvidence
+from spex.evidence.indices import available_indices, compute_index, role_planes
+from spex.evidence.scene_evidence import SceneEvidence
 from spex.postprocess.components import RegionTable
 from spex.query.answer_markup import Answer
 from spex.query.constraints import AREA_UNITS, Constraints
@@ -107,7 +107,7 @@ def check(answer: Answer, scene: Scene, evidence: SceneEvidence) -> None:
     Raises:
         QueryError: an area in map units on a scene without any, or an index whose bands are missing.
     """
-    possible = available(evidence.roles)
+    possible = available_indices(evidence.roles)
     for span in answer.spans:
         asked = span.constraints
         for area in (asked.min_area, asked.max_area):
@@ -129,7 +129,7 @@ def meets_index(constraints: Constraints, pixels: Pixels) -> NDArray[np.bool_]:
     planes = role_planes(pixels)
     kept = pixels.valid.copy()
     for condition in constraints.index:
-        values = index(condition.name, planes)
+        values = compute_index(condition.name, planes)
         with np.errstate(invalid="ignore"):
             kept &= (
                 values > condition.value if condition.side == "above" else values < condition.value

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spex.evidence.classes import Condition, classes
-from spex.evidence.measured import SceneEvidence
 from spex.evidence.recipes import RecipeMaps
+from spex.evidence.scene_evidence import SceneEvidence
 
 _ROLES = {"A": "violet", "B": "blue", "G": "green", "R": "red", "RE1": "red edge", "RE2": "red edge", "RE3": "red edge",
           "N": "near infrared", "S1": "short-wave infrared", "S2": "short-wave infrared"}  # fmt: skip

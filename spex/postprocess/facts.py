@@ -12,14 +12,14 @@ import rasterio
 from numpy.typing import NDArray
 
 from spex.evidence.classes import classes
-from spex.evidence.indices import available, index, role_planes
-from spex.evidence.measured import SceneEvidence
+from spex.evidence.indices import available_indices, compute_index, role_planes
+from spex.evidence.scene_evidence import SceneEvidence
 from spex.postprocess.components import RegionSweep, RegionTable
 from spex.postprocess.constraint_masks import Frame
 from spex.postprocess.doubts import Doubts, DoubtSweep
 from spex.query.answer_markup import Answer, Span
-from spex.raster.damage import read_around
-from spex.raster.working import HALF, LEVELS, NODATA, strips
+from spex.raster.damaged_scene import read_around_damage
+from spex.raster.working_rasters import HALF_PROBABILITY, NODATA, PROBABILITY_SCALE, row_strips
 
 DOUBT_PLANES = 24  # maps that the recipes of a class and of those like it take
 _GRID = 6  # cells a side: thirds and halves of the extent both follow from it
@@ -80,7 +80,7 @@ def indices_of(span: Span, number: int, answer: Answer, evidence: SceneEvidence)
     names = dict.fromkeys(
         ([own] if own else []) + [condition.name for condition in span.constraints.index] + slots
     )
-    possible = set(available(evidence.roles))
+    possible = set(available_indices(evidence.roles))
     return [name for name in names if name in possible]
 
 
@@ -112,7 +112,7 @@ def measure_masks(
     valid_area = valid_pixels = 0.0
     with rasterio.open(mask) as mask_file, rasterio.open(probability) as probability_file:
         held = len(scene.bands) + len(everything) + 8 + DOUBT_PLANES * bool(doubting)
-        for window in strips(scene.height, scene.width, held):
+        for window in row_strips(scene.height, scene.width, held):
             values = mask_file.read(1, window=window)
             valid = values != NODATA
             rows = slice(int(window.row_off), int(window.row_off + window.height))
@@ -122,10 +122,10 @@ def measure_masks(
             maps: dict[str, NDArray[Any]] = {"area_m2": area}
             recipes = None
             if (everything or doubting) and valid.any():
-                planes = role_planes(read_around(scene, window, valid))
+                planes = role_planes(read_around_damage(scene, window, valid))
                 recipes = evidence.recipe_maps(planes)
                 for place, name in enumerate(everything):
-                    maps[name] = index(name, planes)
+                    maps[name] = compute_index(name, planes)
                     finite = valid & np.isfinite(maps[name])
                     index_sums[:, place] += maps[name][finite].sum(dtype=np.float64), finite.sum()
             east, south = frame.position(window)
@@ -134,7 +134,7 @@ def measure_masks(
             ).astype(np.int8)
             for number, names in enumerate(named):
                 inside = values == number + 1
-                levels = probability_file.read(number + 1, window=window) / LEVELS
+                levels = probability_file.read(number + 1, window=window) / PROBABILITY_SCALE
                 own = {
                     "area_m2": area,
                     "probability": levels,
@@ -147,7 +147,12 @@ def measure_masks(
                 if number in doubting and recipes:
                     others = valid & (values > 0) & ~inside
                     doubting[number].add(
-                        inside, others, levels * LEVELS >= HALF, valid, area, recipes
+                        inside,
+                        others,
+                        levels * PROBABILITY_SCALE >= HALF_PROBABILITY,
+                        valid,
+                        area,
+                        recipes,
                     )
     everywhere = dict(zip(everything, index_sums.T, strict=True))
     facts = []

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from spex.evidence.classes import mentioned
+from spex.evidence.class_words import mentioned_classes
 from spex.evidence.indices import OFFERED_INDICES
 from spex.query.constraints import IndexCondition
 from spex.query.numbers import PLAIN_NUMBER
@@ -145,7 +145,7 @@ def _largest(match: _Match) -> _Change:
 
 
 def _excluded(match: _Match) -> _Change:
-    names = tuple(mentioned(match["what"]))
+    names = tuple(mentioned_classes(match["what"]))
     return {"exclude": names} if names else {}
 
 

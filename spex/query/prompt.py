@@ -7,7 +7,7 @@ import unicodedata
 from dataclasses import dataclass
 
 from spex.errors import QueryError
-from spex.evidence.classes import mentioned
+from spex.evidence.class_words import mentioned_classes
 from spex.query.answer_markup import FACTS, INDEX_FACTS
 
 MAX_QUERY_CHARS = 2000
@@ -75,7 +75,7 @@ def user_message(query: str, evidence_text: str, image_tokens: int = 0) -> str:
         evidence_text: of the scene; may be empty.
         image_tokens: number of visual tokens.
     """
-    class_names = ", ".join(mentioned(query))
+    class_names = ", ".join(mentioned_classes(query))
     parts = [
         IMAGE_TOKEN * image_tokens,
         evidence_text and f"Evidence:\n{evidence_text}",

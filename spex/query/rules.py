@@ -12,9 +12,10 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from spex.evidence.classes import classes, mentioned
+from spex.evidence.class_words import mentioned_classes
+from spex.evidence.classes import classes
 from spex.evidence.indices import OFFERED_INDICES
-from spex.evidence.measured import SceneEvidence
+from spex.evidence.scene_evidence import SceneEvidence
 from spex.query.answer_markup import Answer, format_span, parse_answer
 from spex.query.constraint_rules import QueryConstraint, find_constraints
 from spex.query.constraints import Constraints
@@ -119,7 +120,7 @@ def _mentions(text: str, clauses: list[_Clause]) -> list[_Mention]:
     mentions: dict[str, _Mention] = {}
     for number, (start, end) in enumerate(clauses):
         clause = text[start:end]
-        for name in mentioned(clause):
+        for name in mentioned_classes(clause):
             if name not in mentions:
                 mentions[name] = _Mention(number, name, _phrase(clause, name))
     return list(mentions.values())

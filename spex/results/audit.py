@@ -1,9 +1,13 @@
-"""Measures a written result again, by other means than those that made it, and compares every quantity it states."""
+"""Measures a written result again, by other means than those that made it.
+
+Every quantity that the result states is compared with what its files and the scene say.
+"""
 
 from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +16,23 @@ import rasterio
 from numpy.typing import NDArray
 from pyogrio.raw import read as read_vectors
 
-from spex.evidence.indices import index, role_planes
-from spex.evidence.measured import measure
+from spex.evidence.indices import compute_index, role_planes
 from spex.evidence.regions import label_regions
+from spex.evidence.scene_evidence import SceneEvidence, measure
 from spex.postprocess.doubts import DoubtSweep
 from spex.postprocess.facts import DOUBT_PLANES, area_text, doubt_text, share_text
 from spex.query.numbers import all_numbers, stated_numbers
-from spex.raster.damage import read_around
+from spex.raster.damaged_scene import read_around_damage
 from spex.raster.scene import Scene
-from spex.raster.working import HALF, LEVELS, NODATA, strips
+from spex.raster.working_rasters import HALF_PROBABILITY, NODATA, PROBABILITY_SCALE, row_strips
+from spex.results.vectors import REGIONS_LAYER
 
-_CLOSE = 1e-5  # relative; sums differ in order
-_WHOLE = 1 << 24  # pixels that are labelled in one piece
+_TOLERANCE = 1e-5  # relative; sums differ in order
+_LABELLED_WHOLE = 1 << 24  # pixels up to which a raster is labelled in one piece
+_QUANTITIES = ("pixels", "area_m2", "fraction", "regions", "mean_probability")
+_OVERVIEW = 1024  # longer side of the overview that evidence is measured on
+
+Mask = NDArray[np.bool_]
 
 
 class AuditError(AssertionError):
@@ -33,177 +42,251 @@ class AuditError(AssertionError):
 def audit(folder: Path, scene: Scene) -> None:
     """Check a result folder against its rasters, its regions and the scene.
 
+    Args:
+        folder: holds the files of a result.
+        scene: the scene that the result is about.
+
     Raises:
-        AuditError: a quantity of ``extraction.json`` or a number of its answer is not what the files say.
+        AuditError: a quantity of ``extraction.json`` or a number of its answer differs from what
+            the files say.
     """
     result = json.loads((folder / "extraction.json").read_text(encoding="utf-8"))
     if result["refused"] is not None:
         return
-    measured = _measure(folder, scene, result)
-    _compare("valid_fraction", result["scene"]["valid_fraction"], measured["valid_fraction"])
-    numbers = set(
-        all_numbers(result["query"] + json.dumps([m["constraints"] for m in result["masks"]]))
-    )
-    for mask, found in zip(result["masks"], measured["masks"], strict=True):
-        place = f"mask {mask['value']} ({mask['class']})"
-        for name in ("pixels", "area_m2", "fraction", "regions", "mean_probability"):
-            _compare(f"{place} {name}", mask[name], found[name])
-        for name, values in mask["evidence"].items():
-            for side in ("inside", "outside"):
-                _compare(f"{place} {name} {side}", values[side], found["evidence"][name][side])
-            known = [value for value in values.values() if value is not None]
-            if values["inside"] is not None and values["outside"] is not None:
-                known.append(values["inside"] - values["outside"])
-            numbers |= {f"{value:.2f}".lstrip("-") for value in known}
-        for name, values in found["doubts"].items():
-            _same(f"{place} {name}", mask[name], values)
-        numbers |= _numbers(found)
-    reasons = " ".join(one["reason"] for one in result["absent"])
-    numbers |= set(all_numbers(reasons)) | {"0"}
+    masks = result["masks"]
+    valid_fraction, measured_masks = _measure(folder, scene, masks)
+    _require_same("valid_fraction", result["scene"]["valid_fraction"], valid_fraction)
+    constraints = json.dumps([mask["constraints"] for mask in masks])
+    reasons = " ".join(absence["reason"] for absence in result["absent"])
+    allowed = {"0", *all_numbers(result["query"] + constraints), *all_numbers(reasons)}
+    for mask, measured in zip(masks, measured_masks, strict=True):
+        title = f"mask {mask['value']} ({mask['class']})"
+        for name in (*_QUANTITIES, *measured["doubts"]):
+            _require_same(f"{title} {name}", mask[name], {**measured, **measured["doubts"]}[name])
+        for name, sides in measured["evidence"].items():
+            for side, mean in sides.items():
+                _require_same(f"{title} {name} {side}", mask["evidence"][name][side], mean)
+        allowed |= _answer_numbers(measured)
+        allowed |= _index_numbers(mask["evidence"])
     for number in stated_numbers(result["answer"]):
-        if number.rstrip(",") not in numbers:
+        if number.rstrip(",") not in allowed:
             raise AuditError(f"the answer states {number}, which nothing in the result measures")
 
 
-def _compare(what: str, stated: float | None, found: float | None) -> None:
-    if (stated is None) != (found is None):
-        raise AuditError(f"{what}: stated {stated}, found {found}")
-    if (
-        stated is not None
-        and found is not None
-        and not math.isclose(stated, found, rel_tol=_CLOSE, abs_tol=1e-6)
-    ):
-        raise AuditError(f"{what}: stated {stated:.9g}, found {found:.9g}")
+def differences(stated: Any, measured: Any, name: str, tolerance: float) -> Iterator[str]:
+    """Where two records of one mask differ, each difference in words.
+
+    Args:
+        stated: numbers, words, ``None``, or dicts of them.
+        measured: the same, measured again.
+        name: what the records are about.
+        tolerance: relative difference up to which numbers count as the same.
+    """
+    if isinstance(stated, dict) and isinstance(measured, dict):
+        for key in dict.fromkeys((*stated, *measured)):
+            inner = f"{name} {key}".strip()
+            yield from differences(stated.get(key), measured.get(key), inner, tolerance)
+    elif isinstance(stated, (int, float)) and isinstance(measured, (int, float)):
+        if not math.isclose(stated, measured, rel_tol=tolerance, abs_tol=1e-6):
+            yield f"{name}: stated {stated:.9g}, measured again {measured:.9g}"
+    elif stated != measured:
+        yield f"{name}: stated {stated}, measured again {measured}"
 
 
-def _same(what: str, stated: Any, found: Any) -> None:
-    """As ``_compare``, for words and for several quantities under one name."""
-    if isinstance(stated, dict) and isinstance(found, dict):
-        for name in stated.keys() | found.keys():
-            _same(f"{what} {name}", stated.get(name), found.get(name))
-    elif isinstance(stated, str | dict) or isinstance(found, str | dict):
-        if stated != found:
-            raise AuditError(f"{what}: stated {stated}, found {found}")
-    else:
-        _compare(what, stated, found)
+def _require_same(name: str, stated: Any, measured: Any) -> None:
+    for difference in differences(stated, measured, name, _TOLERANCE):
+        raise AuditError(difference)
 
 
-def _numbers(found: dict[str, Any]) -> set[str]:
+def _answer_numbers(measured: dict[str, Any]) -> set[str]:
     """The numbers that may stand in an answer about one mask, as they are written."""
-    sizes = found["sizes"]
+    sizes = measured["sizes"]
+    in_metres = measured["area_m2"] is not None
     texts = [
-        area_text(None if found["area_m2"] is None else size, size)
+        area_text(size if in_metres else None, size)
         for size in (sizes.max(), sizes.min(), sizes.mean())
     ]
-    texts += [area_text(found["area_m2"], found["pixels"]), share_text(found["fraction"])]
-    texts += found["clauses"]
-    texts += [f"{found['regions']:,}", f"{found['mean_probability']:.2f}"]
-    return {number for text in texts for number in all_numbers(text)}
+    texts += [area_text(measured["area_m2"], measured["pixels"]), share_text(measured["fraction"])]
+    texts += measured["clauses"]
+    texts += [f"{measured['regions']:,}", f"{measured['mean_probability']:.2f}"]
+    return set(all_numbers(" ".join(texts)))
 
 
-def _measure(folder: Path, scene: Scene, result: dict[str, Any]) -> dict[str, Any]:
-    masks, areas = result["masks"], scene.pixel_area_m2()
-    names = list(dict.fromkeys(name for mask in masks for name in mask["evidence"]))
-    count = len(masks)
-    pixels, area, levels = np.zeros(count + 1), np.zeros(count + 1), np.zeros(count + 1)
-    sums: dict[str, NDArray[np.float64]] = {
-        name: np.zeros((2, count + 1)) for name in names
-    }  # by value: sum, count
-    doubtful = [number for number, mask in enumerate(masks, 1) if "left_out" in mask]
-    evidence = measure(scene.overview(1024)) if doubtful else None
-    doubts = {
-        number: DoubtSweep(masks[number - 1]["class"], evidence) for number in doubtful if evidence
-    }
+def _index_numbers(evidence: dict[str, dict[str, float | None]]) -> set[str]:
+    """Index means, thresholds and contrasts of a mask, as they are written without their sign."""
+    numbers = set()
+    for values in evidence.values():
+        stated = [value for value in values.values() if value is not None]
+        inside = values["inside"]
+        outside = values["outside"]
+        if inside is not None and outside is not None:
+            stated.append(inside - outside)
+        numbers |= {f"{value:.2f}".lstrip("-") for value in stated}
+    return numbers
+
+
+def _measure(
+    folder: Path, scene: Scene, masks: list[dict[str, Any]]
+) -> tuple[float, list[dict[str, Any]]]:
+    """The valid fraction of the scene, and the quantities of each mask."""
+    in_metres = scene.pixel_area_m2() is not None
+    sums = _MaskSums(scene, masks)
     with (
         rasterio.open(folder / "mask.tif") as mask_file,
         rasterio.open(folder / "probability.tif") as probability_file,
     ):
-        held = len(scene.bands) + len(names) + count + 4 + DOUBT_PLANES * bool(doubts)
-        for window in strips(scene.height, scene.width, held):
+        for window in row_strips(scene.height, scene.width, sums.planes):
             values = mask_file.read(1, window=window)
-            stored = probability_file.read(window=window)
-            if ((stored[0] == NODATA) != (values == NODATA)).any():
-                raise AuditError("mask.tif and probability.tif do not have the same valid pixels")
-            inside = values != NODATA
-            owner = values[inside].astype(np.intp)
-            ground = np.ones(scene.height) if areas is None else areas
-            rows = ground[int(window.row_off) : int(window.row_off + window.height), None]
-            pixels += np.bincount(owner, minlength=count + 1)
-            area += np.bincount(
-                owner, np.broadcast_to(rows, values.shape)[inside], minlength=count + 1
-            )
-            for number in range(1, count + 1):
-                mine = stored[number - 1][values == number]
-                if (mine < HALF).any():
-                    raise AuditError(f"mask {number} holds pixels with a probability below 0.5")
-                levels[number] += mine.sum(dtype=np.float64)
-            if (names or doubts) and inside.any():
-                planes = role_planes(read_around(scene, window, inside))
-                recipes = evidence.recipe_maps(planes) if evidence else None
-                for number, sweep in doubts.items():
-                    mine = values == number
-                    others = inside & (values > 0) & ~mine
-                    if recipes:
-                        sweep.add(mine, others, stored[number - 1] >= HALF, inside, rows, recipes)
-                for name in names:
-                    plane = index(name, planes)[inside]
-                    finite = np.isfinite(plane)
-                    sums[name][0] += np.bincount(
-                        owner[finite], plane[finite].astype(np.float64), minlength=count + 1
-                    )
-                    sums[name][1] += np.bincount(owner[finite], minlength=count + 1)
-    sizes = _region_sizes(folder, masks, areas is not None)
-    found = []
-    for place, mask in enumerate(masks):
-        value = place + 1
-        doubt = doubts[value].finish() if value in doubts else None
-        found.append({
-            "pixels": int(pixels[value]),
-            "area_m2": None if areas is None else float(area[value]),
-            "fraction": float(area[value] / area.sum()),
-            "regions": len(sizes[place]),
-            "mean_probability": float(levels[value] / LEVELS / pixels[value]),
-            "sizes": sizes[place],
-            "evidence": {name: _sides(sums[name], value) for name in mask["evidence"]},
-            "doubts": doubt.to_dict() if doubt else {},
-            "clauses": [doubt_text(doubt, name, in_metres=areas is not None) for name in ("confusion", "left_out")],
-        })  # fmt: skip
-    return {"valid_fraction": float(pixels.sum() / (scene.height * scene.width)), "masks": found}
+            levels = probability_file.read(window=window)
+            sums.add(window, values, levels)
+    sizes = _region_sizes(folder, masks, in_metres)
+    measured = []
+    for value, mask in enumerate(masks, start=1):
+        doubt = sums.doubts[value].finish() if value in sums.doubts else None
+        area = float(sums.area[value])
+        measured.append(
+            {
+                "pixels": int(sums.pixels[value]),
+                "area_m2": area if in_metres else None,
+                "fraction": area / float(sums.area.sum()),
+                "regions": len(sizes[value - 1]),
+                "mean_probability": float(
+                    sums.levels[value] / PROBABILITY_SCALE / sums.pixels[value]
+                ),
+                "sizes": sizes[value - 1],
+                "evidence": {name: sums.index_means(name, value) for name in mask["evidence"]},
+                "doubts": doubt.to_dict() if doubt else {},
+                "clauses": [
+                    doubt_text(doubt, name, in_metres=in_metres)
+                    for name in ("confusion", "left_out")
+                ],
+            }
+        )
+    return float(sums.pixels.sum() / (scene.height * scene.width)), measured
 
 
-def _sides(sums: NDArray[np.float64], value: int) -> dict[str, float | None]:
-    inside, everywhere = sums[:, value], sums.sum(axis=1)
-    outside = everywhere - inside
-    return {
-        side: float(part[0] / part[1]) if part[1] else None
-        for side, part in (("inside", inside), ("outside", outside))
-    }
+class _MaskSums:
+    """Adds up the quantities of all masks strip by strip.
+
+    Attributes:
+        pixels: number of pixels by mask value, ``(masks + 1,)``; value 0 is the background.
+        area: square metres, or pixels without map units, ``(masks + 1,)``.
+        levels: sum of the stored probabilities of each mask's own pixels, ``(masks + 1,)``.
+        doubts: by mask value, where the result states doubts.
+        planes: float32 planes that are held for each strip.
+    """
+
+    def __init__(self, scene: Scene, masks: list[dict[str, Any]]) -> None:
+        self._scene = scene
+        self._count = len(masks)
+        self._row_areas = scene.pixel_area_m2()
+        self.pixels = np.zeros(self._count + 1)
+        self.area = np.zeros(self._count + 1)
+        self.levels = np.zeros(self._count + 1)
+        names = dict.fromkeys(name for mask in masks for name in mask["evidence"])
+        # Sum and count of the finite values of each index, by mask value.
+        self._index_sums = {name: np.zeros((2, self._count + 1)) for name in names}
+        self.doubts: dict[int, DoubtSweep] = {}
+        self._evidence: SceneEvidence | None = None
+        if any("left_out" in mask for mask in masks):
+            self._evidence = measure(scene.overview(_OVERVIEW))
+            self.doubts = {
+                mask["value"]: DoubtSweep(mask["class"], self._evidence)
+                for mask in masks
+                if "left_out" in mask
+            }
+        planes = len(scene.bands) + len(names) + self._count + 4
+        self.planes = planes + DOUBT_PLANES * bool(self.doubts)
+
+    def add(self, window: Any, values: NDArray[np.uint8], levels: NDArray[np.uint8]) -> None:
+        """Add a strip.
+
+        Args:
+            window: of the strip in the scene.
+            values: of the mask raster, ``(h, w)``.
+            levels: of the probability raster, ``(masks, h, w)``.
+        """
+        valid = values != NODATA
+        if ((levels[0] == NODATA) == valid).any():
+            raise AuditError("mask.tif and probability.tif do not have the same valid pixels")
+        rows = np.ones(self._scene.height) if self._row_areas is None else self._row_areas
+        row_areas = rows[int(window.row_off) : int(window.row_off + window.height), None]
+        area = np.broadcast_to(row_areas, values.shape)[valid]
+        owner = values[valid].astype(np.intp)
+        self.pixels += self._per_mask(owner)
+        self.area += self._per_mask(owner, area)
+        for value in range(1, self._count + 1):
+            inside = levels[value - 1][values == value]
+            if (inside < HALF_PROBABILITY).any():
+                raise AuditError(f"mask {value} holds pixels with a probability below 0.5")
+            self.levels[value] += inside.sum(dtype=np.float64)
+        if (self._index_sums or self.doubts) and valid.any():
+            planes = role_planes(read_around_damage(self._scene, window, valid))
+            self._add_doubts(values, levels, valid, row_areas, planes)
+            for name, sums in self._index_sums.items():
+                plane = compute_index(name, planes)[valid]
+                finite = np.isfinite(plane)
+                sums[0] += self._per_mask(owner[finite], plane[finite].astype(np.float64))
+                sums[1] += self._per_mask(owner[finite])
+
+    def _per_mask(
+        self, owner: NDArray[np.intp], weights: NDArray[np.float64] | None = None
+    ) -> NDArray[Any]:
+        return np.bincount(owner, weights, minlength=self._count + 1)
+
+    def _add_doubts(
+        self,
+        values: NDArray[np.uint8],
+        levels: NDArray[np.uint8],
+        valid: Mask,
+        row_areas: NDArray[np.float64],
+        planes: Any,
+    ) -> None:
+        if self._evidence is None:
+            return
+        recipes = self._evidence.recipe_maps(planes)
+        for value, sweep in self.doubts.items():
+            inside = values == value
+            others = valid & (values > 0) & ~inside
+            likely = levels[value - 1] >= HALF_PROBABILITY
+            sweep.add(inside, others, likely, valid, row_areas, recipes)
+
+    def index_means(self, name: str, value: int) -> dict[str, float | None]:
+        """Mean of an index inside and outside a mask; None where it is undefined."""
+        sums = self._index_sums[name]
+        inside = sums[:, value]
+        outside = sums.sum(axis=1) - inside
+        return {
+            side: float(total / count) if count else None
+            for side, (total, count) in (("inside", inside), ("outside", outside))
+        }
 
 
 def _region_sizes(
     folder: Path, masks: list[dict[str, Any]], in_metres: bool
 ) -> list[NDArray[np.float64]]:
-    """Sizes of the polygons of each mask; small rasters are labelled as a whole to check their number."""
-    meta, _, _, columns = read_vectors(folder / "regions.gpkg", read_geometry=False)
+    """Sizes of the polygons of each mask; the regions of small rasters are counted again."""
+    meta, _, _, columns = read_vectors(
+        folder / "regions.gpkg", layer=REGIONS_LAYER, read_geometry=False
+    )
     table = dict(zip(meta["fields"], columns, strict=True))
-    every = np.asarray(table["area_m2" if in_metres else "pixels"], np.float64)
+    all_sizes = np.asarray(table["area_m2" if in_metres else "pixels"], np.float64)
     # In the order of the masks: class and phrase do not tell two masks of one class apart.
-    ends = np.cumsum([0] + [mask["regions"] for mask in masks])
-    _compare("regions of all masks", float(ends[-1]), float(len(every)))
-    sizes = [every[start:end] for start, end in zip(ends, ends[1:], strict=False)]
-    for mask, start, end in zip(masks, ends, ends[1:], strict=False):
+    ends = np.cumsum([mask["regions"] for mask in masks], dtype=int)
+    _require_same("regions of all masks", int(ends[-1]) if len(ends) else 0, len(all_sizes))
+    sizes = []
+    for mask, end in zip(masks, ends, strict=True):
+        rows = slice(end - mask["regions"], end)
+        sizes.append(all_sizes[rows])
         for name in ("class", "phrase"):
-            if any(value != mask[name] for value in table[name][start:end]):
+            if any(value != mask[name] for value in table[name][rows]):
                 raise AuditError(
                     f"mask {mask['value']}: a region of regions.gpkg has another {name}"
                 )
     with rasterio.open(folder / "mask.tif") as source:
-        if source.width * source.height <= _WHOLE:
+        if source.width * source.height <= _LABELLED_WHOLE:
             values = source.read(1)
-            for mask, own in zip(masks, sizes, strict=True):
-                found = label_regions(values == mask["value"])[1]
-                if found != len(own):
-                    raise AuditError(
-                        f"mask {mask['value']} has {found} regions, regions.gpkg {len(own)}"
-                    )
+            for mask, mask_sizes in zip(masks, sizes, strict=True):
+                regions = label_regions(values == mask["value"])[1]
+                _require_same(f"mask {mask['value']} regions", len(mask_sizes), regions)
     return sizes

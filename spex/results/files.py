@@ -1,48 +1,61 @@
-"""Writes the files of a result folder from an extraction."""
+"""Writes the files of a result folder."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-import numpy as np
 import rasterio
-import rasterio.features
 import rasterio.shutil
-from rasterio.enums import Resampling
 
 from spex.evidence.classes import classes
-from spex.raster.working import LEVELS, NODATA
+from spex.raster.working_rasters import NODATA, PROBABILITY_SCALE
 from spex.results.explanation import explanation
-from spex.results.extraction import RESULT, Extraction, legend
-from spex.results.quicklook import draw
-from spex.results.vectors import write_regions
+from spex.results.folder import RESULT
+from spex.results.qgis_styles import add_layer_style, mask_style, regions_style
+from spex.results.query_result import QueryResult
+from spex.results.quicklook import quicklook
+from spex.results.vectors import REGIONS_LAYER, write_regions
 
 
-def write_outputs(extraction: Extraction, folder: Path) -> None:
-    """Write every file of the result contract; a refusal has no rasters and no regions."""
-    values = np.zeros(extraction.overview.valid.shape, np.uint8)
-    if extraction.mask_path and extraction.probability_path:
-        _mask(extraction, folder / "mask.tif")
-        _probability(extraction, folder / "probability.tif")
-        write_regions(
-            extraction.scene, extraction.facts, extraction.mask_path, folder / "regions.gpkg"
-        )
-        with rasterio.open(extraction.mask_path) as source:
-            values = source.read(1, out_shape=values.shape, resampling=Resampling.nearest)
-    draw(
-        extraction.overview,
-        values,
-        legend(extraction.facts),
-        extraction.query,
-        folder / "quicklook.png",
-    )
-    (folder / "explanation.md").write_text(explanation(extraction), encoding="utf-8")
-    text = json.dumps(extraction.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
+def write_outputs(result: QueryResult, folder: Path) -> None:
+    """Write every file of a result; a refusal has no rasters and no regions."""
+    if result.mask_path and result.probability_path:
+        _write_mask(result, result.mask_path, folder / "mask.tif")
+        (folder / "mask.qml").write_text(mask_style(result.facts), encoding="utf-8")
+        _write_probability(result, result.probability_path, folder / "probability.tif")
+        write_regions(result.scene, result.facts, result.mask_path, folder / "regions.gpkg")
+        add_layer_style(folder / "regions.gpkg", REGIONS_LAYER, regions_style(result.facts))
+    quicklook(result).save(folder / "quicklook.png", optimize=True)
+    (folder / "explanation.md").write_text(explanation(result), encoding="utf-8")
+    text = json.dumps(result.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
     (folder / RESULT).write_text(text + "\n", encoding="utf-8")
 
 
-def _cog(source: Path, target: Path, resampling: str) -> None:
+def _write_mask(result: QueryResult, work: Path, target: Path) -> None:
+    colours = {0: (0, 0, 0, 0), NODATA: (0, 0, 0, 0)}
+    tags = {"class_0": "background", "class_255": "no data"}
+    for facts in result.facts:
+        colour = classes()[facts.span.class_name].colour
+        colours[facts.value] = (*bytes.fromhex(colour[1:]), 255)
+        tags[f"class_{facts.value}"] = facts.span.class_name
+    tags |= {f"phrase_{facts.value}": facts.span.phrase for facts in result.facts}
+    with rasterio.open(work, "r+") as raster:
+        raster.write_colormap(1, colours)
+        raster.update_tags(1, **tags)
+        raster.set_band_description(1, "mask")
+    _write_cog(work, target, "NEAREST")
+
+
+def _write_probability(result: QueryResult, work: Path, target: Path) -> None:
+    with rasterio.open(work, "r+") as raster:
+        raster.scales = [1 / PROBABILITY_SCALE] * raster.count
+        for facts in result.facts:
+            raster.set_band_description(facts.value, f"probability of {facts.span.phrase}")
+    _write_cog(work, target, "AVERAGE")
+
+
+def _write_cog(source: Path, target: Path, resampling: str) -> None:
     rasterio.shutil.copy(
         source,
         target,
@@ -52,29 +65,3 @@ def _cog(source: Path, target: Path, resampling: str) -> None:
         overview_resampling=resampling,
         bigtiff="IF_SAFER",
     )
-
-
-def _mask(extraction: Extraction, target: Path) -> None:
-    assert extraction.mask_path is not None
-    with rasterio.open(extraction.mask_path, "r+") as work:
-        colours = {0: (0, 0, 0, 0), NODATA: (0, 0, 0, 0)}
-        colours |= {
-            one.value: (*bytes.fromhex(classes()[one.span.class_name].colour[1:]), 255)
-            for one in extraction.facts
-        }
-        work.write_colormap(1, colours)
-        names = {f"class_{one.value}": one.span.class_name for one in extraction.facts}
-        phrases = {f"phrase_{one.value}": one.span.phrase for one in extraction.facts}
-        work.update_tags(1, class_0="background", class_255="no data", **names, **phrases)
-        work.set_band_description(1, "mask")
-    _cog(extraction.mask_path, target, "NEAREST")
-
-
-def _probability(extraction: Extraction, target: Path) -> None:
-    assert extraction.probability_path is not None
-    with rasterio.open(extraction.probability_path, "r+") as work:
-        work.scales = [1 / LEVELS] * work.count
-        if extraction.facts:
-            for number, one in enumerate(extraction.facts, start=1):
-                work.set_band_description(number, f"probability of {one.span.phrase}")
-    _cog(extraction.probability_path, target, "AVERAGE")

@@ -1,129 +1,145 @@
-"""One picture of a result: the scene as the eye sees it, and the masks laid over it with a legend."""
+"""One picture of a result: the scene beside the same scene with its masks, a legend and a scale."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from pathlib import PurePath
 
 import numpy as np
+import rasterio
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
+from rasterio.enums import Resampling
 
-from spex.evidence.indices import role_planes
-from spex.raster.scene import Pixels
+from spex.results.fonts import OMITTED, Font, text_font
+from spex.results.image_date import image_date
+from spex.results.query_result import QueryResult
+from spex.results.rendering import STRETCH, overlay, rgb, rgb_image
+from spex.results.scale_bar import pixel_width_m, round_length
 
 PANEL = 900  # longest side of a panel, pixels
 _MARGIN = 16
-_BACK, _INK, _NO_DATA = (255, 255, 255), (30, 30, 30), (225, 225, 225)
+_TITLE_SIZE = 21
+_TEXT_SIZE = 17
+_ROW = 28  # height of a line of the legend, pixels
+_PAPER = (255, 255, 255)
+_INK = (30, 30, 30)
+_FAINT_INK = (100, 100, 100)
 
 
-def rgb_image(pixels: Pixels) -> tuple[NDArray[np.uint8], str]:
-    """True colour, else colour infrared, else three bands across the spectrum; stretched between percentiles 2 and 98.
-
-    Returns:
-        Image ``(h, w, 3)`` and what its colours are.
-    """
-    planes = role_planes(pixels)
-    if set("RGB") <= planes.keys():
-        bands, words = [planes[role] for role in "RGB"], "true colour"
-    elif set("NRG") <= planes.keys():
-        bands, words = [planes[role] for role in "NRG"], "colour infrared"
-    else:
-        count = len(pixels.bands)
-        picked = [count - 1, count // 2, 0]
-        bands, words = (
-            [pixels.values[i] for i in picked],
-            "bands " + ", ".join(pixels.bands[i].name for i in picked),
-        )
-    image = np.full((*pixels.valid.shape, 3), _NO_DATA, np.uint8)
-    for channel, band in enumerate(bands):
-        inside = band[pixels.valid]
-        low, high = np.percentile(inside, (2, 98)) if inside.size else (0.0, 1.0)
-        stretched = np.clip((band - low) / max(high - low, 1e-6), 0, 1)
-        image[..., channel][pixels.valid] = np.rint(255 * stretched[pixels.valid])
-    return image, words
-
-
-def overlay(
-    image: NDArray[np.uint8], values: NDArray[np.uint8], colours: Sequence[str]
-) -> NDArray[np.uint8]:
-    """Lay masks 1..n of ``values`` (h, w) over an image (h, w, 3) in their colours, each with an outline."""
-    over = image.astype(np.float32)
-    for number, colour in enumerate(colours, start=1):
-        inside = values == number
-        tint = np.array(_rgb(colour), np.float32)
-        over[inside] = 0.55 * over[inside] + 0.45 * tint
-        # A light outline would vanish on bright ground (clouds are white).
-        over[inside & _edge(inside)] = tint if tint.mean() < 215 else _INK
-    return np.rint(over).astype(np.uint8)
-
-
-def draw(
-    pixels: Pixels,
-    values: NDArray[np.uint8],
-    legend: Sequence[tuple[str, str]],
-    query: str,
-    path: Path,
-) -> None:
-    """Write the quicklook.
-
-    Args:
-        pixels: overview of the scene.
-        values: the mask raster at the overview's size, ``(h, w)``.
-        legend: colour (``#rrggbb``) and words of the masks 1..n.
-    """
-    image, words = rgb_image(pixels)
-    height, width = image.shape[:2]
-    scale = PANEL / max(height, width)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    smooth = Image.Resampling.NEAREST if scale > 1 else Image.Resampling.LANCZOS
+def quicklook(result: QueryResult) -> Image.Image:
+    """Draw the picture of a result; without masks the scene is drawn twice."""
+    image, words = rgb_image(result.overview)
+    legend = result.legend()
+    size = _panel_size(*image.shape[:2])
+    enlarged = size[0] > image.shape[1]
+    smooth = Image.Resampling.NEAREST if enlarged else Image.Resampling.LANCZOS
     plain = Image.fromarray(image).resize(size, smooth)
-    enlarged = np.asarray(Image.fromarray(values).resize(size, Image.Resampling.NEAREST))
-    over = overlay(np.asarray(plain), enlarged, [colour for colour, _ in legend])
-    wide = size[0] > 1.3 * size[1]
-    small, large = ImageFont.load_default(17), ImageFont.load_default(21)
-    columns, rows = (1, 2) if wide else (2, 1)
-    canvas_width = columns * size[0] + (columns + 1) * _MARGIN
-    title = _shortened(query, large, canvas_width - 2 * _MARGIN)
-    top = 3 * _MARGIN + 8
-    below = top + rows * (size[1] + _MARGIN)
-    canvas = Image.new("RGB", (canvas_width, below + 28 * (len(legend) or 1) + 30 + _MARGIN), _BACK)
-    pen = ImageDraw.Draw(canvas)
-    pen.text((_MARGIN, _MARGIN), title, fill=_INK, font=large)
-    for place, panel in enumerate((plain, Image.fromarray(over))):
-        column, row = (0, place) if wide else (place, 0)
-        canvas.paste(
-            panel, (_MARGIN + column * (size[0] + _MARGIN), top + row * (size[1] + _MARGIN))
-        )
-    for place, (colour, text) in enumerate(legend):
-        y = below + 28 * place
-        pen.rectangle((_MARGIN, y, _MARGIN + 26, y + 18), fill=_rgb(colour), outline=_INK)
-        # The built-in font has no superscript two.
-        pen.text(
-            (_MARGIN + 38, y - 1),
-            _shortened(text.replace("²", "2"), small, canvas_width - 3 * _MARGIN - 38),
-            fill=_INK,
-            font=small,
-        )
+    values = Image.fromarray(_mask_values(result)).resize(size, Image.Resampling.NEAREST)
+    colours = [colour for colour, _ in legend]
+    covered = overlay(np.asarray(plain), np.asarray(values), colours, line=2, casing=1)
+    panels = [plain, Image.fromarray(covered)]
+    _draw_scale_bar(plain, result)
+
+    below_each_other = size[0] > 1.3 * size[1]
+    columns, rows = (1, 2) if below_each_other else (2, 1)
+    width = columns * size[0] + (columns + 1) * _MARGIN
+    top = _MARGIN + 2 * _ROW + _MARGIN // 2
+    bottom = top + rows * (size[1] + _MARGIN)
+    height = bottom + (max(len(legend), 1) + 1) * _ROW + _MARGIN
+    canvas = Image.new("RGB", (width, height), _PAPER)
+    text = _Text(ImageDraw.Draw(canvas), width - _MARGIN)
+    text.write((_MARGIN, _MARGIN), result.query, _TITLE_SIZE, _INK)
+    text.write((_MARGIN, _MARGIN + _ROW), _about(result), _TEXT_SIZE, _FAINT_INK)
+    for number, panel in enumerate(panels):
+        column, row = divmod(number, rows)
+        corner = (_MARGIN + column * (size[0] + _MARGIN), top + row * (size[1] + _MARGIN))
+        canvas.paste(panel, corner)
+    for number, (colour, label) in enumerate(legend):
+        y = bottom + _ROW * number
+        text.pen.rectangle((_MARGIN, y, _MARGIN + 26, y + 18), fill=rgb(colour), outline=_INK)
+        text.write((_MARGIN + 38, y - 1), label, _TEXT_SIZE, _INK)
     if not legend:
-        pen.text((_MARGIN, below), "no mask", fill=_INK, font=small)
-    note = f"{words}, stretched 2-98 %; grey: no data"
-    pen.text((_MARGIN, below + 28 * (len(legend) or 1) + 6), note, fill=(110, 110, 110), font=small)
-    canvas.save(path, optimize=True)
+        text.write((_MARGIN, bottom), "no mask", _TEXT_SIZE, _INK)
+    note = f"{words}, {STRETCH}"
+    if text.omitted:
+        note += f"; {OMITTED}: no font of this system has these letters, see extraction.json"
+    text.write((_MARGIN, height - _MARGIN - _ROW + 6), note, _TEXT_SIZE, _FAINT_INK)
+    return canvas
 
 
-def _rgb(colour: str) -> tuple[int, int, int]:
-    red, green, blue = bytes.fromhex(colour.lstrip("#"))
-    return red, green, blue
+class _Text:
+    """Writes lines of text, shortened at the right margin."""
+
+    def __init__(self, pen: ImageDraw.ImageDraw, right: int) -> None:
+        self.pen = pen
+        self.omitted = False  # whether words were left out for want of a font
+        self._right = right
+
+    def write(
+        self, corner: tuple[int, int], line: str, size: int, colour: tuple[int, int, int]
+    ) -> None:
+        drawn, font = text_font(line, size)
+        self.omitted |= OMITTED in drawn and OMITTED not in line
+        drawn = _shortened(drawn, font, self._right - corner[0])
+        # Fonts differ in height: all lines of a size stand on the same base line.
+        self.pen.text(
+            (corner[0], corner[1] + size * 0.8), drawn, fill=colour, font=font, anchor="ls"
+        )
 
 
-def _edge(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    padded = np.pad(mask, 1, mode="edge")
-    inner = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
-    return mask & ~inner
+def _mask_values(result: QueryResult) -> NDArray[np.uint8]:
+    """The mask raster at the size of the overview, ``(h, w)``; zeros for a refusal."""
+    shape = result.overview.valid.shape
+    if result.mask_path is None:
+        return np.zeros(shape, np.uint8)
+    with rasterio.open(result.mask_path) as source:
+        values: NDArray[np.uint8] = source.read(1, out_shape=shape, resampling=Resampling.nearest)
+    return values
 
 
-def _shortened(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float) -> str:
+def _panel_size(height: int, width: int) -> tuple[int, int]:
+    """Width and height of a panel, pixels."""
+    scale = PANEL / max(height, width)
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def _about(result: QueryResult) -> str:
+    """File name, date and pixel size of the scene."""
+    scene = result.scene
+    parts = [PurePath(scene.path).name]
+    taken = image_date(scene.path)
+    if taken:
+        parts.append(taken.isoformat())
+    if scene.gsd_m:
+        parts.append(f"pixels of {scene.gsd_m:.3g} m")
+    return ", ".join(parts)
+
+
+def _draw_scale_bar(panel: Image.Image, result: QueryResult) -> None:
+    """A white bar with a dark casing at the lower left, up to a quarter of the panel long."""
+    pixel_m = pixel_width_m(result.scene)
+    if pixel_m is None or panel.width < 80:
+        return
+    panel_pixel_m = pixel_m * result.scene.width / panel.width
+    length_m, label = round_length(panel_pixel_m * panel.width / 4)
+    length = round(length_m / panel_pixel_m)
+    left, base = _MARGIN, panel.height - _MARGIN
+    pen = ImageDraw.Draw(panel)
+    pen.rectangle((left - 2, base - 8, left + length + 2, base), fill=(0, 0, 0))
+    pen.rectangle((left, base - 6, left + length, base - 2), fill=(255, 255, 255))
+    drawn, font = text_font(label, _TEXT_SIZE)
+    pen.text(
+        (left, base - 14),
+        drawn,
+        fill=(255, 255, 255),
+        font=font,
+        anchor="ls",
+        stroke_width=2,
+        stroke_fill=(0, 0, 0),
+    )
+
+
+def _shortened(text: str, font: Font, width: float) -> str:
     if font.getlength(text) <= width:
         return text
     while text and font.getlength(text + "...") > width:

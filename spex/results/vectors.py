@@ -16,7 +16,9 @@ from rasterio.windows import Window
 from spex.postprocess.components import RegionSweep
 from spex.postprocess.facts import MaskFacts
 from spex.raster.scene import Scene
-from spex.raster.working import work_profile
+from spex.raster.working_rasters import working_profile
+
+REGIONS_LAYER = "regions"
 
 
 def write_regions(scene: Scene, facts: Sequence[MaskFacts], mask: Path, target: Path) -> None:
@@ -55,7 +57,7 @@ def write_regions(scene: Scene, facts: Sequence[MaskFacts], mask: Path, target: 
             geometry=geometry,
             field_data=[x.astype(object) if x.dtype.kind == "U" else x for x in columns.values()],
             fields=np.array(list(columns), object),
-            layer="regions",
+            layer=REGIONS_LAYER,
             driver="GPKG",
             geometry_type="MultiPolygon",
             crs=scene.crs.to_wkt() if scene.crs else None,
@@ -70,7 +72,7 @@ def _write_labels(scene: Scene, facts: Sequence[MaskFacts], mask: Path, target: 
     """Write the number of each pixel's region, counted through all masks from 1; 0 outside them."""
     before = np.cumsum([0] + [one.regions.count for one in facts])
     sweeps = [RegionSweep() for _ in facts]
-    profile = {**work_profile(scene, 1), "dtype": "int32", "nodata": None}
+    profile = {**working_profile(scene, 1), "dtype": "int32", "nodata": None}
     with rasterio.open(mask) as source, rasterio.open(target, "w", **profile) as out:
         row = 0
         # The strips of the measuring sweep again: only they give the same provisional labels.

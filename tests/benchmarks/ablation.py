@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from transformers import AutoTokenizer
 
-from spex.evaluate import QueryMethod, Scores, cases
-from spex.evidence.measured import SceneEvidence
+from spex.evaluate import QueryMethod, cases
+from spex.evidence.scene_evidence import SceneEvidence
 from spex.model.config import make_config
 from spex.model.loading import SHIPPED, load
 from spex.model.predictor import ModelPredictor, ModelScenePredictor
@@ -27,8 +27,9 @@ from spex.model.processor import SpexProcessor
 from spex.model.spex import SpexModel
 from spex.raster.scene import Pixels
 from spex.records import SpieRecord, read_records
-from train.settings import Settings
-from train.stages.launch import run_settings
+from spex.scores import Scores
+from train.settings import MaskSettings
+from train.stages.launch import run_stage
 from train.stages.masks import MaskTrainer, evaluate, load_prompts
 
 SMALL = {
@@ -47,7 +48,7 @@ ARMS: dict[
     "stride 32 only": ({"fused_strides": (32,), "coarse_strides": (32,)}, {}),
     "all strides, no evidence maps": (
         {"fused_strides": ALL, "coarse_strides": ALL},
-        {"prior_dropout": 3.0},
+        {"evidence_map_dropout": 1.0},
     ),
 }
 POSITIVES = 1000  # pixels that a class of a source must have to be counted
@@ -70,15 +71,25 @@ def trained(records: str, out: Path, arm: str, seed: int, steps: int) -> dict[st
     here = out / f"{arm.replace(' ', '_').replace(',', '')}_{seed}"
     if not (here / "checkpoint/model.safetensors").exists() or not (here / "iou.json").exists():
         small(here / "start", seed, **vision)
-        given: dict[str, Any] = {"prior_dropout": 0.3, **changes}
-        run_settings(Settings(
-            stage="masks", data=records, out=str(here), start=str(here / "start"), steps=steps, minutes=1e4, crop=64,
-            learning_rate=1e-3, threads=torch.get_num_threads(), seed=seed, weights={"simulated": 0.25}, **given,
-        ))  # fmt: skip
+        given: dict[str, Any] = {"evidence_map_dropout": 0.1, **changes}
+        settings = MaskSettings(
+            data=records,
+            out=str(here),
+            init_from=str(here / "start"),
+            max_steps=steps,
+            max_minutes=1e4,
+            crop_size=64,
+            learning_rate=1e-3,
+            threads=torch.get_num_threads(),
+            seed=seed,
+            source_weights={"simulated": 0.25},
+            **given,
+        )
+        run_stage(settings)
         folder = str(here / "checkpoint")
         trainer = MaskTrainer(SpexModel.from_pretrained(folder, dtype=torch.float32))
         trainer.class_prompts.data.copy_(load_prompts(folder))
-        found = evaluate(trainer, records, use_evidence="prior_dropout" not in changes)
+        found = evaluate(trainer, records, use_evidence="evidence_map_dropout" not in changes)
         kept = {
             name: float(iou) for name, (iou, positives) in found.items() if positives > POSITIVES
         }

@@ -39,11 +39,12 @@ from rasterio.errors import NotGeoreferencedWarning
 from scipy.ndimage import uniform_filter
 from sklearn.ensemble import RandomForestClassifier
 
-from spex.evaluate import Case, LabelTarget, QueryMethod, Scores, targets
-from spex.evidence.indices import available, compute, role_planes
-from spex.evidence.measured import measure
+from spex.evaluate import Case, LabelTarget, QueryMethod, targets
+from spex.evidence.indices import available_indices, compute_indices, role_planes
+from spex.evidence.scene_evidence import measure
 from spex.raster.scene import Pixels
 from spex.records import SpieRecord, load_pixels, read_records
+from spex.scores import Scores
 
 QUERIES = {
     "hls_flood_wc": {
@@ -118,7 +119,9 @@ class Baselines:
     texture: bool
 
     def index(self, case: Case) -> dict[str, np.ndarray[Any, Any] | None]:
-        maps = compute([name for name, _, _ in self.rules.values()], role_planes(case.pixels))
+        maps = compute_indices(
+            [name for name, _, _ in self.rules.values()], role_planes(case.pixels)
+        )
         with np.errstate(invalid="ignore"):
             found = {
                 target: ((maps[name] >= cut) if above else (maps[name] < cut)).astype(np.float32)
@@ -150,7 +153,7 @@ def fit(records: Path, data: Path, source: str, jobs: int) -> Baselines:
         wanted = asked(record, pixels, data)
         names = tuple(target.name for target in wanted)
         planes = role_planes(pixels)
-        for index, values in compute(available(planes), planes).items():
+        for index, values in compute_indices(available_indices(planes), planes).items():
             place = np.clip((np.nan_to_num(values, nan=-1) + 1) / 2 * BINS, 0, BINS - 1).astype(int)
             for target in wanted:
                 counts = np.stack(

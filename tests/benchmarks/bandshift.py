@@ -28,20 +28,25 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from instruction_data.simulate.land.landscape import landscape
+from instruction_data.simulate.land.landscape import draw_landscape
 from instruction_data.simulate.materials.library import WAVELENGTHS
 from instruction_data.simulate.materials.spectra import Spectra
-from instruction_data.simulate.sensor import detector as radiometry
-from instruction_data.simulate.sensor.atmosphere import air
-from instruction_data.simulate.sensor.observe import draw_materials, reflectance, variation, view
-from instruction_data.simulate.truth import truth
+from instruction_data.simulate.sensor.atmosphere import draw_atmosphere
+from instruction_data.simulate.sensor.detector import add_detector_effects
+from instruction_data.simulate.sensor.observe import (
+    draw_materials,
+    draw_texture,
+    measured_reflectance,
+    pixel_cover,
+)
+from instruction_data.simulate.truth import scene_truth
 from spex.model.config import SpecAwareConfig
 from spex.model.embedding import Kernels, SpecAwareEmbedding
 from spex.model.encoder import SpecAwareEncoder
 from spex.model.spectral import BandBatch, band_batch
 from spex.raster.scene import Pixels
 from spex.sensors import Band, get_sensor
-from train.data.spectral_views import bands_of, mixed
+from train.data.spectral_views import mix_neighbours, select_bands
 
 CLASSES = {
     "water": ("water",), "trees": ("tree_cover",), "low plants": ("shrubland", "grassland", "cropland", "wetland"),
@@ -118,18 +123,20 @@ def simulated(spectra: Spectra, seed: int, count: int) -> list[Ground]:
 
 
 def _landscape(spectra: Spectra, rng: Generator) -> list[Ground]:
-    land = landscape(rng, GSD_M / 2, 4 * CHIP)
-    texture, known, response = (
-        variation(rng, 4 * CHIP, GSD_M / 2),
-        truth(land, 2),
-        _response(WAVELENGTHS),
-    )
+    land = draw_landscape(rng, GSD_M / 2, 4 * CHIP)
+    texture = draw_texture(rng, 4 * CHIP, GSD_M / 2)
+    known = scene_truth(land, 2)
+    response = _response(WAVELENGTHS)
     found = []
     for row, col in ((0, 0), (0, CHIP), (CHIP, 0), (CHIP, CHIP)):
         fine = (slice(2 * row, 2 * (row + CHIP)), slice(2 * col, 2 * (col + CHIP)))
-        of, seen = draw_materials(rng, spectra, tuple(land.materials)), view(land, fine, 2, texture)
-        values = reflectance(rng, seen, of, response, air(rng, land.sun[0]), top=False, gsd_m=GSD_M)
-        values = radiometry.detect(rng, values, BANDS, GSD_M)
+        materials = draw_materials(rng, spectra, tuple(land.materials))
+        cover = pixel_cover(land, fine, 2, texture)
+        atmosphere = draw_atmosphere(rng, land.sun.zenith_deg)
+        values = measured_reflectance(
+            rng, cover, materials, response, atmosphere, at_sensor=False, gsd_m=GSD_M
+        )
+        values = add_detector_effects(rng, values, BANDS, GSD_M)
         positive = np.stack(
             [np.any([known[n][0] & ~known[n][1] for n in names], 0) for names in CLASSES.values()]
         )
@@ -263,7 +270,7 @@ def varied(pixels: Pixels, rng: Generator) -> Pixels:
     """The image through other bands that its own can make, as in pre-training: some left out, some mixed."""
     count = len(pixels.bands)
     kept = np.sort(rng.permutation(count)[: rng.integers(count // 2, count + 1)])
-    return mixed(rng, bands_of(pixels, kept))
+    return mix_neighbours(rng, select_bands(pixels, kept))
 
 
 def fit(

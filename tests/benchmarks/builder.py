@@ -27,7 +27,7 @@ from measure import ROOT
 from rasterio.transform import from_origin
 from scipy import ndimage
 
-from spex.evidence.indices import EVIDENCE_INDICES, compute, index_roles
+from spex.evidence.indices import EVIDENCE_INDICES, compute_indices, index_roles
 from spex.evidence.regions import label_runs, regions
 
 BLOCK = 1 << 16
@@ -65,9 +65,9 @@ def bandwidth(size: int) -> list[tuple[str, float, float]]:
 
     roles = frozenset().union(*map(index_roles, EVIDENCE_INDICES))
     work: dict[str, tuple[Callable[[], object], float]] = {
-        "NDVI": (lambda: compute(["NDVI"], planes), 3 * plane),
+        "NDVI": (lambda: compute_indices(["NDVI"], planes), 3 * plane),
         f"{len(EVIDENCE_INDICES)} indices of {len(roles)} bands": (
-            lambda: compute(EVIDENCE_INDICES, planes),
+            lambda: compute_indices(EVIDENCE_INDICES, planes),
             (len(roles) + len(EVIDENCE_INDICES)) * plane,
         ),
         "regions labelled": (lambda: label_runs(mask).labels(), 1.25 * plane),

@@ -20,13 +20,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from spex.evidence.classes import classes
-from spex.evidence.measured import measure
+from spex.evidence.scene_evidence import measure
 from spex.model.decoder import Condensation, Pooling, PromptRefiner, mask_logits
 from spex.model.loading import load
 from spex.model.predictor import ModelPredictor
 from spex.query.answer_markup import format_span
 from spex.records import load_pixels, read_records
-from train.data.crops import CLASS_NAMES, labels_of
+from train.data.training_chips import CLASS_NAMES, label_planes
 from train.run.losses import mask_losses
 
 ARMS = {"attention, K = 1": ("attention", 1), "attention, K = 4": ("attention", 4),
@@ -60,7 +60,7 @@ def see(
     for number in rng.permutation(len(records))[:limit]:
         record = records[int(number)]
         pixels = load_pixels(record)
-        labels = labels_of(record, pixels.valid.shape)
+        labels = label_planes(record, pixels.valid.shape)
         row, col = (
             int(rng.integers(0, max(0, n - SIDE) + 1)) if split == "train" else 0
             for n in pixels.valid.shape

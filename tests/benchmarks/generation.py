@@ -22,13 +22,13 @@ import torch
 from torch import nn
 from transformers import LogitsProcessor, LogitsProcessorList
 
-from spex.evidence.measured import SceneEvidence, measure
+from spex.evidence.scene_evidence import SceneEvidence, measure
 from spex.model.generation import GenerationRequest, _Writer, write
 from spex.model.loading import load
 from spex.model.precision import autocast
 from spex.model.predictor import ModelPredictor
 from spex.model.spex import SpexModel
-from spex.raster.sample import write_sample
+from spex.raster.sample_scene import write_sample_scene
 from spex.raster.scene import Pixels, Scene
 
 QUERIES = (
@@ -142,7 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(given.threads)
     predictor = load(given.model)
     with tempfile.TemporaryDirectory() as folder:
-        overview = Scene.open(write_sample(Path(folder))).overview()
+        overview = Scene.open(write_sample_scene(Path(folder))).overview()
     evidence = measure(overview)
     model = predictor.model
     visual = predictor.open(overview, evidence).context.visual

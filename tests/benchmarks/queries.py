@@ -21,11 +21,11 @@ import yaml
 
 from spex.engine.methods import Predictor, RulesPredictor
 from spex.errors import AnswerError
-from spex.evidence.measured import SceneEvidence, measure
+from spex.evidence.scene_evidence import SceneEvidence, measure
 from spex.query.prompt import clean_query
-from spex.raster.sample import write_sample
+from spex.raster.sample_scene import write_sample_scene
 from spex.raster.scene import Pixels, Scene
-from tests.scenes import write_scene
+from tests.scenes import write_synthetic_scene
 
 Meaning = list[dict[str, Any]]  # class and constraints per span; empty for a refusal
 
@@ -48,8 +48,8 @@ def load_queries() -> list[Query]:
 def load_scenes() -> dict[str, tuple[Pixels, SceneEvidence]]:
     with tempfile.TemporaryDirectory() as folder:
         swir = Path(folder) / "swir.tif"
-        write_scene(swir, height=256, width=256)
-        scenes = {"sample": Scene.open(write_sample(Path(folder))), "swir": Scene.open(swir)}
+        write_synthetic_scene(swir, height=256, width=256)
+        scenes = {"sample": Scene.open(write_sample_scene(Path(folder))), "swir": Scene.open(swir)}
         overviews = {name: scene.overview() for name, scene in scenes.items()}
     return {name: (overview, measure(overview)) for name, overview in overviews.items()}
 

@@ -28,15 +28,21 @@ from numpy.typing import NDArray
 
 from instruction_data.layouts import LAYOUTS
 from instruction_data.simulate.items import simulated_items
-from instruction_data.sources.chips import Chip, complete
-from spex.evidence.indices import index, role_planes
+from instruction_data.sources.chips import Chip, complete_truth
+from spex.evidence.indices import compute_index, role_planes
 from spex.raster.scene import Pixels
 from spex.sensors import ROLES, Band
 
 _STEPS = {
-    "landscape": "landscape", "truth": "truth", "materials": "draw_materials", "view": "view",
-    "reflectance": "reflectance", "detector": "detect", "product": "_product", "texture": "variation",
-}  # fmt: skip
+    "landscape": "draw_landscape",
+    "truth": "scene_truth",
+    "materials": "draw_materials",
+    "cover": "pixel_cover",
+    "reflectance": "measured_reflectance",
+    "detector": "add_detector_effects",
+    "product": "_store",
+    "texture": "draw_texture",
+}
 _FEATURES = ("B", "G", "R", "N", "S1", "S2", "NDVI", "MNDWI", "NBR")
 _FIRES = ("B", "G", "R", "N", "S2", "NDVI", "NBR")
 _AERIAL = ("B", "G", "R", "N", "NDVI")
@@ -157,9 +163,9 @@ def samples(chips: Iterable[Chip], features: Sequence[str], each: int = 40) -> S
         if not set(features) & set(ROLES) <= set(planes):
             continue
         table = np.stack(
-            [planes[f] if f in planes else index(f, planes) for f in features], axis=-1
+            [planes[f] if f in planes else compute_index(f, planes) for f in features], axis=-1
         )
-        hidden = complete(chip.truth)
+        hidden = complete_truth(chip.truth)
         unclear = [
             hidden[name][0] | hidden[name][1]
             for name in ("cloud", "cloud_shadow")

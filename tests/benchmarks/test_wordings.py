@@ -12,13 +12,13 @@ from spex.query.prompt import user_message
 from spex.records import BandRef, SceneRef, SpanTarget, SpieRecord, Turn, write_records
 from spex.sensors import get_sensor
 from tests.benchmarks import wordings
-from tests.scenes import write_scene
+from tests.scenes import write_synthetic_scene
 
 
 def test_readings_are_compared_with_the_records(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="no validation dialogues"):
         wordings.draw(tmp_path, 10)
-    write_scene(tmp_path / "scene.tif", height=64, width=64)
+    write_synthetic_scene(tmp_path / "scene.tif", height=64, width=64)
     base = {
         "kind": "dialogue", "split": "val", "place": "p", "source": "made", "sensor": "made", "level": "surface",
         "scene": SceneRef(path="scene.tif"), "scale": 1e-4,

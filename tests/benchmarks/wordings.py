@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from spex.engine.methods import Predictor, RulesPredictor
 from spex.errors import AnswerError, RecordError
-from spex.evidence.measured import SceneEvidence, measure
+from spex.evidence.scene_evidence import SceneEvidence, measure
 from spex.query.prompt import Exchange, query_of_message
 from spex.raster.scene import Pixels
 from spex.records import SpieRecord, load_pixels, parse_record

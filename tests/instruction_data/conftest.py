@@ -15,7 +15,7 @@ from rasterio.errors import NotGeoreferencedWarning
 from rasterio.transform import from_origin
 
 from instruction_data.simulate.materials.spectra import Spectra
-from spex.evidence.measured import measure
+from spex.evidence.scene_evidence import measure
 from spex.evidence.text import evidence_text
 from spex.query.answer_markup import parse_answer
 from spex.query.prompt import user_message

@@ -15,7 +15,7 @@ from serve.chat import Chat, Method, mask_overview
 from spex.engine.extractor import Extractor, load
 from spex.engine.methods import RulesPredictor, RulesScenePredictor
 from spex.errors import BandError, ModelError, QueryError, SceneError
-from spex.evidence.measured import SceneEvidence
+from spex.evidence.scene_evidence import SceneEvidence
 from spex.raster.scene import Pixels
 from spex.results.extraction import Extraction
 
@@ -67,6 +67,7 @@ def test_an_upload_is_opened_asked_and_saved(
         names = {Path(name).name: name for name in archive.namelist() if not name.endswith("/")}
         assert {
             "mask.tif",
+            "mask.qml",
             "probability.tif",
             "regions.gpkg",
             "explanation.md",

@@ -17,13 +17,14 @@ from spex.engine.extractor import load
 from spex.evidence.classes import classes
 from spex.raster.scene import Scene
 from spex.results.extraction import Extraction
+from spex.results.rendering import casing_colour, rgb
 
 
 @pytest.fixture(scope="module")
 def extraction(tmp_path_factory: pytest.TempPathFactory) -> Extraction:
-    from spex.raster.sample import write_sample
+    from spex.raster.sample_scene import write_sample_scene
 
-    scene = Scene.open(write_sample(tmp_path_factory.mktemp("sample")))
+    scene = Scene.open(write_sample_scene(tmp_path_factory.mktemp("sample")))
     return load("rules").extract(scene, "open water and vegetation")
 
 
@@ -42,17 +43,18 @@ def test_each_mask_is_a_layer_in_its_colour(extraction: Extraction) -> None:
     for one, layer in zip(extraction.facts, layers, strict=True):
         shown = layer[1::3, 1::3, 3] > 0  # layers are enlarged three times
         np.testing.assert_array_equal(shown, values == one.value)
-        colour = bytes.fromhex(classes()[one.span.class_name].colour[1:])
-        assert (layer[layer[..., 3] > 0][:, :3] == list(colour)).all()
+        colour = classes()[one.span.class_name].colour
+        colours = {tuple(pixel) for pixel in layer[layer[..., 3] > 0][:, :3].tolist()}
+        assert colours == {rgb(colour), casing_colour(colour)}
         assert set(np.unique(layer[..., 3])) == {0, 100, 255}
     assert html.count('type="checkbox"') == 2 and "true colour" in html
 
 
 def test_a_large_scene_is_not_enlarged() -> None:
-    from tests.scenes import even_bands, synthetic
+    from tests.scenes import even_bands, synthetic_scene
 
     bands = even_bands(4, 490, 860)
-    scene = Scene.from_array(synthetic(bands, 700, 1100)[0], bands)
+    scene = Scene.from_array(synthetic_scene(bands, 700, 1100)[0], bands)
     (image,) = images(picture(scene.overview(1024)))
     assert max(image.shape) == 1024
 

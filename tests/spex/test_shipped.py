@@ -1,4 +1,4 @@
-"""The checkpoint that ships: it loads, fits its budget, and answers on the real sample scene what the picture shows."""
+"""The shipped checkpoint: it loads, fits its budget, and answers rightly on the sample scene."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import rasterio
 
 import spex
 from spex.engine import Extractor, load
-from spex.evidence.indices import compute, role_planes
+from spex.evidence.indices import compute_indices, role_planes
 from spex.model.loading import SHIPPED
-from spex.raster.sample import write_sample
+from spex.raster.sample_scene import write_sample_scene
 from spex.raster.scene import Scene
 
 
@@ -23,7 +23,7 @@ def model() -> Extractor:
 
 @pytest.fixture(scope="module")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Scene:
-    return Scene.open(write_sample(tmp_path_factory.mktemp("sample")))
+    return Scene.open(write_sample_scene(tmp_path_factory.mktemp("sample")))
 
 
 def test_it_fits_the_budget_and_holds_no_pickle() -> None:
@@ -33,14 +33,16 @@ def test_it_fits_the_budget_and_holds_no_pickle() -> None:
 
 
 def test_two_classes_in_one_sentence(model: Extractor, sample: Scene) -> None:
-    found = model.extract(sample, "Where is open water, and where is vegetation?").to_dict()
-    names = [mask["class"] for mask in found["masks"]] + [one["class"] for one in found["absent"]]
+    result = model.extract(sample, "Where is open water, and where is vegetation?").to_dict()
+    names = [mask["class"] for mask in result["masks"]] + [
+        absence["class"] for absence in result["absent"]
+    ]
     assert sorted(names) == ["vegetation", "water"]
-    vegetation = next(mask for mask in found["masks"] if mask["class"] == "vegetation")
+    vegetation = next(mask for mask in result["masks"] if mask["class"] == "vegetation")
     assert (
         vegetation["evidence"]["NDVI"]["inside"] > 0.5 > vegetation["evidence"]["NDVI"]["outside"]
     )
-    assert found["model"]["sha256"] and not found["refused"]
+    assert result["model"]["sha256"] and not result["refused"]
 
 
 def test_vegetation_holds_all_that_is_green_and_nothing_that_is_bare(
@@ -49,7 +51,7 @@ def test_vegetation_holds_all_that_is_green_and_nothing_that_is_bare(
     model.extract(sample, "map the vegetation").save(tmp_path / "out")
     with rasterio.open(tmp_path / "out" / "mask.tif") as file:
         mine = file.read(1) == 1
-    ndvi = compute(["NDVI"], role_planes(sample.read()))["NDVI"]
+    ndvi = compute_indices(["NDVI"], role_planes(sample.read()))["NDVI"]
     assert mine[ndvi > 0.45].mean() > 0.98  # in between lies dry grass
     assert mine[ndvi < 0.2].mean() < 0.1 and (ndvi < 0.2).sum() > 1000
 
@@ -65,8 +67,8 @@ def test_what_is_not_there_is_said_not_to_be_there_and_the_impossible_is_refused
 
 
 def test_constraints_reach_the_mask(model: Extractor, sample: Scene) -> None:
-    found = model.extract(sample, "the largest patch of vegetation in the northern half").to_dict()
-    (mask,) = found["masks"]
+    result = model.extract(sample, "the largest patch of vegetation in the northern half").to_dict()
+    (mask,) = result["masks"]
     assert mask["constraints"] == {"where": "north", "top": 1} and mask["regions"] == 1
 
 
@@ -88,6 +90,6 @@ def test_the_five_lines_of_the_readme(sample: Scene, tmp_path: Path) -> None:
 def test_the_words_tell_the_side_of_the_threshold_that_was_executed(
     model: Extractor, sample: Scene, side: str
 ) -> None:
-    found = model.extract(sample, f"vegetation with NDVI {side} 0.4").to_dict()
-    assert found["masks"][0]["constraints"] == {"index": f"NDVI:{side}:0.4"}
-    assert f"NDVI {side} 0.4" in found["answer"]
+    result = model.extract(sample, f"vegetation with NDVI {side} 0.4").to_dict()
+    assert result["masks"][0]["constraints"] == {"index": f"NDVI:{side}:0.4"}
+    assert f"NDVI {side} 0.4" in result["answer"]

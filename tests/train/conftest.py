@@ -15,7 +15,7 @@ from spex.query.answer_markup import format_span
 from spex.query.prompt import user_message
 from spex.records import BandRef, Rle, SceneRef, SpanTarget, SpieRecord, Turn, write_records
 from spex.sensors import Band
-from tests.scenes import write_scene
+from tests.scenes import write_synthetic_scene
 from train.stages.masks import MaskTrainer, save
 from train.stages.tokenizer import train_tokenizer
 
@@ -30,7 +30,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     surveys, dialogues = [], []
     for number in range(3):
         path = folder / f"scene_{number}.tif"
-        truth = write_scene(
+        truth = write_synthetic_scene(
             path, bands=tuple(Band(n, w, 40.0) for n, w in BANDS), height=32, width=32, seed=number
         )
         base = {

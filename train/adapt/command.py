@@ -19,7 +19,8 @@ import yaml
 from spex.engine.methods import RulesPredictor
 from spex.errors import ConfigError
 from spex.evaluate import QueryMethod
-from spex.evidence.classes import added, classes
+from spex.evidence.class_additions import added_classes
+from spex.evidence.classes import classes
 from spex.model.adapter import read_adapter
 from spex.model.loading import load
 from spex.model.predictor import ModelPredictor
@@ -36,7 +37,7 @@ from train.adapt.comparison import (
     write_report,
 )
 from train.adapt.region import LabelOptions, RegionRecords, held_out, records_of, surveys
-from train.settings import Settings
+from train.settings import AdaptSettings
 
 log = logging.getLogger(__name__)
 _MEASURING = (
@@ -58,9 +59,9 @@ class AdaptTask:
 
 
 def adapt(
-    task: AdaptTask, settings: Settings, say: Callable[[str], None] = print
+    task: AdaptTask, settings: AdaptSettings, say: Callable[[str], None] = print
 ) -> dict[str, Any]:
-    """Make the adapter ``task.out`` with its report, within ``settings.minutes``; return what ``report.json`` holds.
+    """Make the adapter ``task.out`` with its report, within ``settings.max_minutes``; return what ``report.json`` holds.
 
     Raises:
         ConfigError: ``task.out`` holds an adapter already, or the beginnings of another one.
@@ -73,8 +74,8 @@ def adapt(
     region, kept = _data(task, work)
     predictor = load(task.base)
     say(f"{len(region.learned)} tiles to learn from; held out: {region.held_out}")
-    known = [name for name in classes() if name not in added()]
-    limit = 60 * settings.minutes * _MEASURING
+    known = [name for name in classes() if name not in added_classes()]
+    limit = 60 * settings.max_minutes * _MEASURING
     here, there = (
         Compared.of(region.checked),
         Compared.of([record for record in kept if record.split == "val"]),
@@ -96,7 +97,7 @@ def adapt(
     shares = changed(sample, before, QueryMethod(after)(sample))
     here.ask({"after": after})
     there.ask({"after": after})
-    losses = lost([*here.rows(), *there.rows()], added())
+    losses = lost([*here.rows(), *there.rows()], added_classes())
     beyond = [name for name, loss in losses.items() if loss > MOST_LOST]
     beyond += [f"sample/{name}" for name, share in shares.items() if share > MOST_CHANGED]
     shown = _shown(here)
@@ -104,7 +105,9 @@ def adapt(
     document = {
         "adapter": task.out.name,
         "base": {"name": predictor.name, "sha256": predictor.sha256},
-        "new": [name for name in added() if any(row["class"] == name for row in here.rows())],
+        "new": [
+            name for name in added_classes() if any(row["class"] == name for row in here.rows())
+        ],
         "tiles": len(region.learned),
         "held_out": told,
         "minutes": round((time.monotonic() - began) / 60, 2),
@@ -123,13 +126,15 @@ def adapt(
     return document
 
 
-def _claim(task: AdaptTask, settings: Settings, work: Path) -> None:
+def _claim(task: AdaptTask, settings: AdaptSettings, work: Path) -> None:
     """See that the folder is free, or begun by the same command."""
     if (task.out / "report.json").exists():
         raise ConfigError(
             f"{task.out} holds an adapter already; give another folder, or remove this one"
         )
-    told = json.loads(json.dumps([asdict(task), asdict(settings) | {"minutes": None}], default=str))
+    told = json.loads(
+        json.dumps([asdict(task), asdict(settings) | {"max_minutes": None}], default=str)
+    )
     path = work / "task.json"
     if path.exists() and json.loads(path.read_text(encoding="utf-8")) != told:
         raise ConfigError(
@@ -146,20 +151,20 @@ def _data(task: AdaptTask, work: Path) -> tuple[RegionRecords, list[SpieRecord]]
 
 
 def _learned(
-    task: AdaptTask, settings: Settings, predictor: ModelPredictor, region: RegionRecords, kept: list[SpieRecord],
+    task: AdaptTask, settings: AdaptSettings, predictor: ModelPredictor, region: RegionRecords, kept: list[SpieRecord],
     measuring: float, work: Path,
 ) -> Path:  # fmt: skip
     """The folder of the adapter as trained. What a run began with stands in ``run.yaml``, so that it can go on."""
     path, run = work / "run.yaml", work / task.out.name
     if path.exists():
-        stage = Settings(**yaml.safe_load(path.read_text(encoding="utf-8")))
+        stage = AdaptSettings(**yaml.safe_load(path.read_text(encoding="utf-8")))
     else:
-        left = settings.minutes - (1 + _MARGIN) * measuring / 60
+        left = settings.max_minutes - (1 + _MARGIN) * measuring / 60
         if left <= 0:
             raise ConfigError(
-                f"{settings.minutes:g} minutes are too few: measuring alone takes {measuring / 30:.1f}"
+                f"{settings.max_minutes:g} minutes are too few: measuring alone takes {measuring / 30:.1f}"
             )
-        stage = replace(settings, data=str(task.data), out=str(run), minutes=left)
+        stage = replace(settings, data=str(task.data), out=str(run), max_minutes=left)
         path.write_text(yaml.safe_dump(asdict(stage)), encoding="utf-8")
     finished = work / "learned"
     if not finished.exists():
@@ -171,5 +176,5 @@ def _learned(
 
 def _shown(compared: Compared) -> str:
     """The class that the picture is of: a new one, else the one with the most pixels."""
-    rows = sorted(compared.rows(), key=lambda row: (row["class"] in added(), row["pixels"]))
+    rows = sorted(compared.rows(), key=lambda row: (row["class"] in added_classes(), row["pixels"]))
     return str(rows[-1]["class"])

@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from spex.engine.methods import Predictor
-from spex.evaluate import Case, LabelTarget, QueryMethod, Scores, cases
+from spex.evaluate import Case, LabelTarget, QueryMethod, cases
 from spex.evidence.classes import classes
-from spex.evidence.measured import measure
+from spex.evidence.scene_evidence import measure
 from spex.raster.scene import Pixels
 from spex.records import SpieRecord
-from spex.results.quicklook import overlay, rgb_image
+from spex.results.rendering import overlay, rgb_image
+from spex.scores import Scores
 
 MOST_LOST = 0.03
 """IoU that a class known before may lose on held-out places."""

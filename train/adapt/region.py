@@ -16,7 +16,8 @@ import rasterio
 import yaml
 
 from spex.errors import RecordError
-from spex.evidence.classes import extend, read_entries, resolve
+from spex.evidence.class_additions import add_classes, read_class_entries
+from spex.evidence.class_words import resolve_class
 from spex.records import SpieRecord, read_records
 
 log = logging.getLogger(__name__)
@@ -55,7 +56,7 @@ def records_of(data: Path, work: Path, given: LabelOptions) -> Path:
     """
     own = data / "classes.yaml"
     if own.is_file():
-        extend(read_entries(own), str(own))
+        add_classes(read_class_entries(own), str(own))
     if not data.is_dir():
         raise RecordError(
             f"{data} is no folder; give one with scenes and labels, or with SPIE records"
@@ -123,7 +124,7 @@ def _legend_of_polygons(path: str, column: str | None, target: Path) -> str | No
     words = {
         str(word) for word in pyogrio.raw.read(path, columns=[column], read_geometry=False)[3][0]
     }
-    codes = {word: resolve(word) or word for word in sorted(words)}
+    codes = {word: resolve_class(word) or word for word in sorted(words)}
     document = {"title": f"polygons of {Path(path).name}", "codes": codes, "rest": "other"}
     target.write_text(yaml.safe_dump(document, allow_unicode=True), encoding="utf-8")
     return str(target)

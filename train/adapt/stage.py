@@ -21,8 +21,9 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from spex.errors import RecordError
-from spex.evidence.classes import added, classes
-from spex.evidence.measured import measure
+from spex.evidence.class_additions import added_classes
+from spex.evidence.classes import classes
+from spex.evidence.scene_evidence import measure
 from spex.evidence.text import evidence_text
 from spex.model.adapter import PARTS, Adapter
 from spex.model.decoder import mask_logits
@@ -30,15 +31,16 @@ from spex.model.precision import autocast
 from spex.model.predictor import ModelPredictor
 from spex.model.spex import SpexModel
 from spex.query.answer_markup import format_span
-from spex.raster.sample import write_sample
+from spex.raster.sample_scene import write_sample_scene
 from spex.raster.scene import Pixels, Scene
 from spex.records import SpieRecord, load_pixels
-from train.data.crops import TrainingChip, crop, jitter, labels_of
+from train.data.crops import jitter, random_crop
 from train.data.random_state import rng_at
+from train.data.training_chips import TrainingChip, label_planes
 from train.run import lora
 from train.run.loop import run
 from train.run.losses import mask_losses, presence_loss
-from train.settings import Settings
+from train.settings import AdaptSettings
 
 _CROPS = 256  # that are looked at and kept, 1.3 MB each at 128 pixels
 _ASKED = 6  # classes of a crop that are asked for at most
@@ -86,7 +88,7 @@ class RegionStream:
 
     def __init__(
         self, predictor: ModelPredictor, chips: Sequence[TrainingChip], replayed: Sequence[TrainingChip], names: Sequence[str],
-        settings: Settings,
+        settings: AdaptSettings,
     ) -> None:  # fmt: skip
         self.predictor, self.settings, self.names = predictor, settings, list(names)
         shown = {
@@ -100,14 +102,14 @@ class RegionStream:
                 "the labels of these tiles show no class anywhere; give tiles with some of it"
             )
         self.replayed = (
-            list(replayed) if set(self.learned) - set(added()) else []
+            list(replayed) if set(self.learned) - set(added_classes()) else []
         )  # of a new class nothing is known
         self._looks: dict[int, FrozenCrop] = {}
 
     def draw(self, step: int, process: int) -> list[FrozenCrop]:
         """The batch of a step."""
         numbers = rng_at(self.settings.seed, step, process).integers(
-            _CROPS, size=self.settings.batch
+            _CROPS, size=self.settings.batch_size
         )
         return [self.look(int(number)) for number in numbers]
 
@@ -142,7 +144,7 @@ class RegionStream:
         with autocast(predictor.device):
             read = predictor.model(tokens, torch.ones_like(tokens), begins, context, logits=False)
         told = torch.from_numpy(np.where(pixels.valid, labels[asked], -1))
-        known = torch.tensor([a.name not in added() for a in about])
+        known = torch.tensor([a.name not in added_classes() for a in about])
         return FrozenCrop(
             names=tuple(a.name for a in about),
             states=[read.hidden[0, begin:end].float() for _, begin, end in read.spans],
@@ -165,7 +167,7 @@ class RegionStream:
             first = int(rng.choice(list(self.shown)))
             chip = self.shown[first][int(rng.integers(len(self.shown[first])))]
         for _ in range(6):
-            pixels, labels = crop(chip, self.settings.crop, rng)
+            pixels, labels = random_crop(chip, self.settings.crop_size, rng)
             if pixels.valid.any() and (first is None or (labels[first] > 0).any()):
                 break
         if rng.random() < _JITTERED[first is None]:
@@ -173,7 +175,7 @@ class RegionStream:
         able = [
             n
             for n in self.shown
-            if n != first and (self.names[n] not in added() or (labels[n] >= 0).any())
+            if n != first and (self.names[n] not in added_classes() or (labels[n] >= 0).any())
         ]
         chosen = [*([] if first is None else [first]), *rng.permutation(able).tolist()][:_ASKED]
         return pixels, labels, [int(n) for n in rng.permutation(chosen)]
@@ -238,14 +240,14 @@ def chip(record: SpieRecord, names: Sequence[str]) -> TrainingChip:
     pixels = load_pixels(record)
     stored = replace(pixels, values=pixels.values.astype(np.float16))
     return TrainingChip(
-        record.id, record.source, stored, labels_of(record, pixels.valid.shape, names)
+        record.id, record.source, stored, label_planes(record, pixels.valid.shape, names)
     )
 
 
 def sample_halves() -> tuple[Pixels, Pixels]:
     """The upper half of the sample scene, for replay, and the lower, on which the model is compared with itself."""
     with tempfile.TemporaryDirectory() as folder:
-        pixels = Scene.open(write_sample(Path(folder))).read()
+        pixels = Scene.open(write_sample_scene(Path(folder))).read()
     middle = len(pixels.valid) // 2
     cuts = (slice(None, middle), slice(middle, None))
     upper, lower = (
@@ -261,7 +263,7 @@ def unlabelled(pixels: Pixels, names: Sequence[str]) -> TrainingChip:
 
 
 def train(
-    settings: Settings,
+    settings: AdaptSettings,
     predictor: ModelPredictor,
     learned: Sequence[SpieRecord],
     kept: Sequence[SpieRecord] = (),
@@ -279,14 +281,14 @@ def train(
     ]
     stream = RegionStream(predictor, [chip(r, names) for r in learned], replayed, names, settings)
     torch.manual_seed(settings.seed)
-    trainer, out = AdaptTrainer(predictor.model, settings.rank), Path(settings.out)
+    trainer, out = AdaptTrainer(predictor.model, settings.lora_rank), Path(settings.out)
 
     def save(folder: Path) -> None:
         pairs = {
             name: (down, scale * up) for name, (down, up, scale) in lora.pairs(trainer).items()
         }
         about = {"steps": int(trainer.steps)}
-        Adapter(out.name, base, pairs, stream.learned, added(), about).save(folder)
+        Adapter(out.name, base, pairs, stream.learned, added_classes(), about).save(folder)
 
     run(settings, trainer, stream.draw, lambda part, batch: part(batch), save, workers=0)
     return out / "checkpoint"

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Any stage on several nodes, as a Slurm job, from the checkout:
 #   sbatch --nodes 2 --gpus-per-node 4 train/configs/slurm.sh train/configs/instruct.yaml out=runs/big
-# One process per GPU, or one per node without any. DDP; for DeepSpeed submit with ZERO=train/configs/zero2.json before
-# sbatch. A job that was stopped goes on where it was: submit it again, with as many processes.
+# One process per GPU, or one per node without GPUs, under DDP. For DeepSpeed set ZERO=train/configs/zero2.json before
+# sbatch. To resume an interrupted job, submit it again with the same number of processes.
 #SBATCH --job-name spex-train
 #SBATCH --ntasks-per-node 1
 #SBATCH --cpus-per-task 8
@@ -10,7 +10,7 @@
 set -euo pipefail
 
 nodes=${SLURM_NNODES:-1}
-each=${SLURM_GPUS_ON_NODE:-1}
+processes_per_node=${SLURM_GPUS_ON_NODE:-1}
 host=127.0.0.1
 if [ -n "${SLURM_JOB_NODELIST:-}" ]; then
     hosts=$(scontrol show hostnames "$SLURM_JOB_NODELIST")
@@ -22,6 +22,7 @@ if [ -n "${ZERO:-}" ]; then
 elif [ -z "${SLURM_GPUS_ON_NODE:-}" ]; then
     export ACCELERATE_USE_CPU=true
 fi
-exec ${SLURM_JOB_ID:+srun --kill-on-bad-exit=1} python -m torch.distributed.run --nnodes "$nodes" --nproc_per_node "$each" \
+exec ${SLURM_JOB_ID:+srun --kill-on-bad-exit=1} python -m torch.distributed.run \
+    --nnodes "$nodes" --nproc_per_node "$processes_per_node" \
     --rdzv_backend c10d --rdzv_id "${SLURM_JOB_ID:-0}" --rdzv_endpoint "$host:${PORT:-29500}" \
     -m train run "$@"

@@ -17,115 +17,154 @@ from spex.errors import RecordError
 from spex.model.processor import SpexProcessor
 from spex.query.prompt import Exchange, query_of_message
 from train.data.random_state import rng_at
-from train.data.record_folder import Shards
+from train.data.record_folder import RecordFolder
 
 log = logging.getLogger(__name__)
 MAX_TOKENS = 1024
-_POOL = 40  # batches sorted by length together
-_SPAN_WEIGHT = 4.0
-_STEP = 16  # tokens
+"""Longer conversations are left out of training."""
+_POOL_BATCHES = 40
+_SPAN_WEIGHT = 4.0  # of a token inside a span; a token of the sentence around it weighs 1
+_LENGTH_STEP = 16  # tokens to which the length of a batch is rounded up
+
+TokenizedConversation = tuple[list[int], int]
+"""Token ids of a conversation, and the index at which its last answer begins."""
 
 
 @dataclass(frozen=True)
-class Dialogue:
-    """A conversation and its last answer, which is learned; ``scene`` is the id of the survey record it speaks of."""
+class Conversation:
+    """A conversation about one scene, whose last answer is what the model learns.
 
-    scene: str
+    Attributes:
+        scene_id: Id of the survey record of the scene.
+        query: The last query.
+        evidence_text: Text of the measured evidence; empty if the conversation was built without.
+        answer: The last answer, with its span markup.
+        history: The exchanges before the last one.
+    """
+
+    scene_id: str
     query: str
-    prior: str
+    evidence_text: str
     answer: str
     history: tuple[Exchange, ...] = ()
 
     @property
     def exchanges(self) -> tuple[Exchange, ...]:
-        """All turns; the prior text stands in the first one's query."""
+        """All exchanges; the evidence text belongs to the query of the first one."""
         return (*self.history, Exchange(self.query, self.answer))
 
 
-class Dialogues(Sequence[Dialogue]):
-    """The conversations of a split, read when they are asked for.
+class ConversationDataset(Sequence[Conversation]):
+    """The conversations of a split; each is read from disk when it is indexed.
 
     Attributes:
-        scenes: the id of the survey record that each speaks of. told: bool, which have a prior text.
+        scene_ids: Per conversation, the id of the survey record of its scene.
+        has_evidence: bool (N,), which conversations have an evidence text.
     """
 
-    def __init__(self, records: Shards) -> None:
+    def __init__(self, records: RecordFolder) -> None:
         self.records = records
-        self.scenes = [Path(path).stem for path in records.column("scene", "path")]
-        self.told = np.array([bool(prior) for prior in records.column("prior")], bool)
+        self.scene_ids = [Path(path).stem for path in records.column("scene", "path")]
+        self.has_evidence = np.array([bool(text) for text in records.column("prior")], bool)
 
     def __len__(self) -> int:
         return len(self.records)
 
     @overload
-    def __getitem__(self, number: int) -> Dialogue: ...
+    def __getitem__(self, number: int) -> Conversation: ...
     @overload
-    def __getitem__(self, number: slice) -> list[Dialogue]: ...
-    def __getitem__(self, number: int | slice) -> Dialogue | list[Dialogue]:
+    def __getitem__(self, number: slice) -> list[Conversation]: ...
+    def __getitem__(self, number: int | slice) -> Conversation | list[Conversation]:
         if isinstance(number, slice):
-            return [self[i] for i in range(len(self))[number]]
+            return [self[index] for index in range(len(self))[number]]
         number = range(len(self))[number]
         row = self.records.row(number)
-        said = [turn["content"] for turn in row["turns"]]
-        *history, last = map(Exchange, map(query_of_message, said[::2]), said[1::2])
-        return Dialogue(self.scenes[number], last.query, row["prior"], last.answer, tuple(history))
+        turns = [turn["content"] for turn in row["turns"]]
+        queries = map(query_of_message, turns[::2])
+        exchanges = [Exchange(*pair) for pair in zip(queries, turns[1::2], strict=False)]
+        *history, last = exchanges
+        return Conversation(
+            self.scene_ids[number], last.query, row["prior"], last.answer, tuple(history)
+        )
 
 
-def load_dialogues(folder: str | Path, split: str) -> Dialogues:
+def load_conversations(folder: str | Path, split: str) -> ConversationDataset:
     """The conversations of a split.
 
+    Args:
+        folder: A folder of SPIE records.
+        split: ``train`` or ``val``.
+
     Raises:
-        RecordError: the folder holds none, or a shard is damaged.
+        RecordError: The folder holds no conversation of the split, or a shard is damaged.
     """
-    records = Shards(folder, "dialogue", ["scene", "split", "turns", "prior"]).of(split)
+    columns = ["scene", "split", "turns", "prior"]
+    records = RecordFolder(folder, "dialogue", columns).split(split)
     if not len(records):
         raise RecordError(
-            f"no dialogues of split {split!r} in {folder}; build them with: spex spie build"
+            f"no conversations of split {split!r} in {folder}; build them with: spex spie build"
         )
-    return Dialogues(records)
+    return ConversationDataset(records)
 
 
-class Encoder:
-    """Conversations to token ids; those of more than ``MAX_TOKENS`` are left out, and their number is logged.
+class ConversationEncoder:
+    """Turns conversations into token ids; leaves out and logs those over ``MAX_TOKENS`` tokens.
 
     Args:
-        among: number of conversations there are.
+        processor: Makes the prompt and its tokens.
+        total: Number of conversations in the data, for the log.
     """
 
-    def __init__(self, processor: SpexProcessor, among: int) -> None:
-        self.processor, self._among = processor, among
-        self._left_out: set[Dialogue] = set()
+    def __init__(self, processor: SpexProcessor, total: int) -> None:
+        self.processor = processor
+        self._total = total
+        self._too_long: set[Conversation] = set()
 
-    def __call__(self, item: Dialogue, prior: str) -> tuple[list[int], int] | None:
-        """Token ids and where the last answer begins, with ``prior`` in place of the record's; None if too long.
+    def __call__(
+        self, conversation: Conversation, evidence_text: str
+    ) -> TokenizedConversation | None:
+        """Encode a conversation, or return None if it is too long.
+
+        Args:
+            conversation: What to encode.
+            evidence_text: Used instead of the conversation's own evidence text.
 
         Raises:
-            RecordError: every conversation is too long.
+            RecordError: Every conversation is too long.
         """
-        ids, start = self.processor.encode(item.query, prior, item.answer, item.history)
+        ids, start = self.processor.encode(
+            conversation.query, evidence_text, conversation.answer, conversation.history
+        )
         if len(ids) <= MAX_TOKENS:
             return ids, start
-        if item not in self._left_out:
-            self._left_out.add(item)
-            count = len(self._left_out)
-            log.warning(
-                "%d of %d dialogues so far are left out: over %d tokens",
-                count,
-                self._among,
-                MAX_TOKENS,
-            )
-            if count == self._among:
-                raise RecordError(
-                    f"all {count} dialogues have more than {MAX_TOKENS} tokens; build shorter ones"
-                )
+        if conversation not in self._too_long:
+            self._too_long.add(conversation)
+            self._report_too_long(len(self._too_long))
         return None
+
+    def _report_too_long(self, count: int) -> None:
+        log.warning(
+            "%d of %d conversations left out so far: more than %d tokens",
+            count,
+            self._total,
+            MAX_TOKENS,
+        )
+        if count == self._total:
+            raise RecordError(
+                f"all {count} conversations have more than {MAX_TOKENS} tokens; build shorter ones"
+            )
 
 
 @dataclass(frozen=True)
 class TextBatch:
-    """Right-padded conversations: ids and mask (B, T), where each answer starts (B,), weight of each token (B, T).
+    """Conversations of a batch, padded on the right to T tokens.
 
-    What a person asked for stands in the spans, so their tokens weigh more than the sentences around them.
+    Attributes:
+        input_ids: int64 (B, T).
+        attention_mask: int64 (B, T), 0 at padding.
+        start: int64 (B,), index of the first token of the last answer.
+        weight: float32 (B, T), weight of each token in the loss: 0 outside the answer. Tokens
+            inside spans weigh most, because they hold what the user asked for.
     """
 
     input_ids: Tensor
@@ -135,62 +174,84 @@ class TextBatch:
 
 
 def pad(
-    conversations: list[tuple[list[int], int]], tokenizer: PreTrainedTokenizerBase
+    conversations: list[TokenizedConversation], tokenizer: PreTrainedTokenizerBase
 ) -> TextBatch:
-    """Stack (ids, start of the answer) pairs.
+    """Stack conversations into a batch.
 
-    Lengths are rounded up: oneDNN keeps a primitive for every shape it meets, gigabytes for all of them.
+    The length is rounded up, because oneDNN caches a primitive for every shape that it meets;
+    caches for all lengths would take gigabytes.
     """
-    pad_id, begin, end = tokenizer.convert_tokens_to_ids(["<|pad|>", "<seg", "</seg>"])
-    longest = -(-max(len(ids) for ids, _ in conversations) // _STEP) * _STEP
-    rows = torch.tensor([ids + [pad_id] * (longest - len(ids)) for ids, _ in conversations])
-    lengths, starts = (
-        torch.tensor([len(ids) for ids, _ in conversations]),
-        torch.tensor([start for _, start in conversations]),
-    )
-    at = torch.arange(longest)[None]
-    mask = at < lengths[:, None]
-    answer = mask & (at >= starts[:, None])
-    inside = (rows == begin).cumsum(1) > (rows == end).cumsum(1)
-    return TextBatch(
-        rows, mask.long(), starts, answer * (1.0 + (_SPAN_WEIGHT - 1) * (answer & inside))
-    )
+    pad_id = tokenizer.convert_tokens_to_ids("<|pad|>")
+    span_begin = tokenizer.convert_tokens_to_ids("<seg")
+    span_end = tokenizer.convert_tokens_to_ids("</seg>")
+    lengths = torch.tensor([len(ids) for ids, _ in conversations])
+    starts = torch.tensor([start for _, start in conversations])
+    width = -(-int(lengths.max()) // _LENGTH_STEP) * _LENGTH_STEP
+    rows = torch.tensor([ids + [pad_id] * (width - len(ids)) for ids, _ in conversations])
+    position = torch.arange(width)[None]
+    mask = position < lengths[:, None]
+    in_answer = mask & (position >= starts[:, None])
+    in_span = (rows == span_begin).cumsum(1) > (rows == span_end).cumsum(1)
+    weight = in_answer * (1.0 + (_SPAN_WEIGHT - 1) * (in_answer & in_span))
+    return TextBatch(rows, mask.long(), starts, weight)
 
 
 class TextStream:
-    """Batches without images; a share ``prior_dropout`` of conversations is of those built without prior text.
+    """Batches of conversations without images.
 
-    A prior is never taken from a conversation that has one: its answer may rest on it. ``_POOL`` batches in a row are
-    drawn together and sorted by length.
+    The text of a conversation that has evidence is never used without it, because its answer may
+    rest on the evidence. ``_POOL_BATCHES`` consecutive batches are drawn together and sorted by
+    length, so that little is padded.
+
+    Args:
+        conversations: To draw from.
+        processor: Encodes them.
+        batch_size: Conversations per batch.
+        evidence_dropout: Share drawn from the conversations that were built without evidence text.
+        seed: Of all draws.
     """
 
     def __init__(
         self,
-        dialogues: Dialogues,
+        conversations: ConversationDataset,
         processor: SpexProcessor,
-        batch: int,
-        prior_dropout: float,
+        batch_size: int,
+        evidence_dropout: float,
         seed: int,
     ) -> None:
-        self.dialogues = dialogues
-        self.tokenizer, self.encode = processor.tokenizer, Encoder(processor, len(dialogues))
-        self.batch, self.prior_dropout, self.seed = batch, prior_dropout, seed
-        self.bare, self.told = np.flatnonzero(~dialogues.told), np.flatnonzero(dialogues.told)
-        self._pool: tuple[tuple[int, int], list[list[tuple[list[int], int]]]] = ((-1, -1), [])
+        self.conversations = conversations
+        self.tokenizer = processor.tokenizer
+        self.encode = ConversationEncoder(processor, len(conversations))
+        self.batch_size = batch_size
+        self.evidence_dropout = evidence_dropout
+        self.seed = seed
+        self._without_evidence = np.flatnonzero(~conversations.has_evidence)
+        self._with_evidence = np.flatnonzero(conversations.has_evidence)
+        self._pool_key = (-1, -1)
+        self._pool: list[list[TokenizedConversation]] = []
 
     def draw(self, step: int, process: int) -> TextBatch:
         """The batch of a step."""
-        key = (step // _POOL, process)
-        if self._pool[0] != key:
-            self._pool = (key, self._draw_pool(rng_at(self.seed, *key)))
-        return pad(self._pool[1][step % _POOL], self.tokenizer)
+        key = (step // _POOL_BATCHES, process)
+        if self._pool_key != key:
+            self._pool = self._draw_pool(rng_at(self.seed, *key))
+            self._pool_key = key
+        return pad(self._pool[step % _POOL_BATCHES], self.tokenizer)
 
-    def _draw_pool(self, rng: np.random.Generator) -> list[list[tuple[list[int], int]]]:
-        pool: list[tuple[list[int], int]] = []
-        while len(pool) < _POOL * self.batch:
-            bare = len(self.bare) and (rng.random() < self.prior_dropout or not len(self.told))
-            item = self.dialogues[int(rng.choice(self.bare if bare else self.told))]
-            if ids := self.encode(item, item.prior):
-                pool.append(ids)
-        pool.sort(key=lambda pair: len(pair[0]))
-        return [pool[int(at) * self.batch :][: self.batch] for at in rng.permutation(_POOL)]
+    def _draw_pool(self, rng: np.random.Generator) -> list[list[TokenizedConversation]]:
+        pool: list[TokenizedConversation] = []
+        while len(pool) < _POOL_BATCHES * self.batch_size:
+            conversation = self.conversations[self._draw_number(rng)]
+            if encoded := self.encode(conversation, conversation.evidence_text):
+                pool.append(encoded)
+        pool.sort(key=lambda encoded: len(encoded[0]))
+        firsts = [int(index) * self.batch_size for index in rng.permutation(_POOL_BATCHES)]
+        return [pool[first : first + self.batch_size] for first in firsts]
+
+    def _draw_number(self, rng: np.random.Generator) -> int:
+        numbers = self._with_evidence
+        if len(self._without_evidence) and (
+            rng.random() < self.evidence_dropout or not len(self._with_evidence)
+        ):
+            numbers = self._without_evidence
+        return int(rng.choice(numbers))

@@ -1,4 +1,4 @@
-"""One random generator per step and process, so that a resumed run draws what it would have drawn."""
+"""One random generator per step and process, so that a resumed run draws the same batches."""
 
 from __future__ import annotations
 

@@ -1,7 +1,9 @@
-"""Places in a conversation, turned and mirrored as its scene is: the words of a query and the attributes of its spans.
+"""Directions in a conversation, turned and mirrored as its scene is.
 
-Wordings are data (``symmetry.yaml``). Words that are not there may mean a place as well, so a conversation is rewritten
-only where every place in its answers is one that its queries were understood to name.
+The words of the queries and the ``where`` attributes of the answers change together. Wordings are
+data (``symmetry.yaml``). Words that are missing there may name a direction as well, so a
+conversation is rewritten only if every direction in its answers is one that its queries were
+understood to name.
 """
 
 from __future__ import annotations
@@ -10,7 +12,6 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import yaml
@@ -18,19 +19,39 @@ from numpy.typing import NDArray
 
 from spex.query.answer_markup import parse_answer
 from spex.query.prompt import Exchange
+from train.data.windows import Scalar
 
-_RINGS = {
+_CLOCKWISE = {
     "halves": ("north", "east", "south", "west"),
     "corners": ("northeast", "southeast", "southwest", "northwest"),
 }
-_OPPOSITE = {place: ring[(i + 2) % 4] for ring in _RINGS.values() for i, place in enumerate(ring)}
+_OPPOSITE = {
+    direction: ring[(index + 2) % 4]
+    for ring in _CLOCKWISE.values()
+    for index, direction in enumerate(ring)
+}
 _WHERE = re.compile(r"(?<= where=)\w+")
 _TAG = re.compile(r"(<[^<>]*>)")
 
 
 @dataclass(frozen=True)
+class Wording:
+    """What a wording says.
+
+    Attributes:
+        kind: ``halves`` or ``corners``.
+        index: Which of the four directions, clockwise.
+        alternatives: The wordings of the four directions, clockwise.
+    """
+
+    kind: str
+    index: int
+    alternatives: list[str]
+
+
+@dataclass(frozen=True)
 class Symmetry:
-    """A square's symmetry: quarter turns counter-clockwise, then a mirroring of left and right."""
+    """A symmetry of the square: quarter turns counter-clockwise, then left and right mirrored."""
 
     turns: int = 0
     mirrored: bool = False
@@ -40,85 +61,108 @@ class Symmetry:
         """Any of the eight."""
         return cls(int(rng.integers(4)), bool(rng.integers(2)))
 
-    def turned(self, array: NDArray[Any]) -> NDArray[Any]:
-        """An array (..., row, col) turned."""
-        array = np.rot90(array, self.turns, (-2, -1))
-        return array[..., ::-1] if self.mirrored else array
+    def apply(self, array: NDArray[Scalar]) -> NDArray[Scalar]:
+        """Turn and mirror an array (..., row, col)."""
+        turned = np.rot90(array, self.turns, (-2, -1))
+        return turned[..., ::-1] if self.mirrored else turned
 
-    def place(self, name: str) -> str:
-        """Where a part of the scene (a value of ``where=``) comes to lie."""
-        for kind, ring in _RINGS.items():
+    def direction(self, name: str) -> str:
+        """Where a part of the scene comes to lie.
+
+        Args:
+            name: A value of ``where``; one that is no direction (``center``) stays.
+        """
+        for kind, ring in _CLOCKWISE.items():
             if name in ring:
-                return ring[self._moved(ring.index(name), kind)]
+                return ring[self._index(ring.index(name), kind)]
         return name
 
-    def text(self, text: str) -> str:
-        """A text with its places in other words; markup is left alone."""
+    def reword(self, text: str) -> str:
+        """Replace the directions in a text; markup stays."""
         parts = _TAG.split(text)
         parts[::2] = [
-            _wordings().sub(lambda match: self._worded(match[0]), part) for part in parts[::2]
+            _any_wording().sub(lambda match: self._replacement(match[0]), part)
+            for part in parts[::2]
         ]
         return "".join(parts)
 
-    def _worded(self, found: str) -> str:
-        kind, at, row = _table()[found.lower()]
-        words = row[self._moved(at, kind)]
-        if found.isupper():
-            return words.upper()
-        if found.islower():
-            return words.lower()
-        return words[0].upper() + words[1:] if found[0].isupper() else words
+    def _replacement(self, words: str) -> str:
+        """Other words for a direction, in the same case."""
+        wording = _wordings()[words.lower()]
+        replacement = wording.alternatives[self._index(wording.index, wording.kind)]
+        if words.isupper():
+            return replacement.upper()
+        if words.islower():
+            return replacement.lower()
+        if words[0].isupper():
+            return replacement[0].upper() + replacement[1:]
+        return replacement
 
-    def _moved(self, at: int, kind: str) -> int:
-        at = (at - self.turns) % 4
-        return at if not self.mirrored else -at % 4 if kind == "halves" else 3 - at
+    def _index(self, index: int, kind: str) -> int:
+        """Where one of four directions comes to lie, clockwise."""
+        index = (index - self.turns) % 4
+        if not self.mirrored:
+            return index
+        return -index % 4 if kind == "halves" else 3 - index
 
 
 @cache
-def _table() -> dict[str, tuple[str, int, list[str]]]:
-    """Each wording in lower case: its kind, its place in the row, and the row with its gaps filled."""
-    table: dict[str, tuple[str, int, list[str]]] = {}
-    for language in yaml.safe_load(
-        Path(__file__).with_name("symmetry.yaml").read_text(encoding="utf-8")
-    ).values():
+def _wordings() -> dict[str, Wording]:
+    """All wordings in lower case."""
+    path = Path(__file__).with_name("symmetry.yaml")
+    wordings: dict[str, Wording] = {}
+    for language in yaml.safe_load(path.read_text(encoding="utf-8")).values():
         for kind, rows in language.items():
             for row in rows:
-                filled = [words or first for words, first in zip(row, rows[0], strict=True)]
-                table |= {
-                    words.lower(): (kind, at, filled) for at, words in enumerate(row) if words
-                }
-    return table
+                # A gap takes the words of the first row.
+                alternatives = [
+                    words or default for words, default in zip(row, rows[0], strict=True)
+                ]
+                for index, words in enumerate(row):
+                    if words:
+                        wordings[words.lower()] = Wording(kind, index, alternatives)
+    return wordings
 
 
 @cache
-def _wordings() -> re.Pattern[str]:
-    """Any wording, the longest first; Chinese has no borders of words."""
-    ordered = sorted(map(re.escape, _table()), key=len, reverse=True)
+def _any_wording() -> re.Pattern[str]:
+    """Matches any wording, the longest first; Chinese has no word boundaries."""
+    ordered = sorted(map(re.escape, _wordings()), key=len, reverse=True)
     return re.compile(rf"(?<![A-Za-zÀ-ÿ-])(?:{'|'.join(ordered)})(?![A-Za-zÀ-ÿ-])", re.IGNORECASE)
 
 
-def place_of(words: str) -> str:
-    """The part of the scene that a wording names."""
-    kind, at, _ = _table()[words.lower()]
-    return _RINGS[kind][at]
+def direction_of(words: str) -> str:
+    """The value of ``where`` that a wording names."""
+    wording = _wordings()[words.lower()]
+    return _CLOCKWISE[wording.kind][wording.index]
 
 
-def moved(exchanges: tuple[Exchange, ...], symmetry: Symmetry) -> tuple[Exchange, ...] | None:
-    """A conversation about the scene turned; None where its words are not understood well enough."""
-    named: set[str] = set()
-    for one in exchanges:
-        here = {place_of(found) for found in _wordings().findall(one.query)}
-        asked = {span.constraints.where for span in parse_answer(one.answer).spans} - {
-            None,
-            "center",
-        }
-        if not here <= asked or not asked <= here | named | {_OPPOSITE[name] for name in named}:
+def transform_conversation(
+    exchanges: tuple[Exchange, ...], symmetry: Symmetry
+) -> tuple[Exchange, ...] | None:
+    """Rewrite a conversation so that it fits the scene after a symmetry.
+
+    Returns:
+        The conversation, or None if its directions are not fully understood.
+    """
+    named_before: set[str] = set()
+    for exchange in exchanges:
+        named = {direction_of(words) for words in _any_wording().findall(exchange.query)}
+        answered = _answered_directions(exchange.answer)
+        explained = named | named_before | {_OPPOSITE[name] for name in named_before}
+        if not named <= answered or not answered <= explained:
             return None
-        named |= {str(name) for name in asked}
+        named_before |= answered
     return tuple(
-        Exchange(
-            symmetry.text(one.query),
-            _WHERE.sub(lambda m: symmetry.place(m[0]), symmetry.text(one.answer)),
-        )
-        for one in exchanges
+        Exchange(symmetry.reword(exchange.query), _transform_answer(exchange.answer, symmetry))
+        for exchange in exchanges
     )
+
+
+def _answered_directions(answer: str) -> set[str]:
+    values = {span.constraints.where for span in parse_answer(answer).spans}
+    return {str(where) for where in values if where not in (None, "center")}
+
+
+def _transform_answer(answer: str, symmetry: Symmetry) -> str:
+    return _WHERE.sub(lambda match: symmetry.direction(match[0]), symmetry.reword(answer))

@@ -37,7 +37,7 @@ from train.downstream.examples import (
 )
 from train.downstream.heads import FineTuned, LinearProbe, frozen_features
 from train.downstream.unet import sized_unet
-from train.settings import read_settings
+from train.settings_file import read_settings
 
 logger = logging.getLogger(__name__)
 ARMS = (

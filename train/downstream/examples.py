@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from spex.errors import ConfigError, RecordError
 from spex.raster.scene import Pixels
 from spex.records import SpieRecord, load_pixels, read_records
-from train.data.crops import CLASS_NAMES, labels_of
+from train.data.training_chips import CLASS_NAMES, label_planes
 
 Kind = Literal["segmentation", "change", "scene"]
 _DATE = re.compile(r"(?P<stem>.+)_(?P<date>pre|post|t1|t2|\d{8})")
@@ -171,7 +171,7 @@ def _examples(
     dates = tuple(_pixels(record, bands) for record in group)
     rows = [CLASS_NAMES.index(name) for name in about.classes]
     planes = [
-        labels_of(record, image.valid.shape)[rows]
+        label_planes(record, image.valid.shape)[rows]
         for record, image in zip(group, dates, strict=True)
     ]
     if dates[0].valid.shape != dates[-1].valid.shape:

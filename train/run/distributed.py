@@ -21,13 +21,13 @@ from transformers import PreTrainedModel
 from transformers.integrations.deepspeed import set_hf_deepspeed_config, unset_hf_deepspeed_config
 
 from spex.model.precision import has_bfloat16
-from train.settings import Settings
+from train.settings import StageSettings
 
 CLIP = 1.0
 """Norm to which gradients are cut."""
 
 
-def accelerator(settings: Settings) -> Accelerator:
+def accelerator(settings: StageSettings) -> Accelerator:
     """The processes there are; with DeepSpeed and no GPU, accelerate has to be told how they talk."""
     handlers: list[Any] = [DistributedDataParallelKwargs(find_unused_parameters=True)]
     if os.environ.get("ACCELERATE_USE_DEEPSPEED") == "true" and not torch.cuda.is_available():
@@ -37,7 +37,9 @@ def accelerator(settings: Settings) -> Accelerator:
             False  # would be compiled at the first start
         )
         handlers.append(InitProcessGroupKwargs(backend="gloo"))
-    parts = GradientAccumulationPlugin(num_steps=settings.accumulate, sync_with_dataloader=False)
+    parts = GradientAccumulationPlugin(
+        num_steps=settings.gradient_accumulation_steps, sync_with_dataloader=False
+    )
     found = Accelerator(
         mixed_precision="no", gradient_accumulation_plugin=parts, kwargs_handlers=handlers
     )
@@ -50,8 +52,8 @@ def accelerator(settings: Settings) -> Accelerator:
         found.state.fsdp_plugin = FullyShardedDataParallelPlugin(fsdp_version=2)
     if plugin := found.state.deepspeed_plugin:
         plugin.deepspeed_config |= {
-            "train_micro_batch_size_per_gpu": settings.batch,
-            "gradient_accumulation_steps": settings.accumulate,
+            "train_micro_batch_size_per_gpu": settings.batch_size,
+            "gradient_accumulation_steps": settings.gradient_accumulation_steps,
             "gradient_clipping": CLIP,
             "torch_autocast": {
                 "enabled": precision(settings, found.device) == "bf16",
@@ -61,7 +63,7 @@ def accelerator(settings: Settings) -> Accelerator:
     return found
 
 
-def precision(settings: Settings, device: torch.device) -> str:
+def precision(settings: StageSettings, device: torch.device) -> str:
     """What ``auto`` means on this machine; a run goes on in the precision it began with."""
     if settings.precision != "auto":
         return settings.precision

@@ -21,12 +21,13 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from spex.errors import ModelError, SpexError, TrainingError
-from train.data.batches import on_device, save_batch
+from train.data.batches import save_batch, to_device
 from train.data.random_state import rng_at
 from train.run import checkpoints, resume
 from train.run import distributed as engines
 from train.run.logger import Row, RunLogger
-from train.settings import LOG_EVERY, Settings, save_settings
+from train.settings import LOG_EVERY, StageSettings
+from train.settings_file import save_settings
 
 logger = logging.getLogger(__name__)
 _WARM_UP = 0.03
@@ -45,6 +46,8 @@ class Validation:
     look: Callable[[Path, Path], dict[str, float]]
     by: str
     higher: bool
+    every: int
+    patience: int
 
 
 class _Draws(Dataset[Any]):
@@ -57,11 +60,11 @@ class _Draws(Dataset[Any]):
         return self.draw(*place)
 
 
-def parameter_groups(model: nn.Module, settings: Settings) -> list[dict[str, Any]]:
+def parameter_groups(model: nn.Module, settings: StageSettings) -> list[dict[str, Any]]:
     """Parameters by learning-rate factor and weight decay (none on vectors); factor 0 freezes, frozen stays frozen."""
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
-        factor = settings.parts.get(name.removeprefix("model.").split(".")[0], 1.0)
+        factor = settings.lr_scale.get(name.removeprefix("model.").split(".")[0], 1.0)
         if factor <= 0:
             parameter.requires_grad_(False)
         if parameter.requires_grad:
@@ -79,7 +82,7 @@ def parameter_groups(model: nn.Module, settings: Settings) -> list[dict[str, Any
 
 
 def run(
-    settings: Settings,
+    settings: StageSettings,
     model: nn.Module,
     draw: Callable[[int, int], Any],
     loss_of: Callable[[nn.Module, Any], dict[str, Tensor]],
@@ -92,8 +95,8 @@ def run(
 
     Args:
         draw: the batch of a step and of a process (of a part of the step, where processes have several).
-        loss_of: loss terms of a batch, weighted here by ``settings.loss``.
-        save: writes a checkpoint into a folder. validation: how to look at one, every ``settings.validate`` steps.
+        loss_of: loss terms of a batch, weighted here by ``settings.loss_weights``.
+        save: writes a checkpoint into a folder. validation: how to look at one, every ``settings.eval_steps`` steps.
         workers: processes that draw batches.
 
     Returns:
@@ -113,7 +116,7 @@ class _Run:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: StageSettings,
         model: nn.Module,
         draw: Callable[[int, int], Any],
         loss_of: Callable[[nn.Module, Any], dict[str, Tensor]],
@@ -122,7 +125,8 @@ class _Run:
         workers: int,
     ) -> None:
         torch.set_num_threads(settings.threads)
-        self.validation = validation if settings.validate else None
+        self.validation = validation
+        self.patience = validation.patience if validation else 0
         self.accelerator = engines.accelerator(settings)
         settings = replace(settings, precision=engines.precision(settings, self.accelerator.device))
         self.settings, self.draw, self.loss_of, self.save, self.workers = (
@@ -133,12 +137,12 @@ class _Run:
             workers,
         )
         self.out, self.process = Path(settings.out), self.accelerator.process_index
-        self.progress, state = resume.find(self.out, settings, self.accelerator)
+        self.progress, state = resume.find(self.out, settings, self.accelerator, self.patience)
         self.kept, self.validated = self.progress, False
         if state:
             logger.warning("going on with %s at step %d", self.out, self.progress.step)
             resume.load_weights(model, state)
-        if settings.checkpointing:
+        if settings.gradient_checkpointing:
             engines.recompute_activations(model)
         optimizer = torch.optim.AdamW(
             parameter_groups(model, settings), betas=(0.9, 0.98), fused=True
@@ -169,9 +173,9 @@ class _Run:
                 )  # with the first batch
                 minutes = engines.of_main((time.monotonic() - began) / 60, self.accelerator)
                 self.progress = replace(self.progress, minutes=minutes)
-                if self.progress.ended(settings):
+                if self.progress.ended(settings, self.patience):
                     break
-                done = max(self.progress.step / settings.steps, minutes / settings.minutes)
+                done = max(self.progress.step / settings.max_steps, minutes / settings.max_minutes)
                 self._step(parts, done, sums)
                 step = self.progress.step + 1
                 self.progress = replace(self.progress, step=step)
@@ -183,8 +187,8 @@ class _Run:
                     {"step": step, "minutes": round(minutes, 2), **_means(gather_object([sums]))},
                 )
                 sums = {}
-                due = self.validation is not None and step % settings.validate == 0
-                if step < settings.steps and (
+                due = self.validation is not None and step % self.validation.every == 0
+                if step < settings.max_steps and (
                     due or minutes - self.kept.minutes > settings.save_minutes
                 ):
                     self._keep(watch, due)
@@ -197,9 +201,9 @@ class _Run:
 
         So two parts in one process are the same run as one part in each of two.
         """
-        first = self.process * self.settings.accumulate
-        numbers = range(first, first + self.settings.accumulate)
-        steps = range(self.progress.step, self.settings.steps)
+        first = self.process * self.settings.gradient_accumulation_steps
+        numbers = range(first, first + self.settings.gradient_accumulation_steps)
+        steps = range(self.progress.step, self.settings.max_steps)
         batches = self._batches([(step, number) for step in steps for number in numbers])
         for _ in steps:
             yield [(number, next(batches)) for number in numbers]
@@ -249,9 +253,9 @@ class _Run:
                 with torch.autocast(
                     accelerator.device.type, torch.bfloat16, enabled=settings.precision == "bf16"
                 ):
-                    terms = self.loss_of(self.model, on_device(batch, accelerator.device))
+                    terms = self.loss_of(self.model, to_device(batch, accelerator.device))
                 loss = torch.stack(
-                    [settings.loss.get(name, 1.0) * term for name, term in terms.items()]
+                    [settings.loss_weights.get(name, 1.0) * term for name, term in terms.items()]
                 ).sum()
                 self._require_finite("loss", loss.detach(), batch)
                 accelerator.backward(loss)
@@ -292,7 +296,9 @@ class _Run:
         if main:
             with checkpoints.writing(aside):
                 resume.save_progress(self.progress, self.settings, accelerator, state)
-            target = checkpoints.install(aside, self.out, self.settings.keep, self.kept.step)
+            target = checkpoints.install(
+                aside, self.out, self.settings.keep_checkpoints, self.kept.step
+            )
             if self.progress.best_step == self.progress.step:
                 checkpoints.promote(target, self.out)
         accelerator.wait_for_everyone()

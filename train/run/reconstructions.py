@@ -16,8 +16,8 @@ from spex.model.reconstruct import MaskedAutoencoder
 from spex.model.spectral import band_batch
 from spex.raster.scene import Pixels
 from spex.records import load_pixels
-from train.data.record_folder import Shards
-from train.data.spectral_views import MOST_BANDS, bands_of
+from train.data.record_folder import RecordFolder
+from train.data.spectral_views import MOST_BANDS, select_bands
 from train.data.unlabelled import CELL
 
 _EACH = 2  # multispectral images, and hyperspectral ones
@@ -37,7 +37,7 @@ class Shown:
     pixels: Pixels
 
 
-def shown_images(records: Shards, size: int) -> list[Shown]:
+def shown_images(records: RecordFolder, size: int) -> list[Shown]:
     """Squares from the middle of a few images, each of another source; validation places as far as there are any."""
     found: dict[str, Shown] = {}
     counts = {False: 0, True: 0}
@@ -85,7 +85,7 @@ def reconstruct(
     shown = np.kron(visible, np.ones((CELL, CELL), bool))
     count = len(pixels.bands)
     chosen = np.unique(np.linspace(0, count - 1, min(count, MOST_BANDS)).round().astype(int))
-    given = bands_of(pixels, chosen)
+    given = select_bands(pixels, chosen)
     found = model.eval()(
         [torch.from_numpy(given.values)],
         [torch.from_numpy(given.valid)],

@@ -21,12 +21,12 @@ from torch.distributed.tensor import DTensor
 from spex.errors import ConfigError
 from train.run import distributed as engines
 from train.run.checkpoints import STATE, newest
-from train.settings import Settings
+from train.settings import StageSettings
 
-_FORMAT = 2
+_FORMAT = 3
 """Of what is kept beside a checkpoint; another one is not gone on from."""
-_MAY_GROW = ("minutes", "steps", "patience")
-_MAY_DIFFER = ("out", "threads", "save_minutes", "keep")
+_MAY_GROW = ("max_minutes", "max_steps", "early_stopping_patience")
+_MAY_DIFFER = ("out", "threads", "save_minutes", "keep_checkpoints")
 
 
 @dataclass(frozen=True)
@@ -45,13 +45,15 @@ class Progress:
             return replace(self, best=value, best_step=self.step, stale=0)
         return replace(self, stale=self.stale + 1)
 
-    def ended(self, settings: Settings) -> bool:
+    def ended(self, settings: StageSettings, patience: int) -> bool:
         """Whether a budget is used up, or the run's patience."""
-        spent = self.step >= settings.steps or self.minutes >= settings.minutes
-        return spent or bool(settings.patience and self.stale >= settings.patience)
+        spent = self.step >= settings.max_steps or self.minutes >= settings.max_minutes
+        return spent or bool(patience and self.stale >= patience)
 
 
-def find(out: Path, settings: Settings, accelerator: Accelerator) -> tuple[Progress, Path | None]:
+def find(
+    out: Path, settings: StageSettings, accelerator: Accelerator, patience: int
+) -> tuple[Progress, Path | None]:
     """How far the run in ``out`` has come, and the folder with its state; None at the start of a run.
 
     Raises:
@@ -68,7 +70,7 @@ def find(out: Path, settings: Settings, accelerator: Accelerator) -> tuple[Progr
     if (found := state.get("format")) != _FORMAT:
         raise ConfigError(
             f"{checkpoint} is of a run of another version (format {found}, this one is {_FORMAT}); give another out, "
-            f"with start={checkpoint} if it is to learn on"
+            f"with init_from={checkpoint} to continue learning"
         )
     for name, value in _shape(settings, accelerator).items():
         before = state["run"].get(name)
@@ -77,15 +79,15 @@ def find(out: Path, settings: Settings, accelerator: Accelerator) -> tuple[Progr
                 f"{out} was begun with {name}={before!r}, not {value!r}; go on with that or give another out"
             )
     progress = Progress(**state["progress"])
-    if progress.ended(settings):
+    if progress.ended(settings, patience):
         raise ConfigError(
             f"the run in {out} is finished ({progress.step} steps, {progress.minutes:.1f} minutes, "
-            f"{progress.stale} validations after the best); give more steps, minutes or patience, or another out"
+            f"{progress.stale} validations after the best); raise max_steps, max_minutes or early_stopping_patience, or give another out"
         )
     return progress, path.parent
 
 
-def _shape(settings: Settings, accelerator: Accelerator) -> dict[str, Any]:
+def _shape(settings: StageSettings, accelerator: Accelerator) -> dict[str, Any]:
     """What a run must share with the one it goes on from."""
     run = {name: value for name, value in asdict(settings).items() if name not in _MAY_DIFFER}
     return json.loads(
@@ -173,7 +175,7 @@ def load_moments(optimizer: AcceleratedOptimizer, folder: Path, accelerator: Acc
 
 
 def save_progress(
-    progress: Progress, settings: Settings, accelerator: Accelerator, folder: Path
+    progress: Progress, settings: StageSettings, accelerator: Accelerator, folder: Path
 ) -> None:
     """Write how far the run has come, and what it is."""
     state = {"format": _FORMAT, "progress": asdict(progress), "run": _shape(settings, accelerator)}

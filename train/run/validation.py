@@ -15,24 +15,25 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from spex.errors import AnswerError, RecordError
-from spex.evaluate import Case, Method, QueryMethod, Tally, cases
+from spex.evaluate import Case, Method, QueryMethod, cases
 from spex.evidence.classes import classes
 from spex.model.loading import load
 from spex.model.predictor import ModelPredictor
 from spex.query.answer_markup import Plan, parse_answer
 from spex.records import SpieRecord
-from spex.results.quicklook import overlay, rgb_image
-from train.data.crops import CLASS_NAMES
-from train.data.record_folder import Shards
+from spex.results.rendering import overlay, rgb_image
+from spex.scores import Tally
+from train.data.record_folder import RecordFolder
+from train.data.training_chips import CLASS_NAMES
 from train.run.loop import Validation
 from train.run.reconstructions import PANEL, write_sheet
-from train.settings import Settings
+from train.settings import ValidatedSettings
 
 _SHOWN = 4
 
 
 def mask_validation(
-    settings: Settings, method: Callable[[ModelPredictor, Path], Method]
+    settings: ValidatedSettings, method: Callable[[ModelPredictor, Path], Method]
 ) -> Validation | None:
     """IoU per class and their mean as ``iou``, on records of validation places; none if the settings ask for none.
 
@@ -42,9 +43,9 @@ def mask_validation(
     Raises:
         RecordError: there is no validation place.
     """
-    if not settings.validate:
+    if not settings.eval_steps:
         return None
-    found = list(cases(validation_records(settings.data, settings.validate_on)))
+    found = list(cases(validation_records(settings.data, settings.eval_records)))
 
     def look(checkpoint: Path, stem: Path) -> dict[str, float]:
         predictor = load(checkpoint)
@@ -64,11 +65,11 @@ def mask_validation(
         known = {f"iou/{name}": float(value) for name, value in scores.items() if value is not None}
         return {"iou": sum(known.values()) / max(len(known), 1), **known}
 
-    return Validation(look, "iou", higher=True)
+    return Validation(look, "iou", True, settings.eval_steps, settings.early_stopping_patience)
 
 
 def loss_validation(
-    settings: Settings,
+    settings: ValidatedSettings,
     batches: Sequence[Any],
     losses_of: Callable[[Path], Callable[[Any], dict[str, torch.Tensor]]],
     sample: Callable[[Path, Path], None],
@@ -87,11 +88,13 @@ def loss_validation(
         means = {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
         sample(checkpoint, stem)
         return {
-            "loss": sum(settings.loss.get(name, 1.0) * value for name, value in means.items()),
+            "loss": sum(
+                settings.loss_weights.get(name, 1.0) * value for name, value in means.items()
+            ),
             **means,
         }
 
-    return Validation(look, "loss", higher=False)
+    return Validation(look, "loss", False, settings.eval_steps, settings.early_stopping_patience)
 
 
 def validation_records(folder: str | Path, count: int) -> list[SpieRecord]:
@@ -100,10 +103,10 @@ def validation_records(folder: str | Path, count: int) -> list[SpieRecord]:
     Raises:
         RecordError: there is none.
     """
-    records = Shards(folder, "survey").of("val")
+    records = RecordFolder(folder, "survey").split("val")
     if not len(records):
         raise RecordError(
-            f"no survey records of split 'val' in {folder}; set validate=0, or build some"
+            f"no survey records of split 'val' in {folder}; set eval_steps=0, or build some"
         )
     chosen = np.unique(np.linspace(0, len(records) - 1, count).round().astype(int))
     return [records.record(number) for number in chosen.tolist()]

@@ -3,7 +3,7 @@
 Between stages ``masks`` and ``language`` on one side and ``instruct`` on the other: only the projector (``project``,
 ``place``) and the encoder's aggregation (``lateral``) learn. Captions come from pixels alone, as the prior text does,
 and a request for one is no query (its turn has no ``Query:`` line), so what the model answers to queries stays its own.
-The language model is frozen unless ``parts`` gives it a rate: one that has only read dialogues writes no captions yet.
+The language model is frozen unless ``lr_scale`` gives it a rate: one that has only read dialogues writes no captions yet.
 """
 
 from __future__ import annotations
@@ -18,19 +18,20 @@ from torch import Tensor, nn
 
 from spex.errors import ConfigError
 from spex.evidence.classes import classes
-from spex.evidence.measured import SceneEvidence
+from spex.evidence.scene_evidence import SceneEvidence
 from spex.model.loading import load
 from spex.model.processor import SpexProcessor
 from spex.model.spex import SpexModel
 from spex.query.prompt import IMAGE_TOKEN
-from train.data.batches import on_device
+from train.data.batches import to_device
 from train.data.conversations import TextBatch, pad
-from train.data.crops import CropStream, MaskBatch, TrainingCrop, collate, load_chips
+from train.data.crops import CropStream, MaskBatch, TrainingCrop, collate
 from train.data.random_state import rng_at
+from train.data.training_chips import load_chips
 from train.run.loop import Validation, run
 from train.run.losses import text_loss
 from train.run.validation import loss_validation
-from train.settings import Settings
+from train.settings import AlignSettings
 from train.stages.masks import PROMPTS_FILE, load_prompts
 
 REQUESTS = (
@@ -81,13 +82,15 @@ def encode(processor: SpexProcessor, request: str, answer: str) -> tuple[list[in
 class CaptionStream:
     """Batches of crops with captions of what was measured on them, after every change of their radiometry."""
 
-    def __init__(self, crops: CropStream, processor: SpexProcessor, settings: Settings) -> None:
+    def __init__(
+        self, crops: CropStream, processor: SpexProcessor, settings: AlignSettings
+    ) -> None:
         self.crops, self.processor, self.settings = crops, processor, settings
 
     def draw(self, step: int, process: int) -> AlignBatch:
         """The batch of a step."""
         rng = rng_at(self.settings.seed, step, process)
-        samples = [self.crops.draw(rng) for _ in range(self.settings.batch)]
+        samples = [self.crops.draw(rng) for _ in range(self.settings.batch_size)]
         return self.batch(samples, [REQUESTS[int(rng.integers(len(REQUESTS)))] for _ in samples])
 
     def batch(self, samples: list[TrainingCrop], requests: list[str]) -> AlignBatch:
@@ -121,18 +124,22 @@ class AlignTrainer(nn.Module):
         return text_loss(logits, text.input_ids, text.weight)
 
 
-def train(settings: Settings, model: SpexModel, processor: SpexProcessor) -> list[dict[str, float]]:
+def train(
+    settings: AlignSettings, model: SpexModel, processor: SpexProcessor
+) -> list[dict[str, float]]:
     """Run the stage; the table of class prompts of stage ``masks`` is handed on.
 
     Raises:
         ConfigError: no model whose language could read captions.
     """
-    if settings.start is None:
+    if settings.init_from is None:
         raise ConfigError(
-            "stage align needs start=, a checkpoint of stage language or a whole model"
+            "stage align needs init_from=, a checkpoint of stage language or a whole model"
         )
-    crops = CropStream(load_chips(settings.data, "train"), settings.crop, settings.weights, 0.0)
-    table = load_prompts(settings.vision or settings.start)
+    crops = CropStream(
+        load_chips(settings.data, "train"), settings.crop_size, settings.source_weights, 0.0
+    )
+    table = load_prompts(settings.vision_from or settings.init_from)
 
     def save(folder: Path) -> None:
         model.save_pretrained(folder)
@@ -140,8 +147,8 @@ def train(settings: Settings, model: SpexModel, processor: SpexProcessor) -> lis
         save_file({"class_prompts": table.contiguous()}, folder / PROMPTS_FILE)
 
     stream = CaptionStream(crops, processor, settings)
-    trainer = AlignTrainer(model, known=not settings.parts.get("language"))
-    validation = _validation(settings, processor) if settings.validate else None
+    trainer = AlignTrainer(model, known=not settings.lr_scale.get("language"))
+    validation = _validation(settings, processor) if settings.eval_steps else None
     return run(
         settings,
         trainer,
@@ -152,23 +159,25 @@ def train(settings: Settings, model: SpexModel, processor: SpexProcessor) -> lis
     )
 
 
-def _validation(settings: Settings, processor: SpexProcessor) -> Validation:
+def _validation(settings: AlignSettings, processor: SpexProcessor) -> Validation:
     """Cross-entropy of captions of validation places, and the captions written of a few."""
     stream = CaptionStream(
-        CropStream(load_chips(settings.data, "val"), settings.crop, {}, 0.0), processor, settings
+        CropStream(load_chips(settings.data, "val"), settings.crop_size, {}, 0.0),
+        processor,
+        settings,
     )
     batches = [
-        stream.draw(number, 0) for number in range(-(-settings.validate_on // settings.batch))
+        stream.draw(number, 0) for number in range(-(-settings.eval_records // settings.batch_size))
     ]
 
     def losses_of(checkpoint: Path) -> Callable[[AlignBatch], dict[str, Tensor]]:
         model = load(checkpoint).model
         trainer = AlignTrainer(model)
-        return lambda batch: {"text": trainer(on_device(batch, model.device))}
+        return lambda batch: {"text": trainer(to_device(batch, model.device))}
 
     def sample(checkpoint: Path, stem: Path) -> None:
         model, words, rows = load(checkpoint).model, processor.tokenizer, []
-        batch = on_device(batches[0], model.device)
+        batch = to_device(batches[0], model.device)
         context, _ = model.context(batch.masks.values, batch.masks.valid, batch.masks.bands)
         for ids, start, visual in zip(
             batch.text.input_ids, batch.text.start.tolist(), context.visual, strict=True

@@ -24,15 +24,23 @@ from spex.model.decoder import mask_logits
 from spex.model.processor import SpexProcessor
 from spex.model.spex import SpexModel
 from spex.query.answer_markup import parse_answer
-from train.data.conversations import Dialogue, Dialogues, Encoder, TextBatch, load_dialogues, pad
-from train.data.crops import CLASS_NAMES, CropStream, MaskBatch, TrainingCrop, collate, load_chips
+from train.data.conversations import (
+    Conversation,
+    ConversationDataset,
+    ConversationEncoder,
+    TextBatch,
+    load_conversations,
+    pad,
+)
+from train.data.crops import CropStream, MaskBatch, TrainingCrop, collate
 from train.data.random_state import rng_at
-from train.data.symmetry import Symmetry, moved
+from train.data.symmetry import Symmetry, transform_conversation
+from train.data.training_chips import CLASS_NAMES, load_chips
 from train.run.loop import run
 from train.run.lora import merged_state
 from train.run.losses import mask_losses, presence_loss, text_loss
 from train.run.validation import mask_validation
-from train.settings import Settings
+from train.settings import InstructSettings
 from train.stages.masks import PROMPTS_FILE, all_classes, class_losses, load_prompts
 
 
@@ -49,7 +57,11 @@ class ConversationStream:
     """Batches of crops, each with a dialogue of its scene, turned as it is, and the prior text of the crop itself."""
 
     def __init__(
-        self, crops: CropStream, dialogues: Dialogues, processor: SpexProcessor, settings: Settings
+        self,
+        crops: CropStream,
+        dialogues: ConversationDataset,
+        processor: SpexProcessor,
+        settings: InstructSettings,
     ) -> None:
         self.crops, self.dialogues, self.processor, self.settings = (
             crops,
@@ -57,12 +69,12 @@ class ConversationStream:
             processor,
             settings,
         )
-        self.encode = Encoder(processor, len(dialogues))
+        self.encode = ConversationEncoder(processor, len(dialogues))
         self.by_scene: dict[str, list[int]] = defaultdict(list)
-        for number, scene in enumerate(dialogues.scenes):
+        for number, scene in enumerate(dialogues.scene_ids):
             self.by_scene[scene].append(number)
         self.chips = [i for i, name in enumerate(crops.chips.ids) if name in self.by_scene]
-        self.rate = crops.rate[self.chips] / crops.rate[self.chips].sum()
+        self.rate = crops.probabilities[self.chips] / crops.probabilities[self.chips].sum()
 
     def draw(self, step: int, process: int) -> InstructBatch:
         """The batch of a step."""
@@ -70,20 +82,28 @@ class ConversationStream:
         samples: list[TrainingCrop] = []
         conversations, names = [], []
         told = (
-            rng.random() >= self.settings.prior_dropout
+            rng.random() >= self.settings.evidence_text_dropout
         )  # by batch: rows are padded to the longest
-        while len(samples) < self.settings.batch:
+        while len(samples) < self.settings.batch_size:
             chip = self.crops.chips[int(rng.choice(self.chips, p=self.rate))]
             talk = rng.permutation(self.by_scene[chip.id])
             item = self.dialogues[
-                int(next((i for i in talk if self.dialogues.told[i] == told), talk[0]))
+                int(next((i for i in talk if self.dialogues.has_evidence[i] == told), talk[0]))
             ]
             item, symmetry = _turned(item, Symmetry.draw(rng))
             # An answer beside a prior text may rest on it: those pixels stay as they were measured.
             sample = self.crops.draw(
-                rng, chip, symmetry=symmetry, radiometry=not item.prior, needed=_indices(item)
+                rng,
+                chip,
+                symmetry=symmetry,
+                radiometry=not item.evidence_text,
+                needed=_indices(item),
             )
-            prior = evidence_text(sample.evidence, item.exchanges[0].query) if item.prior else ""
+            prior = (
+                evidence_text(sample.evidence, item.exchanges[0].query)
+                if item.evidence_text
+                else ""
+            )
             conversation = self.encode(item, prior)
             if conversation is None:
                 continue
@@ -96,15 +116,15 @@ class ConversationStream:
         )
 
 
-def _turned(item: Dialogue, symmetry: Symmetry) -> tuple[Dialogue, Symmetry]:
+def _turned(item: Conversation, symmetry: Symmetry) -> tuple[Conversation, Symmetry]:
     """A conversation about the scene turned; the scene is left as it is where the words cannot follow."""
-    if (exchanges := moved(item.exchanges, symmetry)) is None:
+    if (exchanges := transform_conversation(item.exchanges, symmetry)) is None:
         return item, Symmetry()
     *history, last = exchanges
     return replace(item, query=last.query, answer=last.answer, history=tuple(history)), symmetry
 
 
-def _indices(item: Dialogue) -> list[str]:
+def _indices(item: Conversation) -> list[str]:
     """The spectral indices that a conversation speaks of."""
     text = " ".join(f"{one.query} {one.answer}" for one in item.exchanges)
     return [name for name in OFFERED_INDICES if re.search(rf"\b{name}\b", text)]
@@ -144,16 +164,22 @@ class InstructTrainer(nn.Module):
         return terms
 
 
-def train(settings: Settings, model: SpexModel, processor: SpexProcessor) -> list[dict[str, float]]:
+def train(
+    settings: InstructSettings, model: SpexModel, processor: SpexProcessor
+) -> list[dict[str, float]]:
     """Run the stage."""
-    if settings.vision is None:
+    if settings.vision_from is None:
         raise ConfigError(
-            "stage instruct needs vision=, a checkpoint of stage masks or a whole model"
+            "stage instruct needs vision_from=, a checkpoint of stage masks or a whole model"
         )
     chips = load_chips(settings.data, "train")
-    crops = CropStream(chips, settings.crop, settings.weights, settings.prior_dropout / 3)
-    stream = ConversationStream(crops, load_dialogues(settings.data, "train"), processor, settings)
-    trainer = InstructTrainer(model, load_prompts(settings.vision))
+    crops = CropStream(
+        chips, settings.crop_size, settings.source_weights, settings.evidence_map_dropout
+    )
+    stream = ConversationStream(
+        crops, load_conversations(settings.data, "train"), processor, settings
+    )
+    trainer = InstructTrainer(model, load_prompts(settings.vision_from))
 
     def save(folder: Path) -> None:
         model.save_pretrained(folder, state_dict=merged_state(model))

@@ -8,6 +8,7 @@ model.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -22,15 +23,17 @@ from spex.model.precision import autocast
 from spex.model.processor import SpexProcessor
 from spex.model.spex import SpexModel
 from spex.query.answer_markup import format_span
-from train.data.crops import CLASS_NAMES, CropStream, MaskBatch, collate, load_chips
+from train.data.crops import CropStream, MaskBatch, collate
 from train.data.random_state import rng_at
+from train.data.training_chips import CLASS_NAMES, load_chips
 from train.run.loop import run
 from train.run.lora import merged_state
 from train.run.losses import mask_losses, presence_loss
 from train.run.validation import ClassPromptMethod, mask_validation
-from train.settings import Settings
+from train.settings import MaskSettings
 
 PROMPTS_FILE = "class_prompts.safetensors"
+_FROZEN = {"language": 0.0, "condensation": 0.0, "project": 0.0, "place": 0.0}
 
 
 class MaskTrainer(nn.Module):
@@ -103,19 +106,23 @@ def load_prompts(folder: str | Path) -> Tensor:
     return torch.cat(prompts)
 
 
-def train(settings: Settings, model: SpexModel, processor: SpexProcessor) -> list[dict[str, float]]:
+def train(
+    settings: MaskSettings, model: SpexModel, processor: SpexProcessor
+) -> list[dict[str, float]]:
     """Run the stage."""
     torch.manual_seed(settings.seed)
     trainer = MaskTrainer(model)
-    if settings.start:
-        trainer.class_prompts.data.copy_(load_prompts(settings.start))
-    settings.parts.update({"language": 0.0, "condensation": 0.0, "project": 0.0, "place": 0.0})
+    if settings.init_from:
+        trainer.class_prompts.data.copy_(load_prompts(settings.init_from))
+    settings = replace(settings, lr_scale={**settings.lr_scale, **_FROZEN})
     chips = load_chips(settings.data, "train")
-    stream = CropStream(chips, settings.crop, settings.weights, settings.prior_dropout / 3)
+    stream = CropStream(
+        chips, settings.crop_size, settings.source_weights, settings.evidence_map_dropout
+    )
 
     def draw(step: int, process: int) -> MaskBatch:
         rng = rng_at(settings.seed, step, process)
-        return collate([stream.draw(rng) for _ in range(settings.batch)])
+        return collate([stream.draw(rng) for _ in range(settings.batch_size)])
 
     def losses(part: nn.Module, batch: MaskBatch) -> dict[str, Tensor]:
         return class_losses(*part(batch), batch.labels)

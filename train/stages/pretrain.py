@@ -14,19 +14,19 @@ from spex.model.config import SIZES, SpecAwareConfig
 from spex.model.embedding import standardise
 from spex.model.encoder import SpecAwareEncoder
 from spex.model.reconstruct import MaskedAutoencoder, reconstruction_loss
-from train.data.record_folder import Shards
+from train.data.record_folder import RecordFolder
 from train.data.unlabelled import (
     CELL,
     PixelStream,
     PretrainBatch,
-    image_rates,
+    image_probabilities,
     load_images,
     survey_records,
 )
 from train.run.loop import Validation, run
 from train.run.reconstructions import draw, shown_images
 from train.run.validation import loss_validation
-from train.settings import Settings
+from train.settings import PretrainSettings
 
 _ENCODER, _DECODER = "model.safetensors", "decoder.safetensors"
 
@@ -66,32 +66,32 @@ def load(folder: str | Path) -> MaskedAutoencoder:
 
 def losses(model: nn.Module, batch: PretrainBatch) -> dict[str, Tensor]:
     """Loss terms of a batch."""
-    found = model(batch.values, batch.valid, batch.bands, batch.visible, batch.wanted)
+    found = model(batch.values, batch.valid, batch.bands, batch.visible, batch.target_bands)
     return reconstruction_loss(
-        found, standardise(batch.target), batch.counted, batch.wanted.present
+        found, standardise(batch.target), batch.loss_mask, batch.target_bands.present
     )
 
 
-def train(settings: Settings) -> list[dict[str, float]]:
+def train(settings: PretrainSettings) -> list[dict[str, float]]:
     """Run the stage; each validation draws reconstructions of a few images into ``samples``.
 
     Raises:
         ConfigError: crops that are not of whole cells, or a share of hidden cells that is not between 0 and 1.
     """
-    if settings.crop < CELL or settings.crop % CELL:
-        raise ConfigError(f"crop={settings.crop}; stage pretrain takes multiples of {CELL}")
-    if not 0 < settings.hidden < 1:
-        raise ConfigError(f"hidden={settings.hidden}; give a share between 0 and 1")
+    if settings.crop_size < CELL or settings.crop_size % CELL:
+        raise ConfigError(
+            f"crop_size={settings.crop_size}; stage pretrain takes multiples of {CELL}"
+        )
     torch.manual_seed(settings.seed)
-    if settings.start:
-        model = load(settings.start)
+    if settings.init_from:
+        model = load(settings.init_from)
     else:
         model = MaskedAutoencoder(
-            SpecAwareEncoder(SpecAwareConfig(**SIZES[settings.size]["vision_config"]))
+            SpecAwareEncoder(SpecAwareConfig(**SIZES[settings.model_size]["vision_config"]))
         )
     records = survey_records(settings.data)
     stream = _stream(settings, records, "train")
-    validation = _validation(settings, records) if settings.validate else None
+    validation = _validation(settings, records) if settings.eval_steps else None
     return run(
         settings,
         model,
@@ -102,29 +102,31 @@ def train(settings: Settings) -> list[dict[str, float]]:
     )
 
 
-def _stream(settings: Settings, records: Shards, split: str) -> PixelStream:
+def _stream(settings: PretrainSettings, records: RecordFolder, split: str) -> PixelStream:
     images = load_images(records, split)
-    rate = image_rates(images, settings.weights)
-    return PixelStream(images, rate, settings.crop, settings.batch, settings.hidden, settings.seed)
+    rate = image_probabilities(images, settings.source_weights)
+    return PixelStream(
+        images, rate, settings.crop_size, settings.batch_size, settings.mask_ratio, settings.seed
+    )
 
 
-def _validation(settings: Settings, records: Shards) -> Validation:
+def _validation(settings: PretrainSettings, records: RecordFolder) -> Validation:
     """Loss on validation places, and reconstructions of a few images."""
-    if not len(records.of("val")):
+    if not len(records.split("val")):
         raise RecordError(
-            f"no survey records of split 'val' in {settings.data}; set validate=0, or build some"
+            f"no survey records of split 'val' in {settings.data}; set eval_steps=0, or build some"
         )
     stream = _stream(settings, records, "val")
     batches = [
-        stream.draw(number, 0) for number in range(-(-settings.validate_on // settings.batch))
+        stream.draw(number, 0) for number in range(-(-settings.eval_records // settings.batch_size))
     ]
-    shown = shown_images(records, settings.crop)
+    shown = shown_images(records, settings.crop_size)
 
     def losses_of(checkpoint: Path) -> Callable[[PretrainBatch], dict[str, Tensor]]:
         model = load(checkpoint).eval()
         return lambda batch: losses(model, batch)
 
     def sample(checkpoint: Path, stem: Path) -> None:
-        draw(load(checkpoint), shown, settings.hidden, stem.with_suffix(".png"))
+        draw(load(checkpoint), shown, settings.mask_ratio, stem.with_suffix(".png"))
 
     return loss_validation(settings, batches, losses_of, sample)

@@ -1,69 +1,99 @@
-"""Roads across the country: least-cost ways over the relief, with bridges where they must cross water."""
+"""Country roads: least-cost paths over the relief, with bridges where they must cross water."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.random import Generator
+from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
-from instruction_data.simulate.land.canvas import Canvas
-from instruction_data.simulate.land.noise import Mask, Plane, coarse_pixels
-from instruction_data.simulate.land.paths import spread, way
-from instruction_data.simulate.land.terrain import Terrain
-from instruction_data.simulate.land.water import distance_to
+from instruction_data.simulate.land.context import LandContext
+from instruction_data.simulate.land.noise import Mask, cell_centres
+from instruction_data.simulate.land.paths import least_cost_tree, trace_path
+from instruction_data.simulate.land.water import distance_to_points
+
+Metres = NDArray[np.floating[Any]]
 
 _WIDTHS_M = (5, 7, 10, 18, 26)
+_WIDTH_SHARES = (0.25, 0.3, 0.25, 0.12, 0.08)
+_FINEST_LINES_M = 0.4  # pixels wider than this do not show road markings
+_PADDING = 12  # cells by which a path is extended before it is smoothed
 
 
-def build_roads(
-    rng: Generator, canvas: Canvas, land: Terrain, water: Mask, gsd_m: float, count: int
-) -> Plane:
-    """Lay ``count`` roads to one junction; returns how far from the carriageway each pixel is (metres)."""
-    side, size = land.side, len(water)
-    steep = np.hypot(*np.gradient(land.coarse_m, land.cell_m))
-    wet = water[coarse_pixels(side, size)]
-    cost = 1 + 30 * steep**2 + 25 * wet + rng.uniform(0, 0.6) * rng.random((side, side))
-    border = rng.permutation(4)
-    ends = [_on_border(rng, side, int(border[k % 4])) for k in range(count + 1)]
-    tree = spread(cost.astype(np.float32), ends[0])
-    y, x, width = [], [], []
-    smooth = rng.uniform(3, 12)
-    for end in ends[1:]:
-        cells = np.array(way(tree, end))
-        line = np.stack([cells // side + 0.5, cells % side + 0.5]) * (size / side)
-        straight = np.pad(line, ((0, 0), (12, 12)), mode="reflect", reflect_type="odd")
-        line = gaussian_filter1d(straight, smooth, axis=1)
-        fine = np.linspace(0, line.shape[1] - 1, line.shape[1] * 2 * -(-size // side))
-        y.append(np.interp(fine, np.arange(line.shape[1]), line[0]))
-        x.append(np.interp(fine, np.arange(line.shape[1]), line[1]))
-        width.append(
-            np.full(
-                fine.size,
-                min(rng.choice(_WIDTHS_M, p=[0.25, 0.3, 0.25, 0.12, 0.08]), gsd_m * size / 12),
-            )
-        )
-    away, nearest = distance_to(size, np.concatenate(y), np.concatenate(x))
-    half = np.concatenate(width)[nearest].astype(np.float32) / 2
-    metres = away * np.float32(gsd_m)
-    verge = (metres < half + rng.uniform(1, 6)) & ~water & ~canvas.is_("building")
+def build_roads(rng: Generator, land: LandContext, count: int) -> None:
+    """Lay ``count`` roads that meet in one junction on the border."""
+    canvas = land.canvas
+    gsd_m = land.gsd_m
+    distance_m, half_width_m = _road_distance(rng, land, count)
+    verge_m = rng.uniform(1, 6)
+    verge = (distance_m < half_width_m + verge_m) & ~land.water.mask
+    verge &= ~canvas.mask_of("building")
     unpaved = rng.random() < 0.15
     surface = {"soil:1": 0.8, "sand:0": 0.2} if unpaved else {"asphalt:0": 0.9, "concrete:0": 0.1}
-    if gsd_m > 1.5 * float(np.median(half)):
-        share = np.clip((half + np.float32(gsd_m / 2) - metres) / np.float32(gsd_m), 0, 1)
-        canvas.veil((share * np.clip(2 * half / gsd_m, 0, 1)).astype(np.float32), "road", surface)
-    else:
-        canvas.paint(verge, "grassland", {"grass_green:0": 0.5, "grass_dry:1": 0.3, "soil:1": 0.2})
-        road = metres < half
-        canvas.paint(road, "road", surface)
-        canvas.height_m[road] = 0
-        if gsd_m < 0.4 and not unpaved:
-            line = (np.abs(metres - half * 0.94) < 0.12) | (metres < 0.1)
-            canvas.paint(line & road, "road", {"paint:0": 1.0})
-        divided = road & (metres < 1.5) & (half > 10)
-        canvas.paint(divided, "grassland", {"grass_green:0": 0.5, "grass_dry:1": 0.5})
-    return metres
+    if gsd_m > 1.5 * float(np.median(half_width_m)):
+        reach = half_width_m + np.float32(gsd_m / 2)
+        share = np.clip((reach - distance_m) / np.float32(gsd_m), 0, 1)
+        opacity = share * np.clip(2 * half_width_m / gsd_m, 0, 1)
+        canvas.veil(opacity.astype(np.float32), "road", surface)
+        return
+    canvas.paint(verge, "grassland", {"grass_green:0": 0.5, "grass_dry:1": 0.3, "soil:1": 0.2})
+    road = distance_m < half_width_m
+    canvas.paint(road, "road", surface)
+    canvas.height_m[road] = 0
+    if gsd_m < _FINEST_LINES_M and not unpaved:
+        canvas.paint(_marking(distance_m, half_width_m) & road, "road", {"paint:0": 1.0})
+    median = road & (distance_m < 1.5) & (half_width_m > 10)
+    canvas.paint(median, "grassland", {"grass_green:0": 0.5, "grass_dry:1": 0.5})
 
 
-def _on_border(rng: Generator, side: int, which: int) -> int:
-    at = int(rng.integers(side // 8, side - side // 8))
-    return [at, (side - 1) * side + at, at * side, at * side + side - 1][which]
+def _road_distance(rng: Generator, land: LandContext, count: int) -> tuple[Metres, Metres]:
+    """Distance of every pixel to the nearest road's centre line, and half of that road's width."""
+    side = land.terrain.side
+    size = land.size
+    steepness = np.hypot(*np.gradient(land.terrain.coarse_elevation_m, land.terrain.cell_m))
+    wet = land.water.mask[cell_centres(side, size)]
+    cost = 1 + 30 * steepness**2 + 25 * wet + rng.uniform(0, 0.6) * rng.random((side, side))
+    borders = rng.permutation(4)
+    ends = [_border_cell(rng, side, int(borders[number % 4])) for number in range(count + 1)]
+    tree = least_cost_tree(cost.astype(np.float32), ends[0])
+    y = []
+    x = []
+    widths_m = []
+    smoothing = rng.uniform(3, 12)
+    for end in ends[1:]:
+        line = _smooth_line(trace_path(tree, end), side, size, smoothing)
+        widest_m = land.extent_m / 12
+        road_width_m = min(float(rng.choice(_WIDTHS_M, p=_WIDTH_SHARES)), widest_m)
+        y.append(line[0])
+        x.append(line[1])
+        widths_m.append(np.full(line.shape[1], road_width_m))
+    distance, nearest = distance_to_points(size, np.concatenate(y), np.concatenate(x))
+    width_m = np.concatenate(widths_m)[nearest].astype(np.float32)
+    return distance * np.float32(land.gsd_m), width_m / 2
+
+
+def _smooth_line(path: list[int], side: int, size: int, smoothing: float) -> NDArray[np.float64]:
+    """Points (2, n) in pixels along a path of cells, dense enough to leave no gap."""
+    cells = np.array(path)
+    line = np.stack([cells // side + 0.5, cells % side + 0.5]) * (size / side)
+    padding = ((0, 0), (_PADDING, _PADDING))
+    line = gaussian_filter1d(
+        np.pad(line, padding, mode="reflect", reflect_type="odd"), smoothing, axis=1
+    )
+    vertices = np.arange(line.shape[1])
+    steps = np.linspace(0, line.shape[1] - 1, line.shape[1] * 2 * -(-size // side))
+    return np.stack([np.interp(steps, vertices, coordinate) for coordinate in line])
+
+
+def _marking(distance_m: Metres, half_width_m: Metres) -> Mask:
+    edge_line = np.abs(distance_m - half_width_m * 0.94) < 0.12
+    return edge_line | (distance_m < 0.1)
+
+
+def _border_cell(rng: Generator, side: int, border: int) -> int:
+    """Flat number of a drawn cell on the top (0), bottom (1), left (2) or right (3) border."""
+    offset = int(rng.integers(side // 8, side - side // 8))
+    cells = [offset, (side - 1) * side + offset, offset * side, offset * side + side - 1]
+    return cells[border]

@@ -1,4 +1,4 @@
-"""What sensors and products do to reflectance: blur, noise, stripes, gaps, integers; and images made for the eye."""
+"""What sensors and products do to reflectance: blur, noise, gaps, integers, display values."""
 
 from __future__ import annotations
 
@@ -12,13 +12,20 @@ from numpy.typing import NDArray
 from scipy.fft import dctn, idctn
 from scipy.ndimage import gaussian_filter, shift
 
-from instruction_data.simulate.land.landscape import Mask, Plane
+from instruction_data.simulate.land.noise import Mask, Plane
 from spex.sensors import Band
 
 
 @dataclass(frozen=True)
-class Stored:
-    """Pixels as a product stores them: value = stored x ``scale`` + ``offset``; ``nodata`` where not measured."""
+class DigitalNumbers:
+    """Pixels as a product stores them: value = digital number x ``scale`` + ``offset``.
+
+    Attributes:
+        values: (C, h, w) digital numbers.
+        scale: see above.
+        offset: see above.
+        nodata: the digital number where nothing was measured; None: all pixels are measured.
+    """
 
     values: NDArray[Any]
     scale: float
@@ -26,38 +33,45 @@ class Stored:
     nodata: float | None
 
 
-def detect(rng: Generator, values: Plane, bands: Sequence[Band], gsd_m: float) -> Plane:
-    """Optics, detectors and calibration: blur, bands out of register, gains, noise that grows with light, stripes."""
+def add_detector_effects(
+    rng: Generator, values: Plane, bands: Sequence[Band], gsd_m: float
+) -> Plane:
+    """Add blur, misregistration, gain errors, noise and stripes.
+
+    Args:
+        rng: random generator.
+        values: (C, h, w) reflectance.
+        bands: the C bands; those with wider native pixels are blurred more.
+        gsd_m: pixel width in metres.
+    """
     count, _, width = values.shape
-    blur = rng.uniform(0.2, 0.6)
-    finest = max(
-        gsd_m, min((b.gsd_m or gsd_m) for b in bands)
-    )  # sharpened images are finer than any of their bands
-    native = [max((b.gsd_m or gsd_m) / finest, 1) for b in bands]
-    values = np.stack(
-        [
-            gaussian_filter(p, min(blur * n, 2.5), truncate=3)
-            for p, n in zip(values, native, strict=True)
-        ]
-    )
+    blur_px = rng.uniform(0.2, 0.6)  # standard deviation of the point spread function
+    # A sharpened image is finer than all of its bands.
+    finest_m = max(gsd_m, min(band.gsd_m or gsd_m for band in bands))
+    blurred = []
+    for plane, band in zip(values, bands, strict=True):
+        native_px = max((band.gsd_m or gsd_m) / finest_m, 1)
+        blurred.append(gaussian_filter(plane, min(blur_px * native_px, 2.5), truncate=3))
+    values = np.stack(blurred)
     if rng.random() < 0.15:
-        values = np.stack(
-            [shift(p, rng.normal(0, 0.25, 2), order=1, mode="nearest") for p in values]
-        )
-    column = (count, 1, 1)
-    values *= (rng.normal(1, 0.02, column) * rng.normal(1, 0.03)).astype(np.float32)
-    dark = np.exp(rng.uniform(np.log(2e-4), np.log(3e-3), column)).astype(np.float32)
-    shot = np.exp(rng.uniform(np.log(1e-3), np.log(6e-3))) ** 2 / 0.3
-    values += rng.standard_normal(values.shape, np.float32) * np.sqrt(
-        dark**2 + shot * np.maximum(values, 0)
-    )
+        shifted = [
+            shift(plane, rng.normal(0, 0.25, 2), order=1, mode="nearest") for plane in values
+        ]
+        values = np.stack(shifted)
+    per_band = (count, 1, 1)
+    values *= (rng.normal(1, 0.02, per_band) * rng.normal(1, 0.03)).astype(np.float32)
+    dark_noise = np.exp(rng.uniform(np.log(2e-4), np.log(3e-3), per_band)).astype(np.float32)
+    shot_noise = np.exp(rng.uniform(np.log(1e-3), np.log(6e-3))) ** 2 / 0.3
+    noise = rng.standard_normal(values.shape, np.float32)
+    values += noise * np.sqrt(dark_noise**2 + shot_noise * np.maximum(values, 0))
     if rng.random() < 0.08:
-        values *= 1 + rng.normal(0, rng.uniform(0.002, 0.012), (count, 1, width)).astype(np.float32)
+        stripes = rng.normal(0, rng.uniform(0.002, 0.012), (count, 1, width))
+        values *= 1 + stripes.astype(np.float32)
     return values.astype(np.float32)
 
 
-def gaps(rng: Generator, sensor: str, shape: tuple[int, int]) -> Mask:
-    """Where nothing was measured: a slanted edge of the scene, or the wedges of Landsat 7 without line corrector."""
+def draw_gaps(rng: Generator, sensor: str, shape: tuple[int, int]) -> Mask:
+    """Draw pixels without a measurement: a slanted edge of the scene, or Landsat 7's wedges."""
     y, x = np.mgrid[: shape[0], : shape[1]]
     if sensor == "landsat-7" and rng.random() < 0.35:
         across = y + rng.uniform(-0.25, 0.25) * x + rng.uniform(0, 40)
@@ -69,81 +83,101 @@ def gaps(rng: Generator, sensor: str, shape: tuple[int, int]) -> Mask:
     return along < np.quantile(along, rng.uniform(0.03, 0.4))
 
 
-def stored(values: Plane, missing: Mask, scale: float, offset: float, dtype: str) -> Stored:
-    """Integers of ``dtype``; nodata is the type's usual one."""
-    limits = np.iinfo(dtype)
-    nodata = -9999 if limits.min < 0 else 0
-    low, high = (-2000, limits.max) if limits.min < 0 else (1, limits.max)
-    numbers = np.clip(np.rint((values - offset) / scale), low, high).astype(dtype)
-    numbers[:, missing] = nodata
-    return Stored(numbers, scale, offset, float(nodata) if missing.any() else None)
-
-
-def display(rng: Generator, values: Plane, missing: Mask, *, colour_only: bool) -> Stored:
-    """Numbers for the eye from radiances (C, h, w): as camera, mosaicking and stretching leave them.
+def to_digital_numbers(
+    values: NDArray[np.floating[Any]], missing: Mask, scale: float, offset: float, dtype: str
+) -> DigitalNumbers:
+    """Integers of ``dtype``; nodata is 0, or -9999 in a signed type.
 
     Args:
-        rng: source of the look.
-        values: at-sensor reflectance of any scale.
-        missing: where nothing was measured.
-        colour_only: 8 bits as of aerial images; otherwise also 11-bit counts.
+        values: (C, h, w) physical values.
+        missing: (h, w) pixels without a measurement.
+        scale: physical value of one digital number.
+        offset: physical value of digital number 0.
+        dtype: an integer type.
     """
-    column = (len(values), 1, 1)
-    known = values[:, ~missing] if not missing.all() else values.reshape(len(values), -1)
+    limits = np.iinfo(dtype)
+    signed = limits.min < 0
+    nodata = -9999 if signed else 0
+    low = -2000 if signed else 1
+    numbers = np.clip(np.rint((values - offset) / scale), low, limits.max).astype(dtype)
+    numbers[:, missing] = nodata
+    return DigitalNumbers(numbers, scale, offset, float(nodata) if missing.any() else None)
+
+
+def to_display_values(
+    rng: Generator, values: Plane, missing: Mask, *, colour_only: bool
+) -> DigitalNumbers:
+    """Numbers for the eye, as camera, mosaicking and contrast stretching leave them.
+
+    Args:
+        rng: random generator.
+        values: (C, h, w) at-sensor reflectance of any scale.
+        missing: (h, w) pixels without a measurement.
+        colour_only: always 8 bits, as in aerial images; else also 11-bit counts.
+    """
+    per_band = (len(values), 1, 1)
+    measured = values[:, ~missing] if not missing.all() else values.reshape(len(values), -1)
     if rng.random() < 0.2:
         values = values * _vignette(rng, values.shape[1:])
     if not colour_only and rng.random() < 0.35:  # counts of the detector, no stretch
-        full = rng.uniform(0.5, 1.1, column) * max(float(np.quantile(known, 0.999)), 0.2)
-        counts = values / full * rng.uniform(0.6, 1.0) + rng.uniform(0, 0.05, column)
-        return _whole(counts, missing, 2047, "uint16")
+        brightest = max(float(np.quantile(measured, 0.999)), 0.2)
+        full = rng.uniform(0.5, 1.1, per_band) * brightest
+        counts = values / full * rng.uniform(0.6, 1.0) + rng.uniform(0, 0.05, per_band)
+        return _from_unit_range(counts, missing, 2047, "uint16")
     joint = rng.random() < 0.4
-    low, high = (_quantile(known, rng.uniform(*r), joint) for r in ((0, 0.02), (0.97, 1.0)))
+    low = _quantile(measured, rng.uniform(0, 0.02), joint)
+    high = _quantile(measured, rng.uniform(0.97, 1.0), joint)
     low = low * rng.uniform(0, 1)
     # A scene of one surface has hardly any range of its own; stretches are set on larger areas.
     unit = (values - low) / np.maximum((high - low) * rng.uniform(0.95, 1.4), 0.08)
     cast = rng.choice([0.3, 1.0])  # well balanced colours, or not
-    unit = unit * rng.normal(1, 0.12 * cast, column) + rng.normal(0, 0.04 * cast, column)
-    # Mosaics of aerial images are made bright and soft: shadows lifted, in the visible more than in near infrared.
-    gamma = rng.uniform(0.4, 1.2) * (1 + cast * rng.uniform(-0.2, 0.2, column))
+    unit = unit * rng.normal(1, 0.12 * cast, per_band) + rng.normal(0, 0.04 * cast, per_band)
+    # Mosaics of aerial images are bright and soft, with lifted shadows.
+    gamma = rng.uniform(0.4, 1.2) * (1 + cast * rng.uniform(-0.2, 0.2, per_band))
     unit = np.clip(unit, 0, 1).astype(np.float32) ** gamma.astype(np.float32)
-    lifted = (rng.random(column) < rng.choice([0.0, 0.6])) * rng.uniform(0, 0.35, column)
-    unit = (lifted + (1 - lifted) * unit).astype(np.float32)
+    lift = (rng.random(per_band) < rng.choice([0.0, 0.6])) * rng.uniform(0, 0.35, per_band)
+    unit = (lift + (1 - lift) * unit).astype(np.float32)
     if rng.random() < 0.4:
-        halo = np.stack([gaussian_filter(plane, 1.0, truncate=3) for plane in unit])
-        unit += rng.uniform(0.2, 0.8) * (unit - halo)
+        smooth = np.stack([gaussian_filter(plane, 1.0, truncate=3) for plane in unit])
+        unit += rng.uniform(0.2, 0.8) * (unit - smooth)
     if rng.random() < 0.25:
         unit = np.stack([_compress(plane, rng.uniform(0.3, 2.5)) for plane in unit])
-    return _whole(unit, missing, 255, "uint8")
+    return _from_unit_range(unit, missing, 255, "uint8")
 
 
-def _quantile(known: NDArray[np.float32], level: float, joint: bool) -> NDArray[np.float64]:
-    per_band = np.quantile(known[:, ::7], level, axis=1)
-    return (np.full_like(per_band, per_band.mean()) if joint else per_band)[:, None, None]
+def _quantile(measured: Plane, share: float, joint: bool) -> NDArray[np.floating[Any]]:
+    """Quantile (C, 1, 1) of every band, or their mean for all bands."""
+    per_band = np.quantile(measured[:, ::7], share, axis=1)
+    if joint:
+        per_band = np.full_like(per_band, per_band.mean())
+    return per_band[:, None, None]
 
 
-def _whole(unit: Plane, missing: Mask, top: int, dtype: str) -> Stored:
+def _from_unit_range(
+    unit: NDArray[np.floating[Any]], missing: Mask, top: int, dtype: str
+) -> DigitalNumbers:
+    """Values 0-1 as 0 to ``top``; where some are missing, 0 is nodata."""
     numbers = np.clip(np.rint(unit * top), 0, top).astype(dtype)
     if not missing.any():
-        return Stored(numbers, 1 / top, 0.0, None)
+        return DigitalNumbers(numbers, 1 / top, 0.0, None)
     numbers = np.maximum(numbers, 1)
     numbers[:, missing] = 0
-    return Stored(numbers, 1 / top, 0.0, 0.0)
+    return DigitalNumbers(numbers, 1 / top, 0.0, 0.0)
 
 
 def _vignette(rng: Generator, shape: tuple[int, ...]) -> Plane:
     y, x = (np.linspace(-1, 1, side, dtype=np.float32) for side in shape)
-    away = (y[:, None] - rng.uniform(-0.6, 0.6)) ** 2 + (x - rng.uniform(-0.6, 0.6)) ** 2
-    return (1 - rng.uniform(0.02, 0.12) * away).astype(np.float32)
+    squared = (y[:, None] - rng.uniform(-0.6, 0.6)) ** 2 + (x - rng.uniform(-0.6, 0.6)) ** 2
+    return (1 - rng.uniform(0.02, 0.12) * squared).astype(np.float32)
 
 
 def _compress(plane: Plane, coarseness: float) -> Plane:
-    """Blocks of 8 x 8 with their fine detail rounded away, as JPEG leaves them."""
+    """Round away fine detail in blocks of 8 x 8 pixels, as JPEG does."""
     height, width = (side // 8 * 8 for side in plane.shape)
     blocks = plane[:height, :width].reshape(height // 8, 8, width // 8, 8).swapaxes(1, 2)
     step = np.float32(coarseness / 255) * (2 + 2 * np.add.outer(np.arange(8), np.arange(8)))
-    rounded = idctn(
-        np.rint(dctn(blocks, axes=(2, 3), norm="ortho") / step) * step, axes=(2, 3), norm="ortho"
-    )
-    out = plane.copy()
-    out[:height, :width] = rounded.swapaxes(1, 2).reshape(height, width)
-    return out
+    rounded = np.rint(dctn(blocks, axes=(2, 3), norm="ortho") / step) * step
+    restored = idctn(rounded, axes=(2, 3), norm="ortho")
+    compressed = plane.copy()
+    compressed[:height, :width] = restored.swapaxes(1, 2).reshape(height, width)
+    return compressed

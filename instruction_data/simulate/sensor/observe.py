@@ -1,4 +1,4 @@
-"""From the shares of materials on fine ground to the reflectance that a sensor's bands would measure at its pixels."""
+"""From shares of materials on fine ground to the reflectance of a sensor's pixels."""
 
 from __future__ import annotations
 
@@ -9,20 +9,27 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, zoom
 
-from instruction_data.simulate.land.landscape import Landscape, Plane
+from instruction_data.simulate.land.landscape import Landscape
+from instruction_data.simulate.land.noise import Plane
 from instruction_data.simulate.materials.canopy import PLANTS
 from instruction_data.simulate.materials.library import WAVELENGTHS
 from instruction_data.simulate.materials.spectra import Spectra
-from instruction_data.simulate.materials.water_optics import WaterBody, shallow
-from instruction_data.simulate.sensor.atmosphere import Air, glow
+from instruction_data.simulate.materials.water_optics import WaterBody, bottom_contribution
+from instruction_data.simulate.sensor.atmosphere import Atmosphere, add_adjacency
 from instruction_data.simulate.truth import coarsen
 
-_BOTTOM_SEEN = 0.02  # what is left of the bottom's signal where it no longer counts
+_FAINTEST_BOTTOM = 0.02  # share of the bottom's signal under which it is ignored
 
 
 @dataclass(frozen=True)
-class Materials:
-    """The spectra of one landscape's materials: pairs (K, 2, n_wavelengths) in the order of ``keys``, water bodies."""
+class MaterialSpectra:
+    """The spectra of one landscape's materials.
+
+    Attributes:
+        keys: the K materials, ``kind:number``.
+        pairs: (K, 2, n_wavelengths) the two spectra between which each of them varies.
+        water: the water body of every material of the kind water.
+    """
 
     keys: tuple[str, ...]
     pairs: NDArray[np.float32]
@@ -30,35 +37,46 @@ class Materials:
 
 
 @dataclass(frozen=True)
-class View:
-    """A window of a landscape at the pixels of a sensor: (K, h, w) shares, and what lights and covers them.
+class PixelCover:
+    """What the pixels of a sensor cover and how it is lit; planes are (K, h, w) or (h, w).
 
-    ``lit`` is share x light of the sun, ``varied`` the part of ``lit`` that shows the second spectrum of its material.
+    Attributes:
+        keys: the K materials.
+        share: share of every material.
+        sunlit: share x direct light of the sun.
+        sunlit_second: the part of ``sunlit`` that shows the material's second spectrum.
+        depth_m: (h, w) water depth, averaged over the pixel.
+        cloud: (h, w) opacity of clouds; None: a clear sky.
     """
 
     keys: tuple[str, ...]
     share: Plane
-    lit: Plane
-    varied: Plane
+    sunlit: Plane
+    sunlit_second: Plane
     depth_m: Plane
     cloud: Plane | None
 
 
-def draw_materials(rng: Generator, spectra: Spectra, keys: tuple[str, ...]) -> Materials:
-    """Spectra for every material; variants of one kind are drawn apart."""
-    pairs, water = [], {}
+def draw_materials(rng: Generator, spectra: Spectra, keys: tuple[str, ...]) -> MaterialSpectra:
+    """Draw spectra for every material; variants of one kind are drawn separately."""
+    pairs = []
+    water = {}
     for key in keys:
         kind, _, variant = key.partition(":")
         if kind == "water":
-            water[key] = body = spectra.water(rng, variant)
+            body = spectra.draw_water(rng, variant)
+            water[key] = body
             pairs.append(np.stack([body.deep, body.deep * rng.uniform(0.95, 1.05)]))
         else:
-            pairs.append(spectra.pair(rng, kind))
-    return Materials(keys, np.stack(pairs), water)
+            pairs.append(spectra.draw_pair(rng, kind))
+    return MaterialSpectra(keys, np.stack(pairs), water)
 
 
-def variation(rng: Generator, size: int, gsd_m: float) -> Plane:
-    """Patches and grain (size, size) in 0-1: where a material shows its second spectrum; fine ground is more even."""
+def draw_texture(rng: Generator, size: int, gsd_m: float) -> Plane:
+    """Draw how much every pixel shows the second spectrum of its material: (size, size), 0-1.
+
+    Patches and grain; finer ground is more even.
+    """
     patches = np.zeros((size, size), np.float32)
     for step, weight in ((32, 0.5), (8, 0.5), (3, 0.9)):
         coarse = rng.standard_normal((size // step + 2,) * 2, np.float32)
@@ -68,99 +86,132 @@ def variation(rng: Generator, size: int, gsd_m: float) -> Plane:
     return np.clip(0.5 + np.float32(strength) * patches, 0, 1)
 
 
-def view(land: Landscape, window: tuple[slice, slice], factor: int, texture: Plane) -> View:
-    """The window of the fine ground, ``factor`` of its pixels to one of the sensor's."""
-    sun = land.light[window]
+def pixel_cover(
+    land: Landscape, window: tuple[slice, slice], factor: int, texture: Plane
+) -> PixelCover:
+    """What the pixels of a sensor cover in a window of the land.
+
+    Args:
+        land: the landscape.
+        window: rows and columns of the land.
+        factor: pixels of the land per pixel of the sensor, a side.
+        texture: (size, size) how much the land shows the second spectrum of its materials.
+    """
+    sun = land.irradiance[window]
     if land.shadow is not None:
         sun = sun * (1 - 0.9 * land.shadow[window])
-    there = {key: part for key, plane in land.materials.items() if (part := plane[window]).any()}
-    stack = np.stack(list(there.values()))
-    lit = stack * sun
-    return View(
-        keys=tuple(there),
-        share=coarsen(stack, factor),
-        lit=coarsen(lit, factor),
-        varied=coarsen(lit * texture[window], factor),
+    planes = {key: plane[window] for key, plane in land.materials.items()}
+    present = {key: plane for key, plane in planes.items() if plane.any()}
+    shares = np.stack(list(present.values()))
+    sunlit = shares * sun
+    return PixelCover(
+        keys=tuple(present),
+        share=coarsen(shares, factor),
+        sunlit=coarsen(sunlit, factor),
+        sunlit_second=coarsen(sunlit * texture[window], factor),
         depth_m=coarsen(land.water_depth_m[window], factor),
         cloud=None if land.cloud is None else coarsen(land.cloud[window], factor),
     )
 
 
-def reflectance(
+def measured_reflectance(
     rng: Generator,
-    seen: View,
-    of: Materials,
+    cover: PixelCover,
+    spectra: MaterialSpectra,
     response: NDArray[np.float32],
-    over: Air,
+    atmosphere: Atmosphere,
     *,
-    top: bool,
+    at_sensor: bool,
     gsd_m: float,
 ) -> NDArray[np.float32]:
-    """Reflectance (C, h, w) before the sensor's own faults.
+    """Reflectance (C, h, w) of a scene, before detector effects.
 
     Args:
-        rng: source of cloud brightness, residual haze and adjacency.
-        seen: shares and light.
-        of: the landscape's spectra, ``seen.keys`` among them.
-        response: (C, n_wavelengths).
-        over: the air.
-        top: above the air; otherwise as an imperfect correction leaves it.
-        gsd_m: pixel width.
+        rng: random generator for clouds, residual haze and the adjacency effect.
+        cover: what the pixels cover.
+        spectra: the landscape's spectra, those of ``cover.keys`` among them.
+        response: (C, n_wavelengths) spectral responses of the bands.
+        atmosphere: the air over the scene.
+        at_sensor: reflectance above the atmosphere; else at the surface, as an imperfect
+            atmospheric correction leaves it.
+        gsd_m: pixel width in metres.
     """
-    order = [of.keys.index(key) for key in seen.keys]
-    first, second = of.pairs[order, 0], of.pairs[order, 1]
-    carried = over.through if top else np.ones_like(over.through)
-    beam, sky = (1 - over.sky) * carried, over.sky * carried
-    # Leaves pass on what they do not keep: in near infrared the shade inside a stand is filled with light.
-    plants = np.array([[key.partition(":")[0] in PLANTS] for key in seen.keys])
-    filled = np.where(plants, np.minimum(1.2 * first, 0.6), 0)
-    direct = beam * (1 - filled)
-    parts = (
-        (seen.lit, first * direct), (seen.varied, (second - first) * beam), (seen.share, first * (sky + beam * filled))
-    )  # fmt: skip
-    ground = sum(np.tensordot(response @ spectra.T, planes, 1) for planes, spectra in parts)
-    _add_bottom(ground, seen, of, response * carried)
-    strength = response @ (over.sky * np.float32(rng.uniform(0, 0.35)))
-    ground = glow(ground, strength, rng.uniform(150, 600) / gsd_m)
-    if seen.cloud is not None:
-        ground += seen.cloud * (
-            _cloud(rng, response)[:, None, None] * (0.6 + 0.4 * seen.cloud) - ground
-        )
-    if top:
-        around = ground.mean(axis=(1, 2), keepdims=True)
-        ground /= 1 - (response @ over.albedo)[:, None, None] * around
-    left = np.float32(1.0 if top else rng.normal(0.05, 0.12))
-    haze = (response @ over.path)[:, None, None] * left
-    return ground + haze * _uneven(rng, ground.shape[1:])
+    transmittance = atmosphere.transmittance
+    if not at_sensor:
+        transmittance = np.ones_like(transmittance)
+    ground = _ground_reflectance(cover, spectra, response, atmosphere.skylight, transmittance)
+    _add_bottom(ground, cover, spectra, response * transmittance)
+    strength = response @ (atmosphere.skylight * np.float32(rng.uniform(0, 0.35)))
+    ground = add_adjacency(ground, strength, rng.uniform(150, 600) / gsd_m)
+    if cover.cloud is not None:
+        white = _cloud_reflectance(rng, response)[:, None, None]
+        ground += cover.cloud * (white * (0.6 + 0.4 * cover.cloud) - ground)
+    if at_sensor:
+        mean = ground.mean(axis=(1, 2), keepdims=True)
+        ground /= 1 - (response @ atmosphere.spherical_albedo)[:, None, None] * mean
+    residual = np.float32(1.0 if at_sensor else rng.normal(0.05, 0.12))
+    haze = (response @ atmosphere.path_reflectance)[:, None, None] * residual
+    return ground + haze * _haze_pattern(rng, ground.shape[1:])
 
 
-def _add_bottom(ground: Plane, seen: View, of: Materials, response: NDArray[np.float32]) -> None:
-    for key, body in of.water.items():
-        if key not in seen.keys:
+def _ground_reflectance(
+    cover: PixelCover,
+    spectra: MaterialSpectra,
+    response: NDArray[np.float32],
+    skylight: NDArray[np.float32],
+    transmittance: NDArray[np.float32],
+) -> NDArray[np.float32]:
+    """Light of sun and sky that materials reflect: (C, h, w)."""
+    order = [spectra.keys.index(key) for key in cover.keys]
+    first = spectra.pairs[order, 0]
+    second = spectra.pairs[order, 1]
+    beam = (1 - skylight) * transmittance
+    sky = skylight * transmittance
+    # Leaves transmit what they do not absorb: in near infrared the shade in a stand is bright.
+    plants = np.array([[key.partition(":")[0] in PLANTS] for key in cover.keys])
+    scattered = np.where(plants, np.minimum(1.2 * first, 0.6), 0)
+    direct = beam * (1 - scattered)
+    ground = _mix_bands(cover.sunlit, first * direct, response)
+    ground = ground + _mix_bands(cover.sunlit_second, (second - first) * beam, response)
+    return ground + _mix_bands(cover.share, first * (sky + beam * scattered), response)
+
+
+def _mix_bands(
+    planes: Plane, spectra: NDArray[np.float32], response: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Bands (C, h, w) from weights (K, h, w) of spectra (K, n_wavelengths)."""
+    return np.tensordot(response @ spectra.T, planes, 1)
+
+
+def _add_bottom(
+    ground: Plane, cover: PixelCover, spectra: MaterialSpectra, response: NDArray[np.float32]
+) -> None:
+    """Add the bottom of shallow water to the (C, h, w) reflectance in place."""
+    for key, body in spectra.water.items():
+        if key not in cover.keys:
             continue
-        share = seen.share[seen.keys.index(key)]
-        clearest = float(body.path[WAVELENGTHS < 700].min())
-        near = (share > 0.02) & (seen.depth_m * clearest < -np.log(_BOTTOM_SEEN))
-        ground[:, near] += (
-            shallow(body, response, seen.depth_m[near] / np.maximum(share[near], 0.1)) * share[near]
-        )
+        share = cover.share[cover.keys.index(key)]
+        clearest = float(body.bottom_attenuation[WAVELENGTHS < 700].min())
+        shallow = (share > 0.02) & (cover.depth_m * clearest < -np.log(_FAINTEST_BOTTOM))
+        depth_m = cover.depth_m[shallow] / np.maximum(share[shallow], 0.1)
+        ground[:, shallow] += bottom_contribution(body, response, depth_m) * share[shallow]
 
 
-def _cloud(rng: Generator, response: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Reflectance of a thick cloud per band; ice dims it beyond 1400 nm."""
+def _cloud_reflectance(rng: Generator, response: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Reflectance (C,) of a thick cloud; ice makes it darker above 1400 nm."""
     ice = rng.uniform(0, 1)
+    knots_nm = (400, 900, 1250, 1650, 2200, 2500)
     knots = np.array([1, 1, 0.97, 1 - 0.45 * ice, 0.9 - 0.55 * ice, 0.8 - 0.5 * ice])
-    white = rng.uniform(0.45, 0.95) * np.interp(
-        WAVELENGTHS, (400, 900, 1250, 1650, 2200, 2500), knots
-    )
+    white = rng.uniform(0.45, 0.95) * np.interp(WAVELENGTHS, knots_nm, knots)
     return response @ white.astype(np.float32)
 
 
-def _uneven(rng: Generator, shape: tuple[int, ...]) -> Plane:
-    """Haze varies gently over a scene, and now and then in veils."""
+def _haze_pattern(rng: Generator, shape: tuple[int, ...]) -> Plane:
+    """Factor (h, w) on the haze: it varies gently over a scene, sometimes in veils."""
     y, x = (np.linspace(-1, 1, side, dtype=np.float32) for side in shape)
-    tilt = 1 + rng.uniform(-0.15, 0.15) * y[:, None] + rng.uniform(-0.15, 0.15) * x
+    pattern = 1 + rng.uniform(-0.15, 0.15) * y[:, None] + rng.uniform(-0.15, 0.15) * x
     if rng.random() < 0.06:
         veil = gaussian_filter(rng.standard_normal(shape, np.float32), min(shape) / 8)
-        tilt += rng.uniform(0.2, 1.0) * np.clip(veil / (veil.std() + 1e-6), 0, None)
-    return tilt.astype(np.float32)
+        strength = rng.uniform(0.2, 1.0)
+        pattern += strength * np.clip(veil / (veil.std() + 1e-6), 0, None)
+    return pattern.astype(np.float32)

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from instruction_data.builder.places import PlacedItem, placed
-from instruction_data.sources.chips import Box, Chip, Item, Split
+from instruction_data.builder.places import PlacedItem, place_items
+from instruction_data.sources.chips import Box, Chip, SceneItem, Split
 from spex.errors import RecordError
 
 
@@ -17,17 +17,17 @@ def nothing(split: Split) -> Iterator[Chip]:
 
 def item(
     name: str, footprint: Box | None = None, place: str | None = None, split: Split | None = None
-) -> Item:
-    return Item(name, nothing, place, split, footprint)
+) -> SceneItem:
+    return SceneItem(name, nothing, place, split, footprint)
 
 
 def box(west: float, south: float, size: float = 0.1) -> Box:
     return west, south, west + size, south + size
 
 
-def together(*items: Item) -> set[frozenset[str]]:
+def together(*items: SceneItem) -> set[frozenset[str]]:
     groups: dict[str, set[str]] = {}
-    for entry in placed([("a", one) for one in items], 0.5):
+    for entry in place_items([("a", one) for one in items], 0.5):
         groups.setdefault(entry.place, set()).add(entry.item.id)
     return {frozenset(group) for group in groups.values()}
 
@@ -83,7 +83,7 @@ def test_without_footprint_tiles_of_one_name_are_one_place() -> None:
 
 
 def test_places_reach_across_sources_but_names_do_not() -> None:
-    entries = placed(
+    entries = place_items(
         [("a", item("1", box(0, 0))), ("b", item("1", box(0, 0))), ("b", item("2", None, "a:1"))],
         0.5,
     )
@@ -92,28 +92,28 @@ def test_places_reach_across_sources_but_names_do_not() -> None:
 
 def test_the_split_follows_the_place_whatever_else_there_is() -> None:
     many = [("a", item(f"i{n}", box(n % 20 * 5, n // 20 * 5))) for n in range(300)]
-    split = {e.item.id: e.split for e in placed(many, 0.2)}
+    split = {e.item.id: e.split for e in place_items(many, 0.2)}
     assert 30 < list(split.values()).count("val") < 90
-    assert {e.item.id: e.split for e in placed(many[::-1], 0.2)} == split
-    assert all(split[e.item.id] == e.split for e in placed(many[:150], 0.2))
+    assert {e.item.id: e.split for e in place_items(many[::-1], 0.2)} == split
+    assert all(split[e.item.id] == e.split for e in place_items(many[:150], 0.2))
 
 
 def test_a_fixed_split_holds_for_its_place_and_cannot_contradict() -> None:
     fixed, beside = item("a", box(0, 0), split="val"), item("b", box(0.05, 0))
-    assert [e.split for e in placed([("s", fixed), ("s", beside)], 0.0)] == ["val", "val"]
+    assert [e.split for e in place_items([("s", fixed), ("s", beside)], 0.0)] == ["val", "val"]
     with pytest.raises(RecordError, match=r"train and for val.*\n?"):
-        placed([("s", fixed), ("t", item("c", box(0, 0), split="train"))], 0.1)
+        place_items([("s", fixed), ("t", item("c", box(0, 0), split="train"))], 0.1)
 
 
 def test_no_side_stays_empty_where_both_can_be_filled() -> None:
     def splits(count: int, share: float) -> list[Split]:
         return [
             e.split
-            for e in placed([("s", item(f"i{n}", box(n * 5, 0))) for n in range(count)], share)
+            for e in place_items([("s", item(f"i{n}", box(n * 5, 0))) for n in range(count)], share)
         ]
 
     assert splits(1, 0.99) == ["train"]
     assert set(splits(2, 0.01)) == {"train", "val"} == set(splits(2, 0.99))
     assert set(splits(5, 0.0)) == {"train"} and set(splits(5, 1.0)) == {"val"}
-    assert placed([], 0.5) == []
-    assert isinstance(placed([("s", item("x"))], 0.5)[0], PlacedItem)
+    assert place_items([], 0.5) == []
+    assert isinstance(place_items([("s", item("x"))], 0.5)[0], PlacedItem)

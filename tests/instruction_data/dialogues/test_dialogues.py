@@ -15,9 +15,10 @@ from instruction_data.dialogues.phrases import NounPhrase, draw_phrase, nouns, s
 from instruction_data.dialogues.turns import instead, narrowed, opposite, without
 from instruction_data.dialogues.typed import slip
 from instruction_data.dialogues.words import Options, Words, wording
-from instruction_data.review.check import invented
-from spex.evidence.classes import classes, mentioned, resolve
-from spex.evidence.measured import SceneEvidence, measure
+from instruction_data.review.check import invented_numbers
+from spex.evidence.class_words import mentioned_classes, resolve_class
+from spex.evidence.classes import classes
+from spex.evidence.scene_evidence import SceneEvidence, measure
 from spex.model.grammar import numbers_of
 from spex.query.answer_markup import parse_answer
 from spex.query.constraints import Constraints, IndexCondition
@@ -78,7 +79,7 @@ def test_every_noun_names_its_class() -> None:
             *table["many"].texts,
             *map(singular, table["many"].texts),
         )
-        if resolve(noun) != name
+        if resolve_class(noun) != name
     ]
     assert not english
 
@@ -95,10 +96,10 @@ def test_every_foreign_noun_phrase_names_its_class(language: str) -> None:
                 core = foreign.joined(*parts) if len(parts) == 2 else parts[1]
                 if len(parts) == 3:
                     core = foreign.joined(table["plural_article"][parts[2]], parts[1])
-                assert resolve(core) == name, (name, core)
+                assert resolve_class(core) == name, (name, core)
         for _ in range(40):
             phrase = foreign.draw_phrase(words, language, name, ("R", "N"), 0.9)
-            assert name in mentioned(phrase.text), phrase
+            assert name in mentioned_classes(phrase.text), phrase
 
 
 def test_every_wording_can_be_filled() -> None:
@@ -148,7 +149,7 @@ def test_answers_keep_the_grammar_and_bear_checking(
             for exchange in one.exchanges:
                 answer = parse_answer(exchange.answer)
                 asked.append(exchange.query)
-                assert not invented(answer, asked) and not false_claims(
+                assert not invented_numbers(answer, asked) and not false_claims(
                     exchange.answer, evidence[i % 3]
                 ), one
                 assert bool(answer.spans) != bool(answer.refusal), one
@@ -243,7 +244,7 @@ def test_phrases_are_the_person_s_words_or_the_class_title(
     for one in drawn["train"]:
         asked = queries(one).lower()
         for span in one.spans:
-            assert resolve(span.phrase) == span.class_name
+            assert resolve_class(span.phrase) == span.class_name
             own += span.phrase.lower() in asked
             assert span.phrase.lower() in asked or span.phrase == classes()[span.class_name].title
     assert own > 1500
@@ -402,7 +403,7 @@ def test_no_foreign_word_is_found_in_english(drawn: dict[str, list[Dialogue]]) -
     for _ in range(1500):
         name = words.one(list(classes()))
         phrase = draw_phrase(words, name, "any", ("R", "N"), 0.6)
-        assert set(mentioned(phrase.text)) <= {name, *phrase.constraints.exclude}, phrase
+        assert set(mentioned_classes(phrase.text)) <= {name, *phrase.constraints.exclude}, phrase
 
 
 def test_queries_about_things_that_are_no_land_cover_are_refused(

@@ -159,7 +159,7 @@ def test_constraints_are_executed_on_the_labels(built: Path) -> None:
     assert water[:, :29].all() and water.sum() == 64 * 29  # unknown columns are not water
     assert target.facts[0].area_m2 == 32 * 32 * 100
     nothing = chip.carry_out(parse_answer("<seg class=burned>scars</seg>"))
-    assert nothing.absent.keys() == {0} and not (nothing.values == 1).any()
+    assert nothing.absences.keys() == {0} and not (nothing.values == 1).any()
 
 
 def test_what_labels_never_speak_of_is_what_evidence_says(built: Path) -> None:

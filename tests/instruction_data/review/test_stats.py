@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from instruction_data.review.stats import Wording, stats
+from instruction_data.review.stats import QueryRepetition, stats
 from spex.errors import RecordError
 from spex.records import read_records, write_records
 
@@ -58,7 +58,7 @@ def test_dialogues(built: Path) -> None:
 
 
 def test_wording_repeats() -> None:
-    wording = Wording()
+    wording = QueryRepetition()
     for query in (
         "Show lakes larger than 2 ha",
         "show lakes, larger than 2 ha!",
@@ -67,7 +67,11 @@ def test_wording_repeats() -> None:
     ):
         wording.add(query)
     assert wording.to_dict() == {"queries": 4, "duplicates": 0.25, "duplicates_masked": 0.5}
-    assert Wording().to_dict() == {"queries": 0, "duplicates": 0.0, "duplicates_masked": 0.0}
+    assert QueryRepetition().to_dict() == {
+        "queries": 0,
+        "duplicates": 0.0,
+        "duplicates_masked": 0.0,
+    }
 
 
 def test_words_for_people(built: Path) -> None:
@@ -101,6 +105,6 @@ def test_parquet_of_another_kind_is_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(
         RecordError,
-        match=r"survey_own_000_train\.parquet holds no SPIE records, it lacks bands, gsd_m",
+        match=r"survey_own_000_train\.parquet is not a file of SPIE records, it lacks the columns bands, gsd_m",
     ):
         stats(tmp_path)

@@ -1,4 +1,4 @@
-"""Simulated scenes: reproducible, complete truth, pixels that show it, the same ground through several sensors."""
+"""Simulated scenes: reproducible, with complete truth, and pixels of all sensors that show it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from instruction_data.simulate.items import SIZE, simulate, simulated_items
+from instruction_data.simulate.items import CHIP_SIZE, simulate, simulated_items
 from instruction_data.simulate.materials.spectra import Spectra
-from instruction_data.sources.chips import Chip, complete
+from instruction_data.sources.chips import Chip, complete_truth
 from spex.errors import BandError, RecordError
 from spex.evidence.classes import classes
 from spex.sensors import Band, role_weights
@@ -32,29 +32,32 @@ def planes(chip: Chip) -> dict[str, np.ndarray]:
 
 def test_items_are_functions_of_seed_and_number(spectra: Path) -> None:
     items = list(simulated_items(spectra, 6, seed=7, per_landscape=4))
-    assert [item.split for item in items] == ["train", "train"] and len(
-        {item.place for item in items}
-    ) == 2
-    first, again, other = (
-        list(pickle.loads(pickle.dumps(item)).read("train")) for item in (*items[:1] * 2, items[1])
-    )
+    assert [item.split for item in items] == ["train", "train"]
+    assert len({item.place for item in items}) == 2
+    first = list(items[0].read("train"))
+    again = list(pickle.loads(pickle.dumps(items[0])).read("train"))
+    other = list(items[1].read("train"))
     assert (len(first), len(other)) == (4, 2)
     assert len({chip.id for chip in first + other}) == 6
-    for one, two in zip(first, again, strict=True):
-        assert one.values.tobytes() == two.values.tobytes() and one.id == two.id
-        assert all(np.array_equal(one.truth[name], two.truth[name]) for name in one.truth)
+    for chip, repeated in zip(first, again, strict=True):
+        assert chip.values.tobytes() == repeated.values.tobytes() and chip.id == repeated.id
+        for name, truth in chip.truth.items():
+            assert np.array_equal(truth, repeated.truth[name])
     assert first[0].values.tobytes() != other[0].values.tobytes()
 
 
 def test_every_class_is_known_or_said_to_be_unknown(chips: list[Chip]) -> None:
     for chip in chips:
-        truth = complete(chip.truth)
+        truth = complete_truth(chip.truth)
         assert set(truth) >= set(classes()) - {"building", "road"} or chip.nodata is not None
         assert all(
-            mask.shape == (SIZE, SIZE) and not (mask & unknown).any()
+            mask.shape == (CHIP_SIZE, CHIP_SIZE) and not (mask & unknown).any()
             for mask, unknown in truth.values()
         )
-        assert chip.values.shape == (len(chip.bands), SIZE, SIZE) and np.isfinite(chip.values).all()
+        assert (
+            chip.values.shape == (len(chip.bands), CHIP_SIZE, CHIP_SIZE)
+            and np.isfinite(chip.values).all()
+        )
 
 
 def test_nothing_is_claimed_where_nothing_was_measured(chips: list[Chip]) -> None:
@@ -80,18 +83,20 @@ def test_sensors_and_radiometries_are_mixed(chips: list[Chip]) -> None:
 
 
 def test_pixels_show_the_truth(chips: list[Chip]) -> None:
-    seen = 0
+    compared = 0
     for chip in chips:
-        truth = complete(chip.truth)
-        if chip.level == "surface" and {"water", "vegetation"} <= set(truth):
-            water, plants = truth["water"][0], truth["vegetation"][0]
-            if min(water.sum(), plants.sum()) > 200:
-                ndwi = (planes(chip)["G"] - planes(chip)["N"]) / (
-                    planes(chip)["G"] + planes(chip)["N"]
-                ).clip(1e-3)
-                assert np.median(ndwi[water]) > np.median(ndwi[plants]) + 0.2
-                seen += 1
-    assert seen >= 2
+        truth = complete_truth(chip.truth)
+        if chip.level != "surface" or not {"water", "vegetation"} <= set(truth):
+            continue
+        water = truth["water"][0]
+        vegetation = truth["vegetation"][0]
+        if min(water.sum(), vegetation.sum()) > 200:
+            green = planes(chip)["G"]
+            nir = planes(chip)["N"]
+            ndwi = (green - nir) / (green + nir).clip(1e-3)
+            assert np.median(ndwi[water]) > np.median(ndwi[vegetation]) + 0.2
+            compared += 1
+    assert compared >= 2
 
 
 def test_several_sensors_see_the_same_ground(library: Spectra) -> None:
@@ -103,18 +108,16 @@ def test_several_sensors_see_the_same_ground(library: Spectra) -> None:
         factor = round(other.gsd_m / fine.gsd_m)
         assert factor > 1 and other.gsd_m == pytest.approx(factor * fine.gsd_m)
         side = min(other.values.shape[1], fine.values.shape[1] // factor)
-        blocks = fine.truth["water"][0][: side * factor, : side * factor].reshape(
-            side, factor, side, factor
-        )
-        agree = (blocks.mean(axis=(1, 3)) > 0.5) == other.truth["water"][0][:side, :side]
-        assert agree.mean() > 0.95
-        near = (
-            planes(fine)["N"][: side * factor, : side * factor]
-            .reshape(side, factor, side, factor)
-            .mean(axis=(1, 3))
-        )
-        both = np.corrcoef(near.ravel(), planes(other)["N"][:side, :side].ravel())[0, 1]
-        assert both > 0.8
+
+        def averaged(plane: np.ndarray, side: int = side, factor: int = factor) -> np.ndarray:
+            blocks = plane[: side * factor, : side * factor]
+            return blocks.reshape(side, factor, side, factor).mean(axis=(1, 3))
+
+        water = averaged(fine.truth["water"][0]) > 0.5
+        assert (water == other.truth["water"][0][:side, :side]).mean() > 0.95
+        nir = averaged(planes(fine)["N"])
+        other_nir = planes(other)["N"][:side, :side]
+        assert np.corrcoef(nir.ravel(), other_nir.ravel())[0, 1] > 0.8
 
 
 def test_a_sensor_that_cannot_be_simulated_is_named(library: Spectra) -> None:

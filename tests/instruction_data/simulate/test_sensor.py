@@ -1,4 +1,4 @@
-"""From reflectance to a product's numbers: responses, air, faults of the sensor, integers, images for the eye."""
+"""From reflectance to digital numbers: responses, atmosphere, detector, integers, display."""
 
 from __future__ import annotations
 
@@ -8,13 +8,22 @@ import numpy as np
 import pytest
 
 from instruction_data.simulate.materials.library import WAVELENGTHS
-from instruction_data.simulate.sensor import detector as radiometry
-from instruction_data.simulate.sensor.atmosphere import air, glow, sun_irradiance
+from instruction_data.simulate.sensor.atmosphere import (
+    add_adjacency,
+    draw_atmosphere,
+    solar_irradiance,
+)
+from instruction_data.simulate.sensor.detector import (
+    add_detector_effects,
+    draw_gaps,
+    to_digital_numbers,
+    to_display_values,
+)
 from instruction_data.simulate.sensor.instruments import (
-    choose_bands,
+    draw_bands,
+    draw_nested_widths,
     draw_sensor,
-    draw_together,
-    responses,
+    spectral_responses,
 )
 from spex.sensors import Band, get_sensor, sensors
 
@@ -33,8 +42,8 @@ def test_every_sensor_of_the_table_can_be_simulated() -> None:
     rng = np.random.default_rng(0)
     for sensor in sensors():
         key, gsd_m = draw_sensor(rng, [sensor.key])
-        bands = choose_bands(rng, sensor)
-        weights = responses(key, bands)
+        bands = draw_bands(rng, sensor)
+        weights = spectral_responses(key, bands)
         assert (
             1 <= len(bands) <= 120
             and gsd_m > 0
@@ -46,9 +55,11 @@ def test_every_sensor_of_the_table_can_be_simulated() -> None:
         )
 
 
-def test_sensors_that_look_together_have_whole_ratios_of_pixels() -> None:
+def test_sensors_of_the_same_ground_have_whole_ratios_of_pixels() -> None:
     for seed in range(5):
-        drawn = draw_together(np.random.default_rng(seed), ["sentinel-2a", "landsat-8", "emit"])
+        drawn = draw_nested_widths(
+            np.random.default_rng(seed), ["sentinel-2a", "landsat-8", "emit"]
+        )
         assert [width for _, width in drawn] == [10, 30, 60]
 
 
@@ -59,27 +70,31 @@ def test_tabulated_responses_win_where_there_are_some(tmp_path: Path) -> None:
     ]
     (tmp_path / "S2A_MSI.csv").write_text("\n".join(lines))
     bands = [Band("B03", 560, 35), Band("B08", 833, 106)]
-    said, usual = responses("sentinel-2a", bands, tmp_path), responses("sentinel-2a", bands)
+    tabulated = spectral_responses("sentinel-2a", bands, tmp_path)
+    gaussian = spectral_responses("sentinel-2a", bands)
     below = WAVELENGTHS < 550
-    assert said[0, below].sum() == 0 < usual[0, below].sum() and np.array_equal(said[1], usual[1])
+    assert tabulated[0, below].sum() == 0 < gaussian[0, below].sum()
+    assert np.array_equal(tabulated[1], gaussian[1])
 
 
 def test_air_is_blue_and_lets_swir_through() -> None:
+    blue, swir = np.searchsorted(WAVELENGTHS, (450, 2200))
     for seed in range(20):
-        over = air(np.random.default_rng(seed), 40)
-        blue, swir = np.searchsorted(WAVELENGTHS, (450, 2200))
-        assert 0.03 < over.path[blue] < 0.3 and over.path[swir] < 0.5 * over.path[blue]
-        assert over.through[blue] < over.through[swir] <= 1 and over.sky[blue] > over.sky[swir] >= 0
+        atmosphere = draw_atmosphere(np.random.default_rng(seed), 40)
+        path = atmosphere.path_reflectance
+        assert 0.03 < path[blue] < 0.3 and path[swir] < 0.5 * path[blue]
+        assert atmosphere.transmittance[blue] < atmosphere.transmittance[swir] <= 1
+        assert atmosphere.skylight[blue] > atmosphere.skylight[swir] >= 0
 
 
-def test_the_sun_gives_what_it_gives() -> None:
-    assert np.trapezoid(sun_irradiance(), WAVELENGTHS / 1000) == pytest.approx(
+def test_solar_irradiance_is_that_of_the_sun() -> None:
+    assert np.trapezoid(solar_irradiance(), WAVELENGTHS / 1000) == pytest.approx(
         1170, rel=0.04
     )  # W/m2, 0.4 to 2.5 um
 
 
-def test_glow_moves_light_to_dark_neighbours_and_keeps_its_sum(scene: np.ndarray) -> None:
-    lit = glow(scene, np.full(4, 0.2, np.float32), 10)
+def test_adjacency_moves_light_to_dark_neighbours_and_keeps_its_sum(scene: np.ndarray) -> None:
+    lit = add_adjacency(scene, np.full(4, 0.2, np.float32), 10)
     assert lit[:, :, 28:32].mean() > scene[:, :, 28:32].mean() and lit.mean() == pytest.approx(
         scene.mean(), rel=0.02
     )
@@ -88,7 +103,7 @@ def test_glow_moves_light_to_dark_neighbours_and_keeps_its_sum(scene: np.ndarray
 def test_detectors_keep_the_ground_within_their_errors(scene: np.ndarray) -> None:
     bands = [Band(name, nm, 60, 10) for name, nm in zip("BGRN", (490, 560, 665, 842), strict=True)]
     for seed in range(10):
-        seen = radiometry.detect(np.random.default_rng(seed), scene, bands, 10)
+        seen = add_detector_effects(np.random.default_rng(seed), scene, bands, 10)
         assert seen.mean(axis=(1, 2)) == pytest.approx(scene.mean(axis=(1, 2)), rel=0.25)
         assert np.corrcoef(seen.ravel(), scene.ravel())[0, 1] > 0.95
 
@@ -97,7 +112,7 @@ def test_integers_give_reflectance_back_and_nodata_stays_out(scene: np.ndarray) 
     missing = NOTHING.copy()
     missing[:8] = True
     for dtype, offset, empty in (("uint16", -0.1, 0), ("int16", 0.0, -9999)):
-        product = radiometry.stored(scene, missing, 1e-4, offset, dtype)
+        product = to_digital_numbers(scene, missing, 1e-4, offset, dtype)
         assert (
             product.values.dtype == dtype
             and product.nodata == empty
@@ -108,25 +123,23 @@ def test_integers_give_reflectance_back_and_nodata_stays_out(scene: np.ndarray) 
 
 
 def test_landsat_7_has_wedges_and_other_scenes_slanted_edges() -> None:
-    wedges = [radiometry.gaps(np.random.default_rng(n), "landsat-7", (128, 128)) for n in range(40)]
-    edges = [radiometry.gaps(np.random.default_rng(n), "landsat-8", (128, 128)) for n in range(200)]
+    wedges = [draw_gaps(np.random.default_rng(n), "landsat-7", (128, 128)) for n in range(40)]
+    edges = [draw_gaps(np.random.default_rng(n), "landsat-8", (128, 128)) for n in range(200)]
     assert 5 < sum(gap.any() for gap in wedges) < 30 and 3 < sum(gap.any() for gap in edges) < 40
     assert all(gap.mean() < 0.5 for gap in wedges + edges)
 
 
-def test_images_for_the_eye_keep_the_order_of_brightness(scene: np.ndarray) -> None:
-    looks = [
-        radiometry.display(np.random.default_rng(n), scene, NOTHING, colour_only=n < 20)
+def test_display_values_keep_the_order_of_brightness(scene: np.ndarray) -> None:
+    images = [
+        to_display_values(np.random.default_rng(n), scene, NOTHING, colour_only=n < 20)
         for n in range(40)
     ]
-    assert {str(look.values.dtype) for look in looks[:20]} == {"uint8"}
-    assert {str(look.values.dtype) for look in looks} == {"uint8", "uint16"}
-    for look in looks:
-        assert look.values.max() * look.scale <= 1
-        dark, bright = (
-            look.values[:, :, :28].mean(axis=(1, 2)),
-            look.values[:, :, 36:].mean(axis=(1, 2)),
-        )
+    assert {str(image.values.dtype) for image in images[:20]} == {"uint8"}
+    assert {str(image.values.dtype) for image in images} == {"uint8", "uint16"}
+    for image in images:
+        assert image.values.max() * image.scale <= 1
+        dark = image.values[:, :, :28].mean(axis=(1, 2))
+        bright = image.values[:, :, 36:].mean(axis=(1, 2))
         assert (dark < bright).all()
 
 

@@ -15,7 +15,7 @@ import shapely
 from pyogrio.raw import write
 from rasterio.transform import from_origin
 
-from instruction_data.sources.chips import Chip, Item
+from instruction_data.sources.chips import Chip, SceneItem
 from instruction_data.sources.inputs import SceneOptions, scene_items
 from instruction_data.sources.windows import scene_windows
 from spex.errors import RecordError, SpexError
@@ -25,11 +25,11 @@ WORLDCOVER = SceneOptions(legend="esa_worldcover")
 COVER = np.repeat(np.array([80, 10], np.uint8), 32)[None].repeat(64, axis=0)
 
 
-def read(item: Item) -> list[Chip]:
+def read(item: SceneItem) -> list[Chip]:
     return list(pickle.loads(pickle.dumps(item)).read("train"))
 
 
-def outcomes(items: list[Item]) -> dict[str, str]:
+def outcomes(items: list[SceneItem]) -> dict[str, str]:
     """Per item "chips" or the message of its error, as a build would report it."""
     found = {}
     for item in items:
@@ -162,7 +162,7 @@ def test_one_vector_file_for_all_scenes_and_its_empty_polygons_named(
     found = outcomes(list(items))
     assert found["a"] == "chips"
     assert "does not overlap" in found["b"]
-    assert "features 2 enclose no ground and were left out" in found["all.gpkg"]
+    assert "features 2 have no area and were left out" in found["all.gpkg"]
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
@@ -311,12 +311,12 @@ def test_stac_assets_over_http(tmp_path: Path, raster: Raster) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{}", "no STAC item collection"),
+        ("{}", "not a STAC item collection"),
         ("no json", "is not JSON"),
-        ('{"id": "a", "assets": {"image": null}}', "not as STAC describes it"),
+        ('{"id": "a", "assets": {"image": null}}', "is not valid STAC"),
         (
             '{"id": "a", "assets": {}, "geometry": {"type": "Round"}}',
-            "not as STAC describes it .*round",
+            "is not valid STAC .*round",
         ),
     ],
 )

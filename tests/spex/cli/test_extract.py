@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
+import re
 import signal
 import subprocess
 import sys
@@ -12,10 +15,11 @@ import pytest
 import rasterio
 
 from spex.cli.main import main
-from tests.scenes import write_scene
+from tests.scenes import write_synthetic_scene
 
 FILES = {
     "mask.tif",
+    "mask.qml",
     "probability.tif",
     "regions.gpkg",
     "explanation.md",
@@ -27,7 +31,7 @@ FILES = {
 @pytest.fixture
 def scene(tmp_path: Path) -> Path:
     path = tmp_path / "scene.tif"
-    write_scene(path)
+    write_synthetic_scene(path)
     return path
 
 
@@ -78,7 +82,7 @@ def test_a_refusal_is_an_answer(scene, tmp_path, capsys):
 
 
 def test_pixel_size_can_be_stated(tmp_path, capsys):
-    write_scene(tmp_path / "plain.tif", crs=None)
+    write_synthetic_scene(tmp_path / "plain.tif", crs=None)
     query = "water larger than 0.1 ha"
     assert rules(tmp_path / "plain.tif", query, "-o", tmp_path / "out") == 2
     assert "--gsd" in capsys.readouterr().err
@@ -89,7 +93,7 @@ def test_pixel_size_can_be_stated(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["missing.tif", "water"], "missing.tif"),
         (["SCENE", ""], "empty"),
@@ -101,13 +105,75 @@ def test_pixel_size_can_be_stated(tmp_path, capsys):
         (["SCENE", "water", "--gsd", "-1"], "--gsd"),
     ],
 )
-def test_bad_input_is_one_line_and_leaves_nothing(scene, tmp_path, capsys, arguments, said):
+def test_bad_input_is_one_line_and_leaves_nothing(scene, tmp_path, capsys, arguments, message):
     given = [str(scene) if argument == "SCENE" else argument for argument in arguments]
     assert rules(*given, "-o", tmp_path / "out") == 2
     error = capsys.readouterr().err
-    assert said in error
+    assert message in error
     assert len(error.strip().splitlines()) == 1
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--method", "magic"], "'magic' is not one of model, rules"),
+        (["--method", "rules", "--model", "base"], "--model"),
+        (["--method", "rules", "--tile", "5"], "tile 5"),
+        (["--method", "rules", "--sensor", "sentinel-9"], "sentinel-9"),
+    ],
+)
+def test_a_wrong_option_is_named_before_the_folder_and_the_scene(
+    tmp_path, capsys, options, message
+):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "extraction.json").write_text("{}")
+    assert main(["extract", "missing.tif", "water", "-o", str(out), *options]) == 2
+    error = capsys.readouterr().err
+    assert message in error and "exists" not in error and "missing.tif" not in error
+
+
+def test_without_out_a_dated_folder_is_made_and_printed(scene, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    printed = []
+    for _ in range(3):
+        assert rules(scene, "lakes", "--quiet") == 0
+        printed.append(capsys.readouterr().out.strip())
+    assert len(set(printed)) == 3
+    for name in printed:
+        assert re.fullmatch(r"spex-scene-\d{8}-\d{6}(-\d)?", name)
+        assert {path.name for path in (tmp_path / name).iterdir()} == FILES
+    assert rules("sample", "lakes") == 0
+    assert "Results in spex-sample-" in capsys.readouterr().out
+    assert rules(scene, "lakes", "--json") == 0
+    printed_json = capsys.readouterr()
+    assert json.loads(printed_json.out) and "Results in spex-scene-" in printed_json.err
+
+
+def test_notes_of_the_summary(tmp_path, capsys):
+    assert rules("sample", "lakes", "-o", tmp_path / "out") == 0
+    assert "  Note: no georeference" in capsys.readouterr().out
+
+
+def test_a_terminal_shows_the_steps_in_their_order(scene, tmp_path):
+    master, slave = pty.openpty()
+    command = [sys.executable, "-m", "spex", "extract", str(scene), "lakes", "--tile", "32"]
+    command += ["--overlap", "0", "--method", "rules", "-o", str(tmp_path / "out")]
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=slave, env=os.environ | {"TERM": "xterm"}
+    ) as process:
+        os.close(slave)
+        shown = b""
+        with contextlib.suppress(OSError):  # the terminal closes with the process
+            while part := os.read(master, 4096):
+                shown += part
+    os.close(master)
+    assert process.returncode == 0
+    steps = ["opening the scene", "loading the rules", "reading the scene", "reading the query"]
+    steps += ["measuring the masks", "writing the results"]
+    places = [shown.find(step.encode()) for step in steps]
+    assert -1 not in places and places == sorted(places)
 
 
 def test_an_output_folder_in_use(scene, tmp_path, capsys):
@@ -122,10 +188,10 @@ def test_an_output_folder_in_use(scene, tmp_path, capsys):
 
 
 def test_a_damaged_part_is_no_data_and_the_rest_is_written(tmp_path, capsys):
-    """One block of the full resolution is rubbish; the overviews in the file are whole, so the scene opens."""
+    """One block of the full resolution is damaged; the overviews are whole, so the scene opens."""
     path = tmp_path / "damaged.tif"
     options = {"tiled": True, "blockxsize": 256, "blockysize": 256, "compress": "deflate"}
-    write_scene(path, height=2048, width=2048, sensor="planetscope-4", **options)
+    write_synthetic_scene(path, height=2048, width=2048, sensor="planetscope-4", **options)
     with rasterio.open(path, "r+") as source:
         source.build_overviews([2], rasterio.enums.Resampling.average)
     with rasterio.open(path) as source:
@@ -150,7 +216,7 @@ def test_a_damaged_part_is_no_data_and_the_rest_is_written(tmp_path, capsys):
 
 
 def test_an_interrupt_leaves_nothing_half_written(tmp_path):
-    write_scene(tmp_path / "large.tif", height=3000, width=3000, sensor="planetscope-4")
+    write_synthetic_scene(tmp_path / "large.tif", height=3000, width=3000, sensor="planetscope-4")
     out = tmp_path / "results" / "out"
     command = [
         sys.executable,

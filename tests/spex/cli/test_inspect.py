@@ -1,4 +1,4 @@
-"""``spex inspect``: what it tells, and that it starts without torch."""
+"""``spex inspect``: what it shows, and that it starts without torch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from spex.cli.main import main
-from tests.scenes import write_scene
+from tests.scenes import write_synthetic_scene
 
 
 def run(*words: object) -> subprocess.CompletedProcess[str]:
@@ -24,7 +24,7 @@ def run(*words: object) -> subprocess.CompletedProcess[str]:
 
 
 def test_json_of_a_full_sensor(tmp_path: Path) -> None:
-    truth = write_scene(tmp_path / "scene.tif", nodata=0)
+    truth = write_synthetic_scene(tmp_path / "scene.tif", nodata=0)
     done = run(tmp_path / "scene.tif", "--json")
     assert done.returncode == 0, done.stderr
     facts = json.loads(done.stdout)
@@ -44,7 +44,7 @@ def test_json_of_a_full_sensor(tmp_path: Path) -> None:
 
 
 def test_tables_say_what_is_missing_and_why(tmp_path: Path) -> None:
-    write_scene(tmp_path / "scene.tif", sensor="naip", dtype="uint8", crs=None)
+    write_synthetic_scene(tmp_path / "scene.tif", sensor="naip", dtype="uint8", crs=None)
     done = run(tmp_path / "scene.tif")
     assert done.returncode == 0, done.stderr
     assert (
@@ -52,11 +52,19 @@ def test_tables_say_what_is_missing_and_why(tmp_path: Path) -> None:
     )
     possible, _, missing = done.stdout.partition("classes not possible")
     assert "water" in possible and "burned" in missing and "SWIR" in missing
-    assert "MNDWI: needs S1" in done.stdout
+    assert "MNDWI: requires S1" in done.stdout
+
+
+def test_the_sample_scene(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", "sample", "--json"]) == 0
+    description = json.loads(capsys.readouterr().out)
+    assert description["path"] == "sample"
+    assert [band["name"] for band in description["bands"]] == ["B02", "B03", "B04", "B08"]
+    assert "water" in description["classes"]["possible"]
 
 
 def test_many_bands_are_shown_in_part(tmp_path: Path) -> None:
-    write_scene(tmp_path / "cube.tif", bands=120, height=16, width=16, dtype="float32")
+    write_synthetic_scene(tmp_path / "cube.tif", bands=120, height=16, width=16, dtype="float32")
     done = run(tmp_path / "cube.tif")
     assert done.returncode == 0 and "100 more" in done.stdout
 
@@ -64,7 +72,7 @@ def test_many_bands_are_shown_in_part(tmp_path: Path) -> None:
 def test_bad_input_is_one_line_and_status_2(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_scene(tmp_path / "scene.tif", bands=4, described=False)
+    write_synthetic_scene(tmp_path / "scene.tif", bands=4, described=False)
     for words in (
         ["nowhere.tif"],
         [str(tmp_path / "scene.tif")],
@@ -76,8 +84,11 @@ def test_bad_input_is_one_line_and_status_2(
 
 
 def test_no_torch_is_loaded(tmp_path: Path) -> None:
-    write_scene(tmp_path / "scene.tif")
-    code = "import sys; from spex.cli.main import main; main(sys.argv[1:]); sys.exit('torch' in sys.modules)"
+    write_synthetic_scene(tmp_path / "scene.tif")
+    code = (
+        "import sys; from spex.cli.main import main; main(sys.argv[1:]);"
+        "sys.exit('torch' in sys.modules)"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code, "inspect", str(tmp_path / "scene.tif")],
         capture_output=True,

@@ -9,7 +9,7 @@ from affine import Affine
 
 from spex.engine import extract
 from spex.errors import ConfigError, QueryError
-from spex.raster.working import LEVELS, NODATA
+from spex.raster.working_rasters import NODATA, PROBABILITY_SCALE
 
 WATER = "<seg class=water>water</seg>: <fact:area>, <fact:count> regions, largest <fact:largest>."
 
@@ -66,8 +66,8 @@ def test_tiles_leave_no_seam(painter, painted, tile, overlap):
     smooth = (0.5 + 0.45 * np.sin(row / 17) * np.cos(col / 23)).astype(np.float32)
     result = ask(painter, painted(water=smooth), WATER, tile=tile, overlap=overlap)
     with rasterio.open(result.probability_path) as source:
-        written = source.read(1) / LEVELS
-    assert abs(written - smooth).max() <= 0.5 / LEVELS + 1e-6
+        written = source.read(1) / PROBABILITY_SCALE
+    assert abs(written - smooth).max() <= 0.5 / PROBABILITY_SCALE + 1e-6
 
 
 def test_strips_of_rows_do_not_show(painter, painted):
@@ -186,7 +186,7 @@ class TestOverlap:
         text = "<seg class=vegetation>plants</seg>: <fact:area>. <seg class=tree_cover>trees</seg>: <fact:area>."
         result = ask(painter, scene, text)
         assert result.answer == "Plants: 2.00 ha. Trees: 2.00 ha."
-        assert any("plants that belong to trees" in warning for warning in result.warnings)
+        assert any("plants that also belong to trees" in warning for warning in result.warnings)
 
     def test_otherwise_the_higher_probability_wins(self, painter, painted):
         scene = painted(
@@ -238,7 +238,26 @@ class TestAbsence:
     def test_unmet_constraints_are_the_reason(self, painter, painted):
         scene = painted(water=blocks((10, 10, 20, 20)), vegetation=blocks((10, 10, 20, 20)))
         result = ask(painter, scene, "<seg class=water min_area=50ha>water</seg>: <fact:area>.")
-        assert result.absent == (("water", "nothing meets: at least 50 ha"),)
+        assert result.absent == (("water", "no region of at least 50 ha"),)
+        assert result.answer == "No water region of at least 50 ha was found."
+
+    @pytest.mark.parametrize(
+        ("attributes", "words"),
+        [
+            (
+                "min_area=1ha max_area=9ha where=north",
+                "of at least 1 ha and at most 9 ha in the north",
+            ),
+            ("index=NDVI:above:0.99,NDWI:below:0", "with NDVI above 0.99 and NDWI below 0"),
+            ("where=south not=cropland", "in the south without cropland"),
+        ],
+    )
+    def test_every_unmet_constraint_is_named(self, painter, painted, attributes, words):
+        plane = blocks((10, 10, 40, 40))
+        scene = painted(water=plane, cropland=plane)
+        text = f"<seg class=water {attributes}>water</seg>: <fact:area>."
+        result = ask(painter, scene, text)
+        assert result.answer == f"No water region {words} was found."
 
     def test_a_mask_that_another_takes_whole(self, painter, painted):
         plane = blocks((10, 10, 20, 20))
@@ -253,6 +272,7 @@ class TestAbsence:
         without_swir = type(scene).from_array(scene.read().values[:4], scene.bands[:4])
         result = extract(without_swir, "burn scars", predictor)
         assert result.refused is not None
+        assert result.refused.startswith("burn scars cannot be mapped in this scene: requires ")
         assert "SWIR" in result.refused
         assert predictor.calls["features"] == 0
         assert result.mask_path is None

@@ -9,7 +9,7 @@ import rasterio
 
 from spex.engine import Extractor, Session, extract, load
 from spex.engine.cache import FeatureCache
-from spex.raster.working import NODATA
+from spex.raster.working_rasters import NODATA
 
 WATER = "<seg class=water>water</seg>: <fact:area>."
 

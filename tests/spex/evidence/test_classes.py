@@ -10,8 +10,9 @@ import pytest
 import yaml
 
 from spex.errors import ConfigError
-from spex.evidence import classes as known
-from spex.evidence.classes import classes, extend, index_range, mentioned, read_entries, resolve
+from spex.evidence.class_additions import add_classes, read_class_entries
+from spex.evidence.class_words import mentioned_classes, resolve_class
+from spex.evidence.classes import classes, index_range
 from spex.evidence.indices import EVIDENCE_INDICES
 
 NAMES = [
@@ -70,8 +71,11 @@ def test_colours_differ() -> None:
 
 def test_every_word_resolves_to_its_class() -> None:
     for name, land_class in classes().items():
-        assert resolve(name) == resolve(land_class.title) == name
-        assert all(resolve(word) == name for word in land_class.synonyms)
+        assert resolve_class(name) == resolve_class(land_class.title) == name
+        assert all(resolve_class(word) == name for word in land_class.synonyms)
+
+
+from tests.added_classes import remove_added_classes
 
 
 @pytest.mark.parametrize(
@@ -95,7 +99,7 @@ def test_every_word_resolves_to_its_class() -> None:
     ],
 )
 def test_phrases_resolve_by_their_longest_word(phrase: str, name: str | None) -> None:
-    assert resolve(phrase) == name
+    assert resolve_class(phrase) == name
 
 
 @pytest.mark.parametrize(
@@ -111,7 +115,7 @@ def test_phrases_resolve_by_their_longest_word(phrase: str, name: str | None) ->
     ],
 )
 def test_classes_mentioned_in_order_of_appearance(query: str, names: list[str]) -> None:
-    assert mentioned(query) == names
+    assert mentioned_classes(query) == names
 
 
 @pytest.mark.parametrize(
@@ -128,7 +132,7 @@ def test_classes_mentioned_in_order_of_appearance(query: str, names: list[str]) 
     ],
 )
 def test_classes_are_known_in_other_languages(query: str, names: list[str]) -> None:
-    assert [name for name in mentioned(query) if name != "burned"] == names
+    assert [name for name in mentioned_classes(query) if name != "burned"] == names
 
 
 def test_words_of_other_languages_name_one_class_and_no_english_query_changes_by_them() -> None:
@@ -138,7 +142,7 @@ def test_words_of_other_languages_name_one_class_and_no_english_query_changes_by
             *land_class.synonyms,
             *(w for words in land_class.words.values() for w in words),
         ):
-            assert resolve(word) == name, word
+            assert resolve_class(word) == name, word
             owners.setdefault(word.lower(), set()).add(name)
     assert all(len(names) == 1 for names in owners.values())
     queries = yaml.safe_load(
@@ -181,20 +185,19 @@ def test_a_recipe_fits_the_bands_there_are() -> None:
 def only_own() -> Iterator[None]:
     """Classes that a test adds are gone after it."""
     yield
-    known._added.clear()
-    known._forget()
+    remove_added_classes()
 
 
 def test_a_class_comes_by_data_and_takes_its_words_along(tmp_path: Path, only_own: None) -> None:
-    assert resolve("solar farm") == "cropland"  # by its last word
+    assert resolve_class("solar farm") == "cropland"  # by its last word
     path = tmp_path / "classes.yaml"
     path.write_text(
         "classes: {solar_farm: {title: solar farms, synonyms: [solar park], parent: built_up}}"
     )
-    extend(read_entries(path), str(path))
-    extend(read_entries(path), str(path))  # the same again is no conflict
+    add_classes(read_class_entries(path), str(path))
+    add_classes(read_class_entries(path), str(path))  # the same again is no conflict
     assert list(classes())[-1] == "solar_farm" and "solar_farm" in classes()["built_up"].children
-    assert mentioned("Solar parks, lakes and a solar farm") == ["solar_farm", "water"]
+    assert mentioned_classes("Solar parks, lakes and a solar farm") == ["solar_farm", "water"]
     assert not classes()["solar_farm"].recipes
 
 
@@ -202,14 +205,14 @@ def test_a_class_comes_by_data_and_takes_its_words_along(tmp_path: Path, only_ow
     ("entry", "said"),
     [
         ("water: {title: sea}", "there is another class 'water'"),
-        ("Farm: {title: farm}", "is no name of a class"),
-        ("farm: {synonyms: [farm]}", "needs a title"),
+        ("Farm: {title: farm}", "is not a class name"),
+        ("farm: {synonyms: [farm]}", "has no title"),
         ("farm: {title: open land, colour: red}", "has the colour 'red'"),
-        ("farm: {title: open land, parent: city}", "names 'city'"),
-        ("farm: {title: open land, size: 3}", "has 'size'"),
+        ("farm: {title: open land, parent: city}", "the parent 'city'"),
+        ("farm: {title: open land, size: 3}", "unknown field 'size'"),
         ("farm: {title: cloud shadow}", "as 'cloud_shadow' is"),
         ("farm: {title: '...'}", "holds no word"),
-        ("farm: {title: open land, synonyms: park}", "are no list of words"),
+        ("farm: {title: open land, synonyms: park}", "are not a list of words"),
         (
             "farm: {title: open land, recipes: [{level: any, when: [NDVI is 3]}]}",
             "condition 'NDVI is 3'",
@@ -223,14 +226,14 @@ def test_entries_that_are_none_are_refused_and_leave_nothing_behind(
     path = tmp_path / "classes.yaml"
     path.write_text(f"classes: {{{entry}}}")
     with pytest.raises(ConfigError, match=said):
-        extend(read_entries(path), str(path))
+        add_classes(read_class_entries(path), str(path))
     assert list(classes()) == before
 
 
 def test_a_file_without_classes_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "classes.yaml"
     path.write_text("solar_farm: {title: solar farms}")
-    with pytest.raises(ConfigError, match="no 'classes' in it"):
-        read_entries(path)
+    with pytest.raises(ConfigError, match="has no 'classes'"):
+        read_class_entries(path)
     with pytest.raises(ConfigError, match="cannot read the classes"):
-        read_entries(tmp_path / "none.yaml")
+        read_class_entries(tmp_path / "none.yaml")

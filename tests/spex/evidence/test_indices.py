@@ -9,19 +9,19 @@ import spyndex
 from spex.errors import MissingBandError
 from spex.evidence.indices import (
     OFFERED_INDICES,
-    available,
-    compute,
-    index,
+    available_indices,
+    compute_index,
+    compute_indices,
     index_roles,
     role_planes,
 )
 from spex.raster.scene import Pixels
 from spex.sensors import get_sensor
-from tests.scenes import even_bands, synthetic
+from tests.scenes import even_bands, synthetic_scene
 
 
 def _pixels(bands: tuple) -> Pixels:
-    values, _ = synthetic(bands, 32, 32)
+    values, _ = synthetic_scene(bands, 32, 32)
     return Pixels(values, np.ones((32, 32), bool), bands, "surface", 10.0)
 
 
@@ -45,33 +45,35 @@ def test_roles_of_many_narrow_bands_agree_with_a_multispectral_sensor() -> None:
 
 def test_an_index_is_what_its_formula_says() -> None:
     planes = {"N": np.array([[0.4, 0.1]], np.float32), "R": np.array([[0.1, 0.3]], np.float32)}
-    np.testing.assert_allclose(index("NDVI", planes), [[0.6, -0.5]], rtol=1e-6)
+    np.testing.assert_allclose(compute_index("NDVI", planes), [[0.6, -0.5]], rtol=1e-6)
 
 
 def test_undefined_is_nan_and_negative_reflectance_counts_as_zero() -> None:
     planes = {"G": np.array([[0.0, 0.1]], np.float32), "S1": np.array([[0.0, -0.05]], np.float32)}
     with np.errstate(all="raise"):
-        mndwi = index("MNDWI", planes)
+        mndwi = compute_index("MNDWI", planes)
     assert np.isnan(mndwi[0, 0]) and mndwi[0, 1] == 1
 
 
 def test_constants_take_spyndex_defaults() -> None:
     planes = {"N": np.full((1, 1), 0.4, np.float32), "R": np.full((1, 1), 0.1, np.float32)}
     planes["B"] = np.full((1, 1), 0.05, np.float32)
-    np.testing.assert_allclose(index("EVI", planes), 2.5 * 0.3 / (0.4 + 0.6 - 0.375 + 1), rtol=1e-5)
+    np.testing.assert_allclose(
+        compute_index("EVI", planes), 2.5 * 0.3 / (0.4 + 0.6 - 0.375 + 1), rtol=1e-5
+    )
 
 
 def test_several_indices_at_once_equal_each_alone() -> None:
     planes = role_planes(_pixels(get_sensor("sentinel-2a").bands))
-    both = compute(["NDVI", "BI", "NDVI"], planes)
+    both = compute_indices(["NDVI", "BI", "NDVI"], planes)
     assert list(both) == ["NDVI", "BI"]
-    assert np.array_equal(both["BI"], index("BI", planes))
-    assert compute([], planes) == {}
+    assert np.array_equal(both["BI"], compute_index("BI", planes))
+    assert compute_indices([], planes) == {}
 
 
 def test_what_is_available_follows_the_roles() -> None:
-    assert available({"B", "G", "R"}) == ["NDTI", "NDYI", "GLI"]
-    assert set(available({"B", "G", "R", "N", "S1", "S2"})) >= {
+    assert available_indices({"B", "G", "R"}) == ["NDTI", "NDYI", "GLI"]
+    assert set(available_indices({"B", "G", "R", "N", "S1", "S2"})) >= {
         "NDVI",
         "NDWI",
         "MNDWI",
@@ -79,13 +81,13 @@ def test_what_is_available_follows_the_roles() -> None:
         "NBR",
         "BI",
     }
-    assert available(set()) == []
+    assert available_indices(set()) == []
 
 
 @pytest.mark.parametrize(("name", "told"), [("MNDWI", "S1"), ("NOSUCH", "NOSUCH")])
 def test_missing_band_or_index_is_named(name: str, told: str) -> None:
     with pytest.raises(MissingBandError, match=told):
-        index(name, {"G": np.zeros((1, 1), np.float32), "N": np.zeros((1, 1), np.float32)})
+        compute_index(name, {"G": np.zeros((1, 1), np.float32), "N": np.zeros((1, 1), np.float32)})
 
 
 @pytest.mark.parametrize("name", [*OFFERED_INDICES, "MBI", "WI2015", "TGI", "IAVI", "MSAVI", "CIG"])
@@ -106,7 +108,7 @@ def test_every_value_is_what_spyndex_computes(name: str) -> None:
     }
     with np.errstate(all="ignore"):
         expected = np.asarray(spyndex.computeIndex([name], params))
-    found = index(name, planes)
+    found = compute_index(name, planes)
     assert found.dtype == np.float32 and np.array_equal(
         found, np.where(np.isfinite(expected), expected, np.nan), equal_nan=True
     )

@@ -21,7 +21,7 @@ from spex.model.spectral import band_batch
 from spex.model.spex import SpexModel
 from spex.raster.scene import Pixels, Scene
 from spex.sensors import Band
-from tests.scenes import write_scene
+from tests.scenes import write_synthetic_scene
 
 MICRO = SpecAwareConfig(**SIZES["micro"]["vision_config"])
 
@@ -81,7 +81,7 @@ def test_the_example_of_the_encoder_runs_as_it_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     SpecAwareEncoder(SpecAwareConfig()).save_pretrained(tmp_path / "encoder")
-    write_scene(tmp_path / "scene.tif", height=90, width=70)
+    write_synthetic_scene(tmp_path / "scene.tif", height=90, width=70)
     monkeypatch.chdir(tmp_path)
     names = {"SpecAwareEncoder": SpecAwareEncoder, "Scene": Scene, "Window": Window}
     (example,) = doctest.DocTestFinder(recurse=False).find(
@@ -100,7 +100,7 @@ def same(first: Features, second: Features, atol: float = 0.0) -> None:
 def test_a_path_a_scene_and_its_pixels_are_the_same_image(
     model: MaskedAutoencoder, tmp_path: Path
 ) -> None:
-    write_scene(tmp_path / "scene.tif", height=70, width=50, nodata=0)
+    write_synthetic_scene(tmp_path / "scene.tif", height=70, width=50, nodata=0)
     scene = Scene.open(tmp_path / "scene.tif")
     seen = model.encoder(scene.read())
     same(seen, model.encoder(scene))

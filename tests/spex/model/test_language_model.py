@@ -28,7 +28,7 @@ from transformers import (
 )
 
 from spex.errors import ConfigError, ModelError
-from spex.evidence.measured import measure
+from spex.evidence.scene_evidence import measure
 from spex.model.config import make_config
 from spex.model.grammar import SpanGrammar
 from spex.model.language_model import Vocabulary, add_tokens, load_language
@@ -40,7 +40,7 @@ from spex.model.spex import SpexModel
 from spex.query.answer_markup import parse_answer
 from spex.query.prompt import SPECIAL_TOKENS, Exchange
 from spex.raster.scene import Pixels, Scene
-from tests.scenes import write_scene
+from tests.scenes import write_synthetic_scene
 from train.run import lora
 from train.run.losses import text_loss
 
@@ -174,7 +174,7 @@ def saved(family: str, folder: Path) -> Path:
 
 
 def scene(folder: Path) -> Pixels:
-    write_scene(folder / "scene.tif", height=64, width=64)
+    write_synthetic_scene(folder / "scene.tif", height=64, width=64)
     return Scene.open(folder / "scene.tif").overview()
 
 

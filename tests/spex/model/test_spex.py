@@ -13,7 +13,7 @@ from transformers import AutoTokenizer
 
 from spex.errors import ConfigError, ModelError
 from spex.evidence.maps import CHANNELS, evidence_maps
-from spex.evidence.measured import measure
+from spex.evidence.scene_evidence import measure
 from spex.model import precision
 from spex.model.config import SIZES, SpecAwareConfig, make_config
 from spex.model.encoder import SpecAwareEncoder

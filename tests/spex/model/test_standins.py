@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from spex.evidence import classes as known
-from spex.evidence.measured import measure
+from spex.evidence.class_additions import add_classes
+from spex.evidence.scene_evidence import measure
 from spex.model.generation import GenerationRequest
 from spex.model.loading import load
 from spex.model.predictor import ModelPredictor
@@ -16,18 +16,18 @@ from spex.model.standins import StandIns
 from spex.query.answer_markup import parse_answer
 from spex.query.prompt import Exchange
 from spex.raster.scene import Scene
-from tests.scenes import write_scene
+from tests.added_classes import remove_added_classes
+from tests.scenes import write_synthetic_scene
 
 
 @pytest.fixture(scope="module", autouse=True)
 def farms() -> Iterator[None]:
     """A class that no model has read of."""
-    known.extend(
+    add_classes(
         {"solar_farm": {"title": "solar farms", "synonyms": ["solar farm", "solar park"]}}, "test"
     )
     yield
-    known._added.clear()
-    known._forget()
+    remove_added_classes()
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def predictor() -> ModelPredictor:
 def test_constraints_of_an_added_class_are_read(
     predictor: ModelPredictor, tmp_path: Path, query: str, constraints: dict[str, object]
 ) -> None:
-    write_scene(tmp_path / "scene.tif")
+    write_synthetic_scene(tmp_path / "scene.tif")
     overview = Scene.open(tmp_path / "scene.tif").overview()
     (span,) = predictor.open(overview, measure(overview)).plan(query).answer.spans
     assert (span.class_name, span.constraints.to_dict()) == ("solar_farm", constraints)

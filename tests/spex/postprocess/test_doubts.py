@@ -13,7 +13,7 @@ from rasterio.transform import from_origin
 from spex.engine import RulesPredictor, extract
 from spex.engine.methods import RulesScenePredictor
 from spex.evidence.indices import role_planes
-from spex.evidence.measured import SceneEvidence, measure
+from spex.evidence.scene_evidence import SceneEvidence, measure
 from spex.postprocess.doubts import DoubtSweep
 from spex.postprocess.facts import doubt_text
 from spex.query.answer_markup import Plan, parse_answer

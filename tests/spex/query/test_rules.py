@@ -2,19 +2,19 @@ from __future__ import annotations
 
 import pytest
 
-from spex.evidence.measured import SceneEvidence, measure
+from spex.evidence.scene_evidence import SceneEvidence, measure
 from spex.query.answer_markup import parse_answer
 from spex.query.prompt import Exchange
 from spex.query.rules import read_query
 from spex.raster.scene import Pixels
 from spex.sensors import get_sensor
-from tests.scenes import synthetic
+from tests.scenes import synthetic_scene
 
 
 @pytest.fixture(scope="module")
 def evidence() -> SceneEvidence:
     bands = get_sensor("sentinel-2a").bands
-    values, truth = synthetic(bands, 96, 96)
+    values, truth = synthetic_scene(bands, 96, 96)
     return measure(Pixels(values, truth > 0, bands, "surface", 10.0))
 
 

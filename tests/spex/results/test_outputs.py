@@ -20,7 +20,7 @@ from rio_cogeo.cogeo import cog_validate
 from spex.engine import extract
 from spex.errors import OutputError
 from spex.results.audit import AuditError, audit
-from spex.results.extraction import folder_aside
+from spex.results.folder import staged_folder
 
 TEXT = (
     "<seg class=water>lakes</seg>: <fact:area>, largest <fact:largest>, MNDWI <fact:index:MNDWI>. "
@@ -29,6 +29,7 @@ TEXT = (
 )
 FILES = {
     "mask.tif",
+    "mask.qml",
     "probability.tif",
     "regions.gpkg",
     "explanation.md",
@@ -58,7 +59,8 @@ def test_the_folder_holds_what_the_contract_says(result, tmp_path):
     document = json.loads((folder / "extraction.json").read_text())
     assert document == json.loads(json.dumps(result.to_dict()))
     assert set(document) == {
-        "schema", "query", "answer", "scene", "masks", "absent", "refused", "model", "tiles", "seconds", "warnings",
+        "schema", "query", "answer", "scene", "masks", "absent", "refused", "model", "tiles",
+        "seconds", "warnings",
     }  # fmt: skip
     assert document["model"] == {"name": "painter", "sha256": "0" * 64}
     with (
@@ -83,7 +85,7 @@ def test_the_folder_holds_what_the_contract_says(result, tmp_path):
 
 def test_regions_are_polygons_in_map_coordinates(result, tmp_path):
     folder = result.save(tmp_path / "out")
-    meta, _, geometry, columns = read_vectors(folder / "regions.gpkg")
+    meta, _, geometry, columns = read_vectors(folder / "regions.gpkg", layer="regions")
     table = dict(zip(meta["fields"], columns, strict=True))
     assert meta["crs"] == "EPSG:32633"
     assert sorted(zip(table["class"], table["pixels"], strict=True)) == [
@@ -112,7 +114,9 @@ def test_regions_without_georeference_lie_where_desktop_gis_shows_the_raster(
         "water",
         painter("<seg class=water>water</seg>: <fact:area>."),
     )
-    _, _, geometry, _ = read_vectors(result.save(tmp_path / "out") / "regions.gpkg")
+    _, _, geometry, _ = read_vectors(
+        result.save(tmp_path / "out") / "regions.gpkg", layer="regions"
+    )
     assert shapely.from_wkb(geometry[0]).bounds == (40, -30, 50, -20)
 
 
@@ -120,7 +124,7 @@ def test_nothing_found_is_an_empty_layer(painter, painted, tmp_path):
     result = extract(painted(), "water", painter("<seg class=water>water</seg>: <fact:area>."))
     folder = result.save(tmp_path / "out")
     assert {path.name for path in folder.iterdir()} == FILES
-    meta, _, geometry, _ = read_vectors(folder / "regions.gpkg")
+    meta, _, geometry, _ = read_vectors(folder / "regions.gpkg", layer="regions")
     assert len(geometry) == 0
     assert meta["crs"] == "EPSG:32633"
     assert "Not found" in (folder / "explanation.md").read_text()
@@ -226,7 +230,7 @@ class TestOutputFolder:
     def test_a_stop_on_the_way_keeps_the_old_result(self, result, tmp_path, stop):
         folder = result.save(tmp_path / "out")
         expected = OutputError if isinstance(stop, OSError) else stop
-        with pytest.raises(expected), folder_aside(folder, overwrite=True) as aside:
+        with pytest.raises(expected), staged_folder(folder, overwrite=True) as aside:
             (aside / "mask.tif").write_text("half")
             raise stop
         assert {path.name for path in folder.iterdir()} == FILES
@@ -249,7 +253,8 @@ class TestOutputFolder:
             resource.setrlimit(resource.RLIMIT_FSIZE, (12_000, 12_000))
 
         program = (
-            "import signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); from spex.cli.main import main;"
+            "import signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+            "from spex.cli.main import main;"
             "sys.exit(main(sys.argv[1:]))"
         )
         command = [

@@ -20,9 +20,10 @@ from shapely.geometry import shape
 
 from spex.engine.extractor import load as load_extractor
 from spex.errors import ConfigError, ModelError, RecordError
-from spex.evidence import classes as known
-from spex.evidence.classes import mentioned
-from spex.evidence.measured import measure
+from spex.evidence.class_additions import add_classes
+from spex.evidence.class_words import mentioned_classes
+from spex.evidence.classes import classes
+from spex.evidence.scene_evidence import measure
 from spex.model import precision
 from spex.model.adapter import Adapter, read_adapter
 from spex.model.config import make_config
@@ -35,7 +36,8 @@ from spex.query.answer_markup import format_span
 from spex.query.prompt import user_message
 from spex.records import SpieRecord, load_pixels
 from spex.sensors import Band
-from tests.scenes import synthetic
+from tests.added_classes import remove_added_classes
+from tests.scenes import synthetic_scene
 from train.adapt.command import AdaptTask, adapt
 from train.adapt.comparison import MOST_LOST
 from train.adapt.region import LabelOptions, held_out, records_of, surveys
@@ -44,7 +46,7 @@ from train.data.batches import save_batch
 from train.data.conversations import pad
 from train.run import lora
 from train.run.losses import text_loss
-from train.settings import Settings
+from train.settings import AdaptSettings
 from train.stages.tokenizer import train_tokenizer
 
 BANDS = tuple(
@@ -66,15 +68,14 @@ NEW = {
 def only_own_classes() -> Iterator[None]:
     """Classes that a test adds are gone after it."""
     yield
-    known._added.clear()
-    known._forget()
+    remove_added_classes()
 
 
 def region(folder: Path, count: int) -> Path:
     """Tiles of 64 pixels, 20 km from each other, with class rasters, each turned another way."""
     (folder / "labels").mkdir(parents=True)
     for number in range(count):
-        values, truth = synthetic(BANDS, 64, 64, seed=number)
+        values, truth = synthetic_scene(BANDS, 64, 64, seed=number)
         values, truth = (np.rot90(a, number, (-2, -1)) for a in (values, truth))
         corner = from_origin(500_000 + 20_000 * number, 5_300_000, 10, 10)
         grid = {"crs": "EPSG:32632", "transform": corner, "height": 64, "width": 64}
@@ -102,7 +103,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def micro(folder: Path, seed: int = 0, steps: int = 0) -> Path:
     """A small model that at most learned to name what it is asked for: it has seen no mask."""
-    titles = {name: about.title for name, about in known.classes().items()} | {
+    titles = {name: about.title for name, about in classes().items()} | {
         "solar_farm": "solar farms"
     }
     said = {title: f"{format_span(name, title)}: <fact:area>." for name, title in titles.items()}
@@ -128,17 +129,17 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return micro(tmp_path_factory.mktemp("model") / "micro", steps=60)
 
 
-def quick(**changes: object) -> Settings:
+def quick(**changes: object) -> AdaptSettings:
     values = {
-        "batch": 2,
-        "crop": 64,
-        "steps": 3,
-        "minutes": 5.0,
-        "rank": 2,
+        "batch_size": 2,
+        "crop_size": 64,
+        "max_steps": 3,
+        "max_minutes": 5.0,
+        "lora_rank": 2,
         "threads": 1,
         "precision": "fp32",
     }
-    return Settings(stage="adapt", data="", out="", **{**values, **changes})  # type: ignore[arg-type]
+    return AdaptSettings(**{**values, **changes})  # type: ignore[arg-type]
 
 
 def perturbed(predictor: ModelPredictor, name: str = "region") -> tuple[AdaptTrainer, Adapter]:
@@ -171,7 +172,7 @@ def test_an_adapter_gives_the_weights_that_merging_gives(base: Path, tmp_path: P
         torch.equal(value, plain[name]) for name, value in adapted.model.state_dict().items()
     )
     assert adapted.name == "micro+region" and adapted.sha256 not in (predictor.sha256, None)
-    assert mentioned("every solar park in the north") == ["solar_farm"]
+    assert mentioned_classes("every solar park in the north") == ["solar_farm"]
 
 
 def test_only_masks_of_the_classes_learned_are_made_with_an_adapter(
@@ -270,7 +271,7 @@ def test_drawn_polygons_say_what_is_the_class_and_what_is_not(tmp_path: Path) ->
     records = surveys(records_of(data, tmp_path / "work", LabelOptions()))
     assert len(records) == 2
     for number, record in enumerate(records):
-        _, truth = synthetic(BANDS, 64, 64, seed=number)
+        _, truth = synthetic_scene(BANDS, 64, 64, seed=number)
         (span,) = [span for span in record.spans if span.class_name == "solar_farm"]
         assert span.mask is not None and span.ignore is None
         assert np.array_equal(span.mask.decode(), np.rot90(truth, number) == 4)
@@ -278,12 +279,16 @@ def test_drawn_polygons_say_what_is_the_class_and_what_is_not(tmp_path: Path) ->
 
 def test_a_new_class_is_never_asked_where_no_label_speaks_of_it(built: Path, base: Path) -> None:
     records = surveys(built)
-    names = (*known.classes(), *(["solar_farm"] if "solar_farm" not in known.classes() else []))
-    known.extend(NEW["classes"], "test")
+    names = (*classes(), *(["solar_farm"] if "solar_farm" not in classes() else []))
+    add_classes(NEW["classes"], "test")
     silent = [span for span in records[0].spans if span.class_name != "solar_farm"]
     other = records[0].model_copy(update={"spans": silent, "id": "other"})
     stream = RegionStream(
-        load(base), [chip(records[1], names)], [chip(other, names)] * 50, names, quick(batch=20)
+        load(base),
+        [chip(records[1], names)],
+        [chip(other, names)] * 50,
+        names,
+        quick(batch_size=20),
     )
     looks = stream.draw(0, 0)
     assert stream.learned == ("water", "vegetation", "bare", "solar_farm")
@@ -299,7 +304,7 @@ def test_a_new_class_is_never_asked_where_no_label_speaks_of_it(built: Path, bas
             look.silent, (look.labels < 0) & before
         )  # these scenes are valid everywhere
     again = RegionStream(
-        load(base), [chip(records[1], names)], stream.replayed, names, quick(batch=20)
+        load(base), [chip(records[1], names)], stream.replayed, names, quick(batch_size=20)
     ).draw(0, 0)
     for one, other in zip(looks, again, strict=True):
         assert one.names == other.names and torch.equal(one.labels, other.labels)
@@ -312,14 +317,14 @@ def test_crops_seen_in_bfloat16_are_learned_from_in_float32(
     built: Path, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(precision, "has_bfloat16", lambda device: True)
-    known.extend(NEW["classes"], "test")
+    add_classes(NEW["classes"], "test")
     predictor, record = load(base), surveys(built)[0]
     stream = RegionStream(
         predictor,
-        [chip(record, tuple(known.classes()))],
+        [chip(record, tuple(classes()))],
         [],
-        tuple(known.classes()),
-        quick(batch=2),
+        tuple(classes()),
+        quick(batch_size=2),
     )
     looks = stream.draw(0, 0)
     losses = AdaptTrainer(predictor.model, 2)([*looks, looks[0]])
@@ -332,13 +337,13 @@ def test_crops_seen_in_bfloat16_are_learned_from_in_float32(
 
 
 def test_a_region_may_show_a_new_class_alone_but_not_nothing(built: Path, base: Path) -> None:
-    known.extend(NEW["classes"], "test")
-    names, record = tuple(known.classes()), surveys(built)[0]
+    add_classes(NEW["classes"], "test")
+    names, record = tuple(classes()), surveys(built)[0]
     farms = record.model_copy(
         update={"spans": [one for one in record.spans if one.class_name == "solar_farm"]}
     )
     stream = RegionStream(
-        load(base), [chip(farms, names)], [chip(record, names)], names, quick(batch=8)
+        load(base), [chip(farms, names)], [chip(record, names)], names, quick(batch_size=8)
     )
     assert {look.names for look in stream.draw(0, 0)} == {("solar_farm",)}
     with pytest.raises(RecordError, match="show no class anywhere"):
@@ -350,7 +355,7 @@ def test_the_command_writes_an_adapter_and_a_report_and_goes_on_after_a_stop(
     built: Path, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = AdaptTask(built, tmp_path / "farms", base=str(base))
-    known.extend(NEW["classes"], "test")
+    add_classes(NEW["classes"], "test")
     with monkeypatch.context() as patch:
         patch.setattr(
             "train.adapt.command.read_adapter", lambda _: (_ for _ in ()).throw(KeyboardInterrupt)
@@ -359,7 +364,7 @@ def test_the_command_writes_an_adapter_and_a_report_and_goes_on_after_a_stop(
             adapt(task, quick(), say=lambda _: None)
     assert not (task.out / "adapter.json").exists()
     with pytest.raises(ConfigError, match="was begun with other data or settings"):
-        adapt(task, quick(steps=4), say=lambda _: None)
+        adapt(task, quick(max_steps=4), say=lambda _: None)
     said: list[str] = []
     report = adapt(task, quick(), say=said.append)
     assert report["steps"] == 3 and report["new"] == ["solar_farm"]
@@ -381,11 +386,11 @@ def test_the_command_writes_an_adapter_and_a_report_and_goes_on_after_a_stop(
 def test_too_few_minutes_are_said_before_anything_is_learned(
     built: Path, base: Path, tmp_path: Path
 ) -> None:
-    known.extend(NEW["classes"], "test")
+    add_classes(NEW["classes"], "test")
     with pytest.raises(ConfigError, match="minutes are too few: measuring alone takes"):
         adapt(
             AdaptTask(built, tmp_path / "farms", base=str(base)),
-            quick(minutes=0.001),
+            quick(max_minutes=0.001),
             say=lambda _: None,
         )
 
@@ -395,10 +400,10 @@ def test_the_shipped_model_learns_a_new_class_and_keeps_the_others(
     built: Path, tmp_path: Path
 ) -> None:
     """Solar farms, of which it never heard, on places never seen."""
-    known.extend(NEW["classes"], "test")
+    add_classes(NEW["classes"], "test")
     report = adapt(
         AdaptTask(built, tmp_path / "farms"),
-        quick(steps=300, rank=16, minutes=60, batch=4, learning_rate=1.5e-3),
+        quick(max_steps=300, lora_rank=16, max_minutes=60, batch_size=4, learning_rate=1.5e-3),
     )
     found = {row["class"]: row for row in report["scores"]}
     assert found["solar_farm"]["iou"]["before"] < 0.3 and found["solar_farm"]["iou"]["after"] > 0.8

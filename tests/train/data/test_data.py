@@ -21,10 +21,11 @@ from spex.records import (
     read_records,
     write_records,
 )
-from tests.scenes import write_scene
-from train.data.conversations import load_dialogues
-from train.data.crops import CropStream, jitter, load_chips, rates
-from train.data.record_folder import RecordCache, Shards
+from tests.scenes import write_synthetic_scene
+from train.data.conversations import load_conversations
+from train.data.crops import CropStream, jitter, sampling_probabilities
+from train.data.record_folder import RecordCache, RecordFolder
+from train.data.training_chips import load_chips
 
 BANDS = [("B", 490.0), ("G", 560.0), ("R", 665.0), ("N", 842.0), ("S1", 1610.0), ("S2", 2200.0)]
 
@@ -39,7 +40,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for source, numbers in (("hls_flood", (0, 1, 3)), ("naip", (2,))):
         surveys, talks = [], []
         for number in numbers:
-            truth = write_scene(
+            truth = write_synthetic_scene(
                 folder / f"s{number}.tif", bands=bands, height=40, width=40, seed=number
             )
             base = {
@@ -61,26 +62,28 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_records_are_those_of_the_shards_by_number(data: Path) -> None:
     there = [r for shard in sorted(data.glob("survey_*.parquet")) for r in read_records(shard)]
-    shards = Shards(data, "survey")
+    shards = RecordFolder(data, "survey")
     assert [shards.record(i) for i in range(len(shards))] == there
-    assert [shards.of("val").record(0)] == [r for r in there if r.split == "val"]
-    assert shards.of("train").column("source") == ["hls_flood_x", "hls_flood_x", "naip_x"]
-    talks = load_dialogues(data, "train")
-    assert [(one.scene, one.query) for one in talks] == [(f"s{i}", f"water {i}") for i in (0, 1, 2)]
+    assert [shards.split("val").record(0)] == [r for r in there if r.split == "val"]
+    assert shards.split("train").column("source") == ["hls_flood_x", "hls_flood_x", "naip_x"]
+    talks = load_conversations(data, "train")
+    assert [(one.scene_id, one.query) for one in talks] == [
+        (f"s{i}", f"water {i}") for i in (0, 1, 2)
+    ]
 
 
 def test_what_is_kept_in_memory_is_bounded_and_changes_nothing(data: Path) -> None:
     chips, made = load_chips(data, "train"), []
-    size = chips[0].bytes
+    size = chips[0].nbytes
     few = RecordCache(
         chips.records,
         lambda record: made.append(record.id) or chips.make(record),
-        chips.size,
+        chips.item_bytes,
         2 * size,
     )
     for number in (0, 1, 0, 2, 0, 1):
         assert (few[number].pixels.values == chips[number].pixels.values).all()
-        assert sum(one.bytes for one in few._kept.values()) <= 2 * size
+        assert sum(one.nbytes for one in few._items.values()) <= 2 * size
     assert made == ["s0", "s1", "s2", "s1"]  # the first is used most, so the others make room
     with pytest.raises(IndexError):
         few[3]
@@ -90,13 +93,13 @@ def test_sources_are_drawn_by_their_weights(data: Path) -> None:
     chips = load_chips(data, "train")
     weights = {"hls": 3.0, "naip": 2.0}
     stream, rng, count = CropStream(chips, 32, weights, 0.0), default_rng(5), 4000
-    drawn = rng.choice(len(chips), count, p=stream.rate)
+    drawn = rng.choice(len(chips), count, p=stream.probabilities)
     found = np.bincount(drawn, minlength=3)
     expected = np.array([3.0, 3.0, 2.0]) / 8 * count
     assert (
         (found - expected) ** 2 / expected
     ).sum() < 13.8  # chi-square, two degrees of freedom, 1 in 1000
-    assert rates(["a_1", "b_2"], {"a": 0.0}).tolist() == [0.0, 1.0]
+    assert sampling_probabilities(["a_1", "b_2"], {"a": 0.0}).tolist() == [0.0, 1.0]
     with pytest.raises(ConfigError, match="leave nothing to draw"):
         CropStream(chips, 32, {"hls": 0.0, "naip": 0.0}, 0.0)
 

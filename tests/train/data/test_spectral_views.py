@@ -10,8 +10,8 @@ import torch
 
 from spex.raster.scene import Pixels
 from spex.sensors import Band, get_sensor
-from train.data.spectral_views import MOST_BANDS, sensor, through, views
-from train.data.unlabelled import CELL, Drawn, PixelStream
+from train.data.spectral_views import MOST_BANDS, draw_views, random_sensor, resample_to_bands
+from train.data.unlabelled import CELL, MaskedCrop, PixelStream
 
 CUBE = tuple(Band(f"b{i}", 400.0 + 10 * i, 10.0) for i in range(200))
 FEW = tuple(
@@ -48,7 +48,7 @@ def test_whatever_is_given_and_asked_for_is_the_same_ground(bands: tuple[Band, .
     pixels, rng = tilted(bands), np.random.default_rng(2)
     truth, pairs = slope(pixels)[:1], 0
     for _ in range(60):
-        given, wanted, new = views(rng, pixels)
+        given, wanted, new = draw_views(rng, pixels)
         for view in (given, wanted):
             np.testing.assert_allclose(
                 slope(view), np.broadcast_to(truth, view.values.shape), rtol=2e-4
@@ -67,7 +67,7 @@ def test_random_subsets_and_overlapping_windows_of_a_cube() -> None:
     pixels, rng = tilted(CUBE), np.random.default_rng(3)
     asked = lengths = 0
     for _ in range(80):
-        given, wanted, new = views(rng, pixels)
+        given, wanted, new = draw_views(rng, pixels)
         if new.all():
             continue  # two sensors
         first, second = ([b.wavelength_nm for b in view.bands] for view in (given, wanted))
@@ -87,7 +87,7 @@ def test_a_cube_through_sentinel_2_is_what_its_bands_would_measure() -> None:
 
     asked = [b for b in get_sensor("sentinel-2a").bands if 420 < (b.wavelength_nm or 0) < 2300]
     values = spectrum(np.array([b.wavelength_nm for b in CUBE]))[:, None, None].astype(np.float32)
-    seen = through(Pixels(values, np.ones((1, 1), bool), CUBE, "surface", 10.0), asked)
+    seen = resample_to_bands(Pixels(values, np.ones((1, 1), bool), CUBE, "surface", 10.0), asked)
     fine = np.arange(300, 2600, 0.5)
     for band, mine, value in zip(asked, seen.bands, seen.values[:, 0, 0], strict=True):
         assert abs(mine.wavelength_nm - band.wavelength_nm) < 1
@@ -99,14 +99,14 @@ def test_a_cube_through_sentinel_2_is_what_its_bands_would_measure() -> None:
 def test_no_sensor_asks_for_what_a_cube_does_not_hold() -> None:
     visible, rng = tuple(b for b in CUBE if b.wavelength_nm < 1000), np.random.default_rng(4)
     for _ in range(50):
-        assert all(380 < b.wavelength_nm < 1100 for b in sensor(rng, visible))
+        assert all(380 < b.wavelength_nm < 1100 for b in random_sensor(rng, visible))
 
 
 def test_a_cube_without_wavelengths_is_seen_as_it_is() -> None:
     bare, rng = tuple(Band(f"b{i}", None, None) for i in range(40)), np.random.default_rng(5)
     pixels = replace(tilted(CUBE[:40]), bands=bare)
     for _ in range(20):
-        given, wanted, _ = views(rng, pixels)
+        given, wanted, _ = draw_views(rng, pixels)
         assert np.isfinite(given.values).all() and np.isfinite(wanted.values).all()
 
 
@@ -120,11 +120,11 @@ def test_padding_invalid_pixels_and_what_was_visible_do_not_count() -> None:
     assert batch.bands.present.sum(1).tolist() == [len(v) for v in batch.values]
     for i, one in enumerate(drawn):
         shown = np.kron(one.visible, np.ones((CELL, CELL), bool))
-        count, counted = len(one.new), batch.counted[i].numpy()
-        assert not counted[count:].any() and not counted[:, ~one.wanted.valid].any()
-        assert not counted[:count][~one.new][:, shown].any()
-        assert counted[:count, ~shown & one.wanted.valid].all()
-    assert (~drawn[0].wanted.valid).sum() == 5 * 64 and drawn[1].wanted.valid.sum() == 40 * 40
+        count, counted = len(one.is_new), batch.loss_mask[i].numpy()
+        assert not counted[count:].any() and not counted[:, ~one.targets.valid].any()
+        assert not counted[:count][~one.is_new][:, shown].any()
+        assert counted[:count, ~shown & one.targets.valid].all()
+    assert (~drawn[0].targets.valid).sum() == 5 * 64 and drawn[1].targets.valid.sum() == 40 * 40
 
 
 def test_hidden_pixels_do_not_show_in_the_content_code() -> None:
@@ -136,11 +136,11 @@ def test_hidden_pixels_do_not_show_in_the_content_code() -> None:
         return replace(pixels, values=np.where(where, np.float32(9.0), pixels.values))
 
     def content(where: np.ndarray) -> list[torch.Tensor]:
-        other = Drawn(
-            changed(drawn.given, where), changed(drawn.wanted, where), drawn.new, drawn.visible
+        other = MaskedCrop(
+            changed(drawn.inputs, where), changed(drawn.targets, where), drawn.is_new, drawn.visible
         )
         batch = stream.collate([other])
-        return [batch.bands.content, batch.wanted.content]
+        return [batch.bands.content, batch.target_bands.content]
 
     before, after, shown = (content(where) for where in (np.zeros_like(hidden), hidden, ~hidden))
     for a, b, c in zip(before, after, shown, strict=True):

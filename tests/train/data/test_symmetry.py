@@ -13,7 +13,7 @@ from rasterio.windows import Window
 import train.data.symmetry
 from instruction_data.dialogues import dialogue
 from instruction_data.dialogues.words import wording
-from spex.evidence.measured import measure
+from spex.evidence.scene_evidence import measure
 from spex.postprocess.constraint_masks import Frame
 from spex.query.answer_markup import parse_answer
 from spex.query.constraints import SCENE_PARTS
@@ -21,8 +21,8 @@ from spex.query.prompt import Exchange
 from spex.query.rules import read_query
 from spex.raster.scene import Pixels, Scene
 from spex.sensors import get_sensor
-from tests.scenes import synthetic
-from train.data.symmetry import Symmetry, moved, place_of
+from tests.scenes import synthetic_scene
+from train.data.symmetry import Symmetry, direction_of, transform_conversation
 
 SYMMETRIES = [
     Symmetry(turns, mirrored) for turns, mirrored in itertools.product(range(4), (False, True))
@@ -42,7 +42,7 @@ ROWS = [
 @pytest.fixture(scope="module")
 def scene() -> Pixels:
     bands = get_sensor("sentinel2").bands
-    values, _ = synthetic(bands, 48, 48)
+    values, _ = synthetic_scene(bands, 48, 48)
     return Pixels(values, np.ones((48, 48), bool), bands, "surface", 10.0)
 
 
@@ -53,9 +53,9 @@ def test_a_place_is_where_the_engine_finds_it_after_the_turn(
     frame = Frame.of(Scene.from_array(scene.values, scene.bands), scene)
     for name in SCENE_PARTS:
         before, after = (
-            frame.part(one, Window(0, 0, 48, 48)) for one in (name, symmetry.place(name))
+            frame.part(one, Window(0, 0, 48, 48)) for one in (name, symmetry.direction(name))
         )
-        assert (symmetry.turned(before) == after).all()
+        assert (symmetry.apply(before) == after).all()
 
 
 @pytest.mark.parametrize("symmetry", SYMMETRIES, ids=str)
@@ -64,21 +64,21 @@ def test_every_wording_turns_to_one_of_the_same_language(symmetry: Symmetry) -> 
     for language, words, *_ in ROWS:
         allowed.setdefault(language, set()).add(words)
     for language, words, *_ in ROWS:
-        where = place_of(words)
+        where = direction_of(words)
         talk = (
             Exchange(
                 f"Show lakes {words}", f"<seg class=water where={where}>lakes</seg>: <fact:area>."
             ),
         )
-        (turned,) = moved(talk, symmetry) or ()
+        (turned,) = transform_conversation(talk, symmetry) or ()
         answered = parse_answer(turned.answer).spans[0].constraints.where
-        assert answered == symmetry.place(where)
+        assert answered == symmetry.direction(where)
         assert turned.query.removeprefix("Show lakes ") in allowed[language]
-        assert place_of(turned.query.removeprefix("Show lakes ")) == answered
+        assert direction_of(turned.query.removeprefix("Show lakes ")) == answered
         back = [
             other
             for other in SYMMETRIES
-            if all(other.place(symmetry.place(p)) == p for p in SCENE_PARTS)
+            if all(other.direction(symmetry.direction(p)) == p for p in SCENE_PARTS)
         ]
         assert len(back) == 1
 
@@ -93,14 +93,14 @@ def test_the_rules_read_the_place_that_a_turned_query_names(scene: Pixels) -> No
     understood = [
         words
         for language, words, *_ in ROWS
-        if language == "en" and read(f"lakes {words}") == place_of(words)
+        if language == "en" and read(f"lakes {words}") == direction_of(words)
     ]
     assert len(understood) > 0.6 * sum(language == "en" for language, *_ in ROWS)
     for words in understood:
         for symmetry in SYMMETRIES:
-            turned = symmetry.text(f"lakes {words}")
+            turned = symmetry.reword(f"lakes {words}")
             if turned.removeprefix("lakes ") in understood:
-                assert read(turned) == symmetry.place(place_of(words))
+                assert read(turned) == symmetry.direction(direction_of(words))
 
 
 def test_the_wordings_are_those_that_training_dialogues_use() -> None:
@@ -119,7 +119,9 @@ def test_the_wordings_are_those_that_training_dialogues_use() -> None:
         }
         used |= set(constraints["adjectives"].items()) if language == "en" else set()
         used = {(place, words) for place, words in used if place != "center"}
-        assert {(place_of(words), words) for code, words, *_ in ROWS if code == language} == used
+        assert {
+            (direction_of(words), words) for code, words, *_ in ROWS if code == language
+        } == used
 
 
 def test_dialogues_are_turned_with_their_answers_or_left_alone(scene: Pixels) -> None:
@@ -131,14 +133,14 @@ def test_dialogues_are_turned_with_their_answers_or_left_alone(scene: Pixels) ->
             span.constraints.where for one in exchanges for span in parse_answer(one.answer).spans
         ]
         placed += any(spans)
-        turned = moved(exchanges, symmetry)
+        turned = transform_conversation(exchanges, symmetry)
         if turned is None:
             left += 1
             continue
         after = [
             span.constraints.where for one in turned for span in parse_answer(one.answer).spans
         ]
-        assert after == [name and symmetry.place(name) for name in spans]
+        assert after == [name and symmetry.direction(name) for name in spans]
         if symmetry == Symmetry() or not any(spans):
             assert turned == exchanges
     assert placed > 60 and left < 0.25 * placed
@@ -154,7 +156,12 @@ def test_dialogues_are_turned_with_their_answers_or_left_alone(scene: Pixels) ->
 )
 def test_a_conversation_that_is_not_understood_is_not_turned(query: str) -> None:
     where = " where=east" if "forest" in query else "" if "?" in query else " where=north"
-    assert moved((Exchange(query, f"<seg class=water{where}>lakes</seg>."),), Symmetry(1)) is None
+    assert (
+        transform_conversation(
+            (Exchange(query, f"<seg class=water{where}>lakes</seg>."),), Symmetry(1)
+        )
+        is None
+    )
 
 
 def test_follow_ups_capitals_and_words_beside_the_span_turn_as_well() -> None:
@@ -168,7 +175,7 @@ def test_follow_ups_capitals_and_words_beside_the_span_turn_as_well() -> None:
             "<seg class=water where=south>lakes</seg> in the south: <fact:area>.",
         ),
     )
-    turned = moved(talk, Symmetry(1))
+    turned = transform_conversation(talk, Symmetry(1))
     assert turned == (
         Exchange(
             "Lakes IN THE WEST", "<seg class=water where=west>lakes</seg> in the west: <fact:area>."

@@ -19,7 +19,7 @@ from spex.model.config import SIZES, SpecAwareConfig
 from spex.model.encoder import SpecAwareEncoder
 from spex.records import BandRef, Rle, SceneRef, SpanTarget, SpieRecord, write_records
 from spex.sensors import Band
-from tests.scenes import write_scene
+from tests.scenes import write_synthetic_scene
 from train.__main__ import command
 from train.downstream.command import (
     ARMS,
@@ -64,7 +64,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number in range(6):
         for part in range(2):
             path = folder / f"made_{number}_{part}.tif"
-            truth = write_scene(path, bands=bands, height=64, width=64, seed=10 * number + part)
+            truth = write_synthetic_scene(
+                path, bands=bands, height=64, width=64, seed=10 * number + part
+            )
             made.append(
                 record(
                     path, number, "made", {name: truth == code for code, name in CLASSES.items()}
@@ -74,7 +76,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         row, col = rng.integers(4, 30, 2)
         for date in ("pre", "post"):
             path = folder / f"fire_{number}_{date}.tif"
-            write_scene(path, bands=bands, height=60, width=72, seed=20 + number)
+            write_synthetic_scene(path, bands=bands, height=60, width=72, seed=20 + number)
             burned = np.zeros((60, 72), bool)
             if date == "post":
                 burned[row : row + 24, col : col + 28] = True

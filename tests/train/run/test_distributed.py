@@ -21,8 +21,8 @@ from spex.errors import ConfigError
 from spex.model.config import make_config
 from spex.model.spex import SpexModel
 from train.run.distributed import recompute_activations
-from train.settings import load_settings
-from train.stages.launch import run_settings
+from train.settings_file import load_settings
+from train.stages.launch import run_stage
 from train.stages.tokenizer import train_tokenizer
 
 ROOT = Path(__file__).parents[3]
@@ -50,9 +50,12 @@ ENGINES: dict[str, tuple[list[str], dict[str, str]]] = {
 
 def config(small: Path, out: Path, **changes: Any) -> tuple[str, list[str]]:
     values = {
-        "data": str(small), "out": str(out), "start": str(small / "start"), "vision": str(small / "start"), "batch": 2,
-        "crop": 32, "threads": 1, "minutes": 600, "precision": "fp32", "steps": 40, "weights": {}, "parts": {},
-        "learning_rate": 1e-3, "save_minutes": 0, "validate": 0, "prior_dropout": 1.0, **changes,
+        "data": str(small), "out": str(out), "init_from": str(small / "start"),
+        "vision_from": str(small / "start"), "batch_size": 2,
+        "crop_size": 32, "threads": 1, "max_minutes": 600, "precision": "fp32", "max_steps": 40,
+        "source_weights": {}, "lr_scale": {},
+        "learning_rate": 1e-3, "save_minutes": 0, "eval_steps": 0,
+        "evidence_text_dropout": 1.0, "evidence_map_dropout": 1 / 3, **changes,
     }  # fmt: skip
     return str(ROOT / "train/configs/instruct.yaml"), [
         f"{k}={json.dumps(v)}" for k, v in values.items()
@@ -95,7 +98,7 @@ def assert_same_run(one: Path, other: Path) -> None:
 def alone(small: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One process that does in two parts what each of two processes would do in one."""
     out = tmp_path_factory.mktemp("alone")
-    run_settings(load_settings(*config(small, out, accumulate=2)))
+    run_stage(load_settings(*config(small, out, gradient_accumulation_steps=2)))
     return out
 
 
@@ -116,8 +119,8 @@ def test_two_processes_give_what_one_gives_also_after_a_kill(
     assert_same_run(alone, tmp_path)
     model = spex.load(str(tmp_path / "checkpoint"))
     assert model.extract(small / "scene_2.tif", "where is water?").answer
-    with pytest.raises(ConfigError, match=r"accumulate=1, not 2"):
-        run_settings(load_settings(*config(small, tmp_path, accumulate=2)))
+    with pytest.raises(ConfigError, match=r"gradient_accumulation_steps=1, not 2"):
+        run_stage(load_settings(*config(small, tmp_path, gradient_accumulation_steps=2)))
 
 
 def test_activations_computed_again_give_the_same_gradients() -> None:

@@ -24,21 +24,21 @@ from torch import Tensor, nn
 from spex.errors import ConfigError, OutputError, RecordError, TrainingError
 from train.data.random_state import rng_at
 from train.run.loop import Validation, run
-from train.settings import Settings
+from train.settings import MaskSettings
 
 SCORES = [0.1, 0.3, 0.2, 0.4]
 
 
-def settings(out: Path, **changes: Any) -> Settings:
+def settings(out: Path, **changes: Any) -> MaskSettings:
     values = {
-        "steps": 80,
-        "batch": 8,
-        "minutes": 600.0,
+        "max_steps": 80,
+        "batch_size": 8,
+        "max_minutes": 600.0,
         "precision": "fp32",
         "learning_rate": 0.1,
         "threads": 1,
     }
-    return Settings("masks", "none", str(out), save_minutes=0.0, **(values | changes))  # type: ignore[arg-type]
+    return MaskSettings(data="none", out=str(out), save_minutes=0.0, **(values | changes))  # type: ignore[arg-type]
 
 
 def batch(number: int, size: int) -> Tensor:
@@ -46,7 +46,7 @@ def batch(number: int, size: int) -> Tensor:
 
 
 def train(
-    about: Settings,
+    about: MaskSettings,
     scores: list[float] | None = None,
     draw: Callable[[int, int], Tensor] | None = None,
     *,
@@ -68,15 +68,16 @@ def train(
         Image.new("RGB", (8, 8), "red").save(stem.with_suffix(".png"))
         stem.with_suffix(".md").write_text("all red")
         return {
-            "iou": (scores or [0.0])[int(stem.name.split("_")[1]) // about.validate - 1],
+            "iou": (scores or [0.0])[int(stem.name.split("_")[1]) // about.eval_steps - 1],
             "other": 1.0,
         }
 
     def loss(part: nn.Module, one: Tensor) -> dict[str, Tensor]:
         return {"bce": (part(one) - one.sum(1, keepdim=True)).square().mean()}
 
-    run(about, model, draw or (lambda n, _: batch(n, about.batch)), loss, save,
-        validation=Validation(look, "iou", higher=True), workers=workers)  # fmt: skip
+    validation = Validation(look, "iou", True, about.eval_steps, about.early_stopping_patience)
+    run(about, model, draw or (lambda n, _: batch(n, about.batch_size)), loss, save,
+        validation=validation if about.eval_steps else None, workers=workers)  # fmt: skip
     return model
 
 
@@ -112,7 +113,7 @@ def assert_logs_as(out: Path, whole: Path) -> None:
 def test_two_parts_of_four_move_the_weights_as_eight_at_once(tmp_path: Path) -> None:
     whole = train(settings(tmp_path / "whole"), noise=0.0)
     halves = train(
-        settings(tmp_path / "halves", batch=4, accumulate=2),
+        settings(tmp_path / "halves", batch_size=4, gradient_accumulation_steps=2),
         draw=lambda n, part: batch(n, 8)[part::2],
         noise=0.0,
     )
@@ -120,13 +121,16 @@ def test_two_parts_of_four_move_the_weights_as_eight_at_once(tmp_path: Path) -> 
     for a, b in zip(rows(tmp_path / "whole"), rows(tmp_path / "halves"), strict=True):
         assert abs(a["bce"] - b["bce"]) < 1e-5 and a["step"] == b["step"]
     alone = train(
-        settings(tmp_path / "alone", batch=4), draw=lambda n, _: batch(n, 8)[::2], noise=0.0
+        settings(tmp_path / "alone", batch_size=4), draw=lambda n, _: batch(n, 8)[::2], noise=0.0
     )
     assert not same(whole, alone, 1e-2)
 
 
 def test_checkpoints_rotate_and_the_best_stays(tmp_path: Path) -> None:
-    train(settings(tmp_path, steps=120, validate=20, keep=3), [0.1, 0.5, 0.3, 0.2, 0.4, 0.4])
+    train(
+        settings(tmp_path, max_steps=120, eval_steps=20, keep_checkpoints=3),
+        [0.1, 0.5, 0.3, 0.2, 0.4, 0.4],
+    )
     assert sorted(p.name for p in tmp_path.glob("checkpoint*")) == [
         "checkpoint",
         "checkpoint_000080",
@@ -144,7 +148,10 @@ def test_checkpoints_rotate_and_the_best_stays(tmp_path: Path) -> None:
         "step": 120, "minutes": 0, "best": 0.5, "best_step": 40, "stale": 4
     }  # fmt: skip
     assert [row["iou"] for row in rows(tmp_path, "validation")] == [0.1, 0.5, 0.3, 0.2, 0.4, 0.4]
-    again = train(settings(tmp_path / "short", steps=120, validate=20, patience=1), [0.1, 0.5, 0.3])
+    again = train(
+        settings(tmp_path / "short", max_steps=120, eval_steps=20, early_stopping_patience=1),
+        [0.1, 0.5, 0.3],
+    )
     kept = load_file(tmp_path / "best/0.weight.safetensors")["0.weight"]
     assert not torch.equal(kept, again[0].weight) and not (tmp_path / "best/training").exists()
     assert torch.equal(kept, load_file(tmp_path / "short/best/0.weight.safetensors")["0.weight"])
@@ -153,19 +160,26 @@ def test_checkpoints_rotate_and_the_best_stays(tmp_path: Path) -> None:
 
 def test_a_run_out_of_patience_is_finished_until_it_is_given_more(tmp_path: Path) -> None:
     scores = [0.5, 0.4, 0.6, 0.5, 0.4]
-    train(settings(tmp_path, steps=100, validate=20, patience=1), scores)
+    train(settings(tmp_path, max_steps=100, eval_steps=20, early_stopping_patience=1), scores)
     with pytest.raises(ConfigError, match=r"finished .40 steps, .* 1 validations after the best"):
-        train(settings(tmp_path, steps=100, validate=20, patience=1), scores)
-    train(settings(tmp_path, steps=100, validate=20, patience=2), scores)
-    whole = train(settings(tmp_path / "whole", steps=100, validate=20, patience=2), scores)
+        train(settings(tmp_path, max_steps=100, eval_steps=20, early_stopping_patience=1), scores)
+    train(settings(tmp_path, max_steps=100, eval_steps=20, early_stopping_patience=2), scores)
+    whole = train(
+        settings(tmp_path / "whole", max_steps=100, eval_steps=20, early_stopping_patience=2),
+        scores,
+    )
     assert_logs_as(tmp_path, tmp_path / "whole")
     assert state(tmp_path / "checkpoint")["best_step"] == 60
     assert_ends_as(tmp_path, whole)
 
 
 def test_curves_pictures_and_texts_are_in_tensorboard(tmp_path: Path) -> None:
-    train(settings(tmp_path, steps=60, validate=20, patience=1), [0.5, 0.4, 0.6])
-    train(settings(tmp_path, steps=60, validate=20, patience=2), [0.5, 0.4, 0.6])
+    train(
+        settings(tmp_path, max_steps=60, eval_steps=20, early_stopping_patience=1), [0.5, 0.4, 0.6]
+    )
+    train(
+        settings(tmp_path, max_steps=60, eval_steps=20, early_stopping_patience=2), [0.5, 0.4, 0.6]
+    )
     board = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     assert [event.step for event in board.Scalars("training/bce")] == [20, 40, 60]
     assert [round(event.value, 3) for event in board.Scalars("validation/iou")] == [0.5, 0.4, 0.6]
@@ -174,20 +188,20 @@ def test_curves_pictures_and_texts_are_in_tensorboard(tmp_path: Path) -> None:
 
 
 def test_a_run_of_another_version_is_not_gone_on_with(tmp_path: Path) -> None:
-    train(settings(tmp_path, steps=20))
+    train(settings(tmp_path, max_steps=20))
     path = tmp_path / "checkpoint/training/state.json"
     old = json.loads(path.read_text())
     path.write_text(json.dumps({**old, "format": 99}))
     with pytest.raises(
-        ConfigError, match=r"of another version .format 99, this one is 2.; give another out"
+        ConfigError, match=r"of another version .format 99, this one is 3.; give another out"
     ):
-        train(settings(tmp_path, steps=40))
+        train(settings(tmp_path, max_steps=40))
 
 
 def test_a_process_that_draws_batches_and_dies_is_one_clear_error_to_go_on_from(
     tmp_path: Path,
 ) -> None:
-    about = settings(tmp_path, batch=8)
+    about = settings(tmp_path, batch_size=8)
 
     def draw(number: int, _: int) -> Tensor:
         if number == 50 and not (tmp_path / "died").exists():
@@ -237,7 +251,7 @@ def test_a_full_disk_is_one_clear_error_and_the_last_checkpoint_stays(tmp_path: 
 
 def test_a_kill_at_any_moment_leaves_a_run_to_go_on_with(tmp_path: Path) -> None:
     out, halfway = tmp_path / "killed", 0
-    about = settings(out, validate=20, keep=2)
+    about = settings(out, eval_steps=20, keep_checkpoints=2)
     for moment in (0.0, 0.2, 0.5, 0.7):  # a checkpoint takes 0.4 s to write, 20 steps far less
         child = get_context("fork").Process(
             target=train, args=(about, SCORES), kwargs={"slow": 0.1}
@@ -256,7 +270,7 @@ def test_a_kill_at_any_moment_leaves_a_run_to_go_on_with(tmp_path: Path) -> None
     assert halfway
     (out / "checkpoint.part").mkdir()
     train(about, SCORES)
-    train(settings(tmp_path / "whole", validate=20, keep=2), SCORES)
+    train(settings(tmp_path / "whole", eval_steps=20, keep_checkpoints=2), SCORES)
     assert_logs_as(out, tmp_path / "whole")
     for name in ("checkpoint", "checkpoint_000060", "best"):
         paths = list((tmp_path / "whole" / name).glob("*.safetensors"))

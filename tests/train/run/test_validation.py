@@ -13,8 +13,9 @@ import spex
 from spex.errors import ConfigError, RecordError
 from spex.records import read_records, write_records
 from train.run.validation import validation_records
-from train.settings import Settings, load_settings
-from train.stages.launch import run_settings
+from train.settings import STAGES
+from train.settings_file import load_settings
+from train.stages.launch import run_stage
 
 CLASSES = ["bare", "built_up", "vegetation", "water"]
 
@@ -22,11 +23,14 @@ CLASSES = ["bare", "built_up", "vegetation", "water"]
 def trained(stage: str, small: Path, out: Path, **changes: Any) -> dict[str, float]:
     """Twenty steps of a stage, and what its validation found."""
     about = {
-        "stage": stage, "data": str(small), "out": str(out), "start": str(small / "start"), "minutes": 60.0,
-        "vision": str(small / "start") if stage == "instruct" else None, "steps": 20, "batch": 2, "crop": 32,
-        "threads": 1, "precision": "fp32", "learning_rate": 1e-3, "validate": 20, "validate_on": 2, **changes,
+        "data": str(small), "out": str(out), "init_from": str(small / "start"), "max_steps": 20,
+        "vision_from": str(small / "start") if stage == "instruct" else None, "batch_size": 2,
+        "threads": 1, "precision": "fp32", "learning_rate": 1e-3, "eval_steps": 20,
+        "eval_records": 2, **changes,
     }  # fmt: skip
-    run_settings(Settings(**about))
+    if stage != "language":
+        about["crop_size"] = 32
+    run_stage(STAGES[stage](**about))
     (row,) = (json.loads(line) for line in (out / "validation.jsonl").read_text().splitlines())
     return row
 
@@ -52,7 +56,7 @@ def test_masks_are_measured_and_drawn_beside_their_labels(
 def test_answers_of_the_language_model_are_read_beside_those_wanted(
     small: Path, tmp_path: Path
 ) -> None:
-    row = trained("language", small, tmp_path, checkpointing=True)
+    row = trained("language", small, tmp_path, gradient_checkpointing=True)
     assert row["loss"] == pytest.approx(row["text"]) and row["loss"] > 0
     assert "wanted `<seg class=" in (tmp_path / "samples/step_000020.md").read_text()
 
@@ -64,17 +68,17 @@ def test_only_validation_places_are_looked_at(small: Path, tmp_path: Path) -> No
     ]
     write_records(tmp_path / "survey_made.parquet", seen)
     with pytest.raises(
-        RecordError, match=r"no survey records of split 'val' in .*; set validate=0"
+        RecordError, match=r"no survey records of split 'val' in .*; set eval_steps=0"
     ):
         validation_records(tmp_path, 9)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [("validate=30", "a multiple of 20"), ("patience=2", "and validate=0"), ("keep=0", "a whole number from 1"),
-     ("accumulate=1.5", "a whole number from 1")],
+    [("eval_steps=30", "a multiple of 20"), ("early_stopping_patience=2", "set eval_steps"),
+     ("keep_checkpoints=0", "at least 1"), ("gradient_accumulation_steps=1.5", "a whole number")],
 )  # fmt: skip
 def test_numbers_that_cannot_be_are_refused(change: str, message: str) -> None:
     path = Path(__file__).parents[3] / "train/configs/masks.yaml"
     with pytest.raises(ConfigError, match=message):
-        load_settings(path, ["validate=0", change] if "patience" in change else [change])
+        load_settings(path, ["eval_steps=0", change] if "patience" in change else [change])

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from transformers import AutoTokenizer
 
 from spex.errors import ConfigError
-from spex.evidence.measured import measure
+from spex.evidence.scene_evidence import measure
 from spex.model.config import make_config
 from spex.model.processor import SpexProcessor
 from spex.model.spex import SpexModel
@@ -19,13 +19,14 @@ from spex.query.answer_markup import parse_answer
 from spex.query.constraints import SCENE_PARTS
 from spex.records import BandRef, Rle, SceneRef, SpanTarget, SpieRecord, write_records
 from spex.sensors import Band
-from tests.scenes import write_scene
+from tests.scenes import write_synthetic_scene
 from train.data.conversations import pad
-from train.data.crops import CropStream, load_chips
+from train.data.crops import CropStream
+from train.data.training_chips import load_chips
 from train.run.losses import text_loss
-from train.settings import Settings
+from train.settings import AlignSettings
 from train.stages.align import REQUESTS, AlignTrainer, CaptionStream, caption, encode
-from train.stages.launch import run_settings
+from train.stages.launch import run_stage
 from train.stages.masks import PROMPTS_FILE
 from train.stages.tokenizer import train_tokenizer
 
@@ -38,7 +39,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Crops of a landscape with other shares of water, grass and soil each, and a model that cannot see them."""
     folder = tmp_path_factory.mktemp("spie")
     bands, records = tuple(Band(name, wavelength, 40.0) for name, wavelength in BANDS), []
-    truth = write_scene(folder / "whole.tif", bands=bands, height=96, width=96, seed=1)
+    truth = write_synthetic_scene(folder / "whole.tif", bands=bands, height=96, width=96, seed=1)
     for number, (row, col) in enumerate([(8, 6), (0, 56), (40, 20), (56, 56), (30, 30), (0, 20)]):
         window = (col, row, 32, 32)
         mask = Rle.encode(truth[row : row + 32, col : col + 32] == 1)
@@ -95,11 +96,12 @@ def test_captions_tell_shares_and_places_and_hold_no_span(data: Path) -> None:
 
 
 def test_it_learns_to_read_the_image_and_touches_nothing_else(data: Path, tmp_path: Path) -> None:
-    settings = Settings(
-        stage="align", data=str(data), out=str(tmp_path), start=str(data / "start"), steps=100, batch=8, crop=32,
-        learning_rate=1e-2, threads=1, precision="fp32", validate=100, validate_on=2,
+    settings = AlignSettings(
+        data=str(data), out=str(tmp_path), init_from=str(data / "start"), max_steps=100,
+        batch_size=8, crop_size=32, learning_rate=1e-2, threads=1, precision="fp32", eval_steps=100,
+        eval_records=2,
     )  # fmt: skip
-    run_settings(settings)
+    run_stage(settings)
     before, after = (
         load_file(folder / "model.safetensors")
         for folder in (data / "start", tmp_path / "checkpoint")
@@ -133,6 +135,12 @@ def test_it_learns_to_read_the_image_and_touches_nothing_else(data: Path, tmp_pa
 
 
 def test_it_needs_a_model_to_start_from(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="needs start="):
-        run_settings(Settings(stage="align", data=str(data), out=str(tmp_path), tokenizer=str(data / "start"),
-                              size="micro"))  # fmt: skip
+    with pytest.raises(ConfigError, match="needs init_from="):
+        run_stage(
+            AlignSettings(
+                data=str(data),
+                out=str(tmp_path),
+                tokenizer=str(data / "start"),
+                model_size="micro",
+            )
+        )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from spex.evidence.measured import measure
+from spex.evidence.scene_evidence import measure
 from spex.evidence.text import evidence_text
 from spex.model.loading import load
 from spex.query.answer_markup import parse_answer
@@ -22,11 +22,11 @@ from spex.records import (
     write_records,
 )
 from spex.sensors import Band
-from tests.scenes import CLASSES, write_scene
-from train.data.conversations import load_dialogues
-from train.data.crops import CLASS_NAMES, load_chips
-from train.settings import Settings
-from train.stages.launch import run_settings
+from tests.scenes import CLASSES, write_synthetic_scene
+from train.data.conversations import load_conversations
+from train.data.training_chips import CLASS_NAMES, load_chips
+from train.settings import InstructSettings, MaskSettings
+from train.stages.launch import run_stage
 from train.stages.tokenizer import train_tokenizer
 
 BANDS = [("B", 490.0), ("G", 560.0), ("R", 665.0), ("N", 842.0), ("S1", 1610.0)]
@@ -59,7 +59,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     surveys, talks = [], []
     for number in range(4):
         path = folder / f"s{number}.tif"
-        truth = write_scene(path, bands=bands, height=32, width=32, seed=number)
+        truth = write_synthetic_scene(path, bands=bands, height=32, width=32, seed=number)
         base = {
             "split": "train", "place": str(number), "source": "made", "scene": SceneRef(path=path.name),
             "level": "surface", "gsd_m": 10.0, "scale": 1e-4, "sensor": "made",
@@ -97,26 +97,27 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 def test_eight_records_are_learned_by_heart(data: Path, tmp_path: Path) -> None:
     values = {
-        "data": str(data), "size": "micro", "batch": 8, "crop": 32, "threads": 1, "prior_dropout": 0.0,
+        "data": str(data), "model_size": "micro", "batch_size": 8, "crop_size": 32, "threads": 1,
+        "evidence_map_dropout": 0.0,
         "tokenizer": str(data / "tokenizer"), "learning_rate": 4e-3, "precision": "fp32",
     }  # fmt: skip
-    run_settings(Settings(stage="masks", out=str(tmp_path / "masks"), steps=60, **values))  # type: ignore[arg-type]
+    run_stage(MaskSettings(out=str(tmp_path / "masks"), max_steps=60, **values))  # type: ignore[arg-type]
     begin = str(tmp_path / "masks/checkpoint")
-    settings = Settings(
-        stage="instruct",
+    settings = InstructSettings(
         out=str(tmp_path / "joint"),
-        start=begin,
-        vision=begin,
-        steps=240,
+        init_from=begin,
+        vision_from=begin,
+        max_steps=240,
+        evidence_text_dropout=0.0,
         **values,
     )  # type: ignore[arg-type]
-    log = run_settings(settings)
+    log = run_stage(settings)
     assert log[-1]["text"] < 0.05  # ends between 0.019 and 0.023, as rounding has it
 
     predictor = load(tmp_path / "joint/checkpoint")
     chips = load_chips(data, "train")
-    for talk in load_dialogues(data, "train"):
-        chip = chips[chips.ids.index(talk.scene)]
+    for talk in load_conversations(data, "train"):
+        chip = chips[chips.ids.index(talk.scene_id)]
         evidence = measure(chip.pixels)
         scene = predictor.open(chip.pixels, evidence)
         plan = scene.plan(talk.query)

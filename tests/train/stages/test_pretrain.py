@@ -21,11 +21,11 @@ from spex.errors import ConfigError, ModelError
 from spex.model.encoder import SpecAwareEncoder
 from spex.records import BandRef, SceneRef, SpieRecord, write_records
 from spex.sensors import Band
-from tests.scenes import write_scene
-from train.data.unlabelled import PixelStream, image_rates, load_images, survey_records
+from tests.scenes import write_synthetic_scene
+from train.data.unlabelled import PixelStream, image_probabilities, load_images, survey_records
 from train.run.reconstructions import reconstruct, shown_images
-from train.settings import load_settings
-from train.stages.launch import run_settings
+from train.settings_file import load_settings
+from train.stages.launch import run_stage
 from train.stages.pretrain import load
 
 ROOT = Path(__file__).parents[3]
@@ -41,7 +41,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         width, records = 40.0 if sensor == "few" else 10.0, []
         for number in range(3):
             path = folder / f"{sensor}_{number}.tif"
-            write_scene(
+            write_synthetic_scene(
                 path,
                 bands=tuple(Band(n, w, width) for n, w in bands),
                 height=80,
@@ -61,8 +61,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def config(data: Path, out: Path, **changes: Any) -> list[str]:
     """Arguments of ``train run`` for a small run in full precision."""
     values = {
-        "data": str(data), "out": str(out), "size": "micro", "batch": 2, "crop": 64, "threads": 1, "minutes": 600,
-        "precision": "fp32", "steps": 80, "weights": {}, "validate": 0, **changes,
+        "data": str(data), "out": str(out), "model_size": "micro", "batch_size": 2, "crop_size": 64,
+        "threads": 1, "max_minutes": 600,
+        "precision": "fp32", "max_steps": 80, "source_weights": {}, "eval_steps": 0, **changes,
     }  # fmt: skip
     return [
         str(ROOT / "train/configs/pretrain.yaml"),
@@ -94,7 +95,7 @@ def assert_same_losses(one: Path, other: Path, within: float) -> None:
 def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that nothing interrupted."""
     out = tmp_path_factory.mktemp("whole")
-    run_settings(load_settings(*_split(config(data, out, validate=40, validate_on=4))))
+    run_stage(load_settings(*_split(config(data, out, eval_steps=40, eval_records=4))))
     return out
 
 
@@ -142,10 +143,10 @@ def test_after_a_kill_it_goes_on_as_if_nothing_had_been(
     done = json.loads((tmp_path / "checkpoint/training/state.json").read_text())["progress"]["step"]
     assert 0 < done < 80
     with pytest.raises(ConfigError, match=r"learning_rate=0\.001, not 0\.01"):
-        run_settings(load_settings(*_split([*arguments, "learning_rate=0.01"])))
-    with pytest.raises(ConfigError, match="steps=80, not 60"):
-        run_settings(load_settings(*_split([*arguments, "steps=60"])))
-    run_settings(load_settings(*_split(arguments)))
+        run_stage(load_settings(*_split([*arguments, "learning_rate=0.01"])))
+    with pytest.raises(ConfigError, match="max_steps=80, not 60"):
+        run_stage(load_settings(*_split([*arguments, "max_steps=60"])))
+    run_stage(load_settings(*_split(arguments)))
     assert_same_losses(whole, tmp_path, 1e-6)
     ends = [load_file(out / "checkpoint/training/weights.safetensors") for out in (whole, tmp_path)]
     # Not biases of attention keys: their gradient is rounding alone.
@@ -158,29 +159,31 @@ def test_after_a_kill_it_goes_on_as_if_nothing_had_been(
         tmp_path / "checkpoint_000080"
     )  # as if stopped between two renames
     with pytest.raises(ConfigError, match="is finished"):
-        run_settings(load_settings(*_split(arguments)))
+        run_stage(load_settings(*_split(arguments)))
     assert rows(tmp_path)[-1]["step"] == 80
 
 
 def test_a_checkpoint_without_its_run_is_not_trained_over(data: Path, tmp_path: Path) -> None:
     (tmp_path / "checkpoint").mkdir()
     with pytest.raises(ConfigError, match="holds no state of a run"):
-        run_settings(load_settings(*_split(config(data, tmp_path))))
+        run_stage(load_settings(*_split(config(data, tmp_path))))
     with pytest.raises(ModelError, match=r"no model\.safetensors"):
-        run_settings(
+        run_stage(
             load_settings(
-                *_split(config(data, tmp_path / "new", start=str(tmp_path / "checkpoint")))
+                *_split(config(data, tmp_path / "new", init_from=str(tmp_path / "checkpoint")))
             )
         )
 
 
-@pytest.mark.parametrize("wrong", [{"crop": 100}, {"crop": 16}, {"hidden": 1.0}, {"hidden": 60}])
+@pytest.mark.parametrize(
+    "wrong", [{"crop_size": 100}, {"crop_size": 16}, {"mask_ratio": 1.0}, {"mask_ratio": 60}]
+)
 def test_crops_of_part_cells_and_nothing_hidden_or_seen_are_refused(
     data: Path, tmp_path: Path, wrong: dict[str, float]
 ) -> None:
     (name,) = wrong
-    with pytest.raises(ConfigError, match=f"{name}={wrong[name]}; "):
-        run_settings(load_settings(*_split(config(data, tmp_path, **wrong))))
+    with pytest.raises(ConfigError, match=f"{name}={wrong[name]}"):
+        run_stage(load_settings(*_split(config(data, tmp_path, **wrong))))
 
 
 def test_a_loss_that_is_not_finite_keeps_its_batch(data: Path, tmp_path: Path) -> None:
@@ -188,11 +191,11 @@ def test_a_loss_that_is_not_finite_keeps_its_batch(data: Path, tmp_path: Path) -
     with pytest.raises(
         ModelError, match=r"its batch is in .*not_finite_step_\d+_process_0\.safetensors"
     ):
-        run_settings(load_settings(*_split(arguments)))
+        run_stage(load_settings(*_split(arguments)))
     (kept,) = tmp_path.glob("not_finite_*")
     step = int(kept.name.split("_")[3])
     images = load_images(survey_records(data))
-    stream = PixelStream(images, image_rates(images, {}), 64, 2, 0.6, 0)
+    stream = PixelStream(images, image_probabilities(images, {}), 64, 2, 0.6, 0)
     tensors, again = load_file(kept), stream.draw(step, 0)
     assert torch.equal(tensors["target"], again.target) and torch.equal(
         tensors["values.0"], again.values[0]
@@ -204,7 +207,7 @@ def test_a_loss_that_is_not_finite_keeps_its_batch(data: Path, tmp_path: Path) -
 
 def test_batches_depend_on_step_and_process_alone(data: Path) -> None:
     images = load_images(survey_records(data))
-    stream = PixelStream(images, image_rates(images, {}), 64, 4, 0.6, 3)
+    stream = PixelStream(images, image_probabilities(images, {}), 64, 4, 0.6, 3)
     later, first, again, other = (stream.draw(*at) for at in ((7, 0), (0, 0), (7, 0), (7, 1)))
     assert torch.equal(later.target, again.target) and torch.equal(later.visible, again.visible)
     for batch in (first, other):
@@ -226,7 +229,7 @@ def zero(stage: int) -> list[str]:
 def together(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two processes of DDP without a break."""
     out = tmp_path_factory.mktemp("together")
-    through(["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"], config(data, out, steps=40),
+    through(["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"], config(data, out, max_steps=40),
             ACCELERATE_USE_CPU="true")  # fmt: skip
     return out
 
@@ -236,7 +239,7 @@ def together(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_deepspeed_gives_what_ddp_gives_also_after_a_break(
     together: Path, data: Path, tmp_path: Path, stage: int
 ) -> None:
-    arguments = config(data, tmp_path, steps=40, save_minutes=0)
+    arguments = config(data, tmp_path, max_steps=40, save_minutes=0)
     first = start(zero(stage), arguments)
     while not (tmp_path / "checkpoint").exists() and first.poll() is None:
         time.sleep(0.05)
@@ -249,4 +252,4 @@ def test_deepspeed_gives_what_ddp_gives_also_after_a_break(
     a, b = (load_file(out / "checkpoint/model.safetensors") for out in (together, tmp_path))
     assert all(torch.allclose(a[name], b[name], atol=2e-3) for name in a)
     with pytest.raises(ConfigError, match="processes=2, not 1"):
-        run_settings(load_settings(*_split(arguments)))
+        run_stage(load_settings(*_split(arguments)))

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from spex.errors import ConfigError, RecordError
-from spex.evidence.measured import measure
+from spex.evidence.scene_evidence import measure
 from spex.evidence.text import evidence_text
 from spex.model.loading import SHIPPED, load
 from spex.model.precision import has_bfloat16
@@ -32,12 +32,13 @@ from spex.records import (
     write_records,
 )
 from spex.sensors import Band
-from tests.scenes import write_scene
-from train.data.conversations import Encoder, TextStream, load_dialogues, pad
-from train.data.crops import CLASS_NAMES, CropStream, collate, drop_bands, jitter, load_chips
+from tests.scenes import write_synthetic_scene
+from train.data.conversations import ConversationEncoder, TextStream, load_conversations, pad
+from train.data.crops import CropStream, collate, drop_bands, jitter
+from train.data.training_chips import CLASS_NAMES, load_chips
 from train.run.losses import mask_losses, presence_loss, text_loss
-from train.settings import Settings
-from train.stages.launch import run_settings
+from train.settings import STAGES
+from train.stages.launch import run_stage
 from train.stages.tokenizer import train_tokenizer
 
 CLASSES = {1: "water", 2: "vegetation", 3: "bare", 4: "built_up"}
@@ -52,7 +53,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     surveys, dialogues = [], []
     for number in range(4):
         path = folder / f"scene_{number}.tif"
-        truth = write_scene(
+        truth = write_synthetic_scene(
             path, bands=tuple(Band(n, w, 40.0) for n, w in BANDS), height=64, width=64, seed=number
         )
         known = {name: truth == code for code, name in CLASSES.items()}
@@ -109,20 +110,22 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def stage(name: str, data: Path, out: Path, **changes: object) -> list[dict[str, float]]:
     values: dict[str, object] = {
-        "size": "micro", "steps": 40, "minutes": 30.0, "batch": 4, "crop": 64, "learning_rate": 3e-3, "threads": 1,
-        "tokenizer": str(data / "tokenizer"), "prior_dropout": 0.5,
+        "model_size": "micro", "max_steps": 40, "max_minutes": 30.0, "batch_size": 4,
+        "learning_rate": 3e-3, "threads": 1, "tokenizer": str(data / "tokenizer"),
     }  # fmt: skip
-    return run_settings(Settings(stage=name, data=str(data), out=str(out), **{**values, **changes}))  # type: ignore[arg-type]
+    if name != "language":
+        values["crop_size"] = 64
+    return run_stage(STAGES[name](data=str(data), out=str(out), **{**values, **changes}))  # type: ignore[arg-type]
 
 
 def test_stages_learn_and_hand_over(data: Path, tmp_path: Path) -> None:
     masks = stage("masks", data, tmp_path / "masks")
     assert masks[-1]["bce"] < 0.8 * masks[0]["bce"]
-    language = stage("language", data, tmp_path / "language", steps=120, batch=8)
+    language = stage("language", data, tmp_path / "language", max_steps=120, batch_size=8)
     assert language[-1]["text"] < 0.5 * language[0]["text"]
     joint = stage(
-        "instruct", data, tmp_path / "joint", start=str(tmp_path / "language/checkpoint"),
-        vision=str(tmp_path / "masks/checkpoint"), steps=40,
+        "instruct", data, tmp_path / "joint", init_from=str(tmp_path / "language/checkpoint"),
+        vision_from=str(tmp_path / "masks/checkpoint"), max_steps=40,
     )  # fmt: skip
     assert joint[-1]["teacher"] < joint[0]["teacher"]
     assert {"text", "bce", "dice", "presence"} <= joint[-1].keys()
@@ -136,11 +139,20 @@ def test_stages_learn_and_hand_over(data: Path, tmp_path: Path) -> None:
 def test_training_goes_on_from_the_shipped_model_with_the_tokens_it_lacks(
     data: Path, tmp_path: Path
 ) -> None:
-    few = {"steps": 5, "batch": 2, "learning_rate": 1e-4, "start": str(SHIPPED)}
+    few = {
+        "max_steps": 5,
+        "batch_size": 2,
+        "learning_rate": 1e-4,
+        "init_from": str(SHIPPED),
+    }
     stage("language", data, tmp_path / "language", **few)
     grown = tmp_path / "language/checkpoint"
     stage(
-        "instruct", data, tmp_path / "joint", vision=str(SHIPPED), **(few | {"start": str(grown)})
+        "instruct",
+        data,
+        tmp_path / "joint",
+        vision_from=str(SHIPPED),
+        **(few | {"init_from": str(grown)}),
     )
     before, after = load(SHIPPED), load(tmp_path / "joint/checkpoint")
     words = after.processor.tokenizer
@@ -162,13 +174,13 @@ def test_a_language_model_of_another_width_is_put_in_and_tuned_by_pairs(
     language = tmp_path / "language"
     LlamaForCausalLM(LlamaConfig(**sizes)).save_pretrained(language)
     tokenizer.save_pretrained(language)
-    stage("masks", data, tmp_path / "masks", steps=1)
+    stage("masks", data, tmp_path / "masks", max_steps=1)
     made = {
-        "language": str(language),
-        "vision": str(tmp_path / "masks/checkpoint"),
+        "language_model": str(language),
+        "vision_from": str(tmp_path / "masks/checkpoint"),
         "tokenizer": None,
     }
-    stage("instruct", data, tmp_path / "joint", steps=2, tune="lora", lora=2, **made)
+    stage("instruct", data, tmp_path / "joint", max_steps=2, tune="lora", lora_rank=2, **made)
     before = load_file(language / "model.safetensors")
     shutil.rmtree(language)
     predictor = load(tmp_path / "joint/checkpoint")
@@ -193,22 +205,24 @@ def test_a_language_model_of_another_width_is_put_in_and_tuned_by_pairs(
 def test_only_the_last_answer_of_a_conversation_is_learned(
     data: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (talk,) = (one for one in load_dialogues(data, "train") if one.history)
+    (talk,) = (one for one in load_conversations(data, "train") if one.history)
     assert [one.query for one in talk.exchanges] == ["where are lakes?", "only in the north"]
     tokenizer = AutoTokenizer.from_pretrained(str(data / "tokenizer"))
     processor = SpexProcessor(tokenizer, 4, 32)
-    encode = Encoder(processor, 2)
-    ids, start = encode(talk, talk.prior) or ([], 0)
+    encode = ConversationEncoder(processor, 2)
+    ids, start = encode(talk, talk.evidence_text) or ([], 0)
     assert tokenizer.decode(ids[start:]).startswith("<seg class=water where=north>")
     long = replace(talk, query="lakes " * 2000)
-    assert encode(long, "") is None and "1 of 2 dialogues so far are left out" in caplog.text
-    with pytest.raises(RecordError, match="all 2 dialogues"):
-        encode(replace(long, scene="other"), "")
+    assert encode(long, "") is None and "1 of 2 conversations left out so far" in caplog.text
+    with pytest.raises(RecordError, match="all 2 conversations"):
+        encode(replace(long, scene_id="other"), "")
 
 
 def test_batches_of_conversations_depend_on_the_step_alone(data: Path) -> None:
     processor = SpexProcessor(AutoTokenizer.from_pretrained(str(data / "tokenizer")), 0, 32)
-    streams = [TextStream(load_dialogues(data, "train"), processor, 4, 0.5, 0) for _ in range(2)]
+    streams = [
+        TextStream(load_conversations(data, "train"), processor, 4, 0.5, 0) for _ in range(2)
+    ]
     straight = [streams[0].draw(step, 0) for step in range(42)]
     for step in (41, 3):  # of two pools
         assert torch.equal(streams[1].draw(step, 0).input_ids, straight[step].input_ids)
@@ -216,7 +230,7 @@ def test_batches_of_conversations_depend_on_the_step_alone(data: Path) -> None:
 
 
 def test_the_precision_is_that_of_the_machine_and_recorded(data: Path, tmp_path: Path) -> None:
-    stage("masks", data, tmp_path / "masks", steps=1)
+    stage("masks", data, tmp_path / "masks", max_steps=1)
     recorded = yaml.safe_load((tmp_path / "masks/training.yaml").read_text())["precision"]
     assert recorded == ("bf16" if has_bfloat16(torch.device("cpu")) else "fp32")
     with pytest.raises(ConfigError, match="begun with precision="):
@@ -224,24 +238,24 @@ def test_the_precision_is_that_of_the_machine_and_recorded(data: Path, tmp_path:
             "masks",
             data,
             tmp_path / "masks",
-            steps=2,
+            max_steps=2,
             precision="bf16" if recorded == "fp32" else "fp32",
         )
 
 
 def test_vision_of_another_size_is_refused(data: Path, tmp_path: Path) -> None:
-    stage("language", data, tmp_path / "language", steps=1)
-    stage("masks", data, tmp_path / "masks", steps=1)
-    with pytest.raises(ConfigError, match="needs vision"):
-        stage("instruct", data, tmp_path / "joint", start=str(tmp_path / "language/checkpoint"))
+    stage("language", data, tmp_path / "language", max_steps=1)
+    stage("masks", data, tmp_path / "masks", max_steps=1)
+    with pytest.raises(ConfigError, match="needs vision_from"):
+        stage("instruct", data, tmp_path / "joint", init_from=str(tmp_path / "language/checkpoint"))
     weights = tmp_path / "masks/checkpoint/model.safetensors"
     tensors = load_file(weights)
     tensors["place"] = torch.zeros(3, 3)
     save_file(tensors, weights)
     with pytest.raises(ConfigError, match="does not fit"):
         stage(
-            "instruct", data, tmp_path / "joint", start=str(tmp_path / "language/checkpoint"),
-            vision=str(tmp_path / "masks/checkpoint"),
+            "instruct", data, tmp_path / "joint", init_from=str(tmp_path / "language/checkpoint"),
+            vision_from=str(tmp_path / "masks/checkpoint"),
         )  # fmt: skip
 
 
@@ -321,9 +335,9 @@ def test_text_loss_is_on_the_answer_only_and_mostly_on_its_spans(data: Path) -> 
 def test_an_empty_folder_is_one_clear_error(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="no survey records"):
         load_chips(tmp_path, "train")
-    with pytest.raises(RecordError, match="no dialogues"):
-        load_dialogues(tmp_path, "train")
+    with pytest.raises(RecordError, match="no conversations"):
+        load_conversations(tmp_path, "train")
 
 
 def test_what_the_model_sees_of_a_training_answer_parses(data: Path) -> None:
-    assert all(parse_answer(item.answer).spans for item in load_dialogues(data, "train"))
+    assert all(parse_answer(item.answer).spans for item in load_conversations(data, "train"))

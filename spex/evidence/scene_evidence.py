@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from spex.evidence.classes import Condition, LandClass, classes, index_range, is_calibrated
-from spex.evidence.indices import EVIDENCE_INDICES, compute, index_roles, role_planes
-from spex.evidence.recipes import RecipeMaps, wanted_indices
+from spex.evidence.indices import EVIDENCE_INDICES, compute_indices, index_roles, role_planes
+from spex.evidence.recipes import RecipeMaps, recipe_indices
 from spex.evidence.regions import Region, label_runs, main_location, regions
 from spex.evidence.thresholds import scene_threshold
 
@@ -24,7 +24,7 @@ Array = np.ndarray[Any, Any]
 Status = Literal["present", "absent", "unavailable", "unmeasured"]
 """``unavailable``: these bands cannot tell; ``unmeasured``: no index shows the class on any bands, a model may."""
 
-KEPT_REGIONS = 10
+MAX_REGIONS = 10
 _SAMPLE = 1 << 16  # pixels that thresholds and statistics are estimated from
 _MIN_PIXELS = 9  # smaller regions are noise and do not count towards a class's presence
 _MIN_SHARE = 3e-4
@@ -132,7 +132,7 @@ def measure(pixels: Pixels) -> SceneEvidence:
     std = {role: float(x.std(dtype=np.float64)) if x.size else 0.0 for role, x in samples.items()}
 
     own = [name for name in EVIDENCE_INDICES if index_roles(name) <= set(planes)]
-    maps = compute([*own, *wanted_indices(planes, pixels.level)], planes)
+    maps = compute_indices([*own, *recipe_indices(planes, pixels.level)], planes)
     stats = _index_stats(
         {name: maps[name].ravel()[sampled] for name in own}, is_calibrated(pixels.level)
     )
@@ -270,7 +270,7 @@ class _Findings:
             separability=abs(inside - outside) / (spread + 1e-6) if math.isfinite(outside) else 0.0,
             region_count=runs.count,
             regions=tuple(
-                regions(mask, limit=KEPT_REGIONS, runs=runs, planes={_quantity(first): quantity})
+                regions(mask, limit=MAX_REGIONS, runs=runs, planes={_quantity(first): quantity})
             ),
             location=main_location(mask),
         )

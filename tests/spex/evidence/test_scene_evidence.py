@@ -13,12 +13,12 @@ import pytest
 from spex.evidence.classes import classes, index_range
 from spex.evidence.indices import role_planes
 from spex.evidence.maps import CHANNELS, class_score, evidence_maps
-from spex.evidence.measured import SceneEvidence, measure
+from spex.evidence.scene_evidence import SceneEvidence, measure
 from spex.evidence.text import MAX_CHARS, evidence_text
 from spex.evidence.thresholds import scene_threshold
 from spex.raster.scene import Pixels, Scene
 from spex.sensors import Band
-from tests.scenes import write_scene
+from tests.scenes import write_synthetic_scene
 
 ROLES = ("B", "G", "R", "N", "S1", "S2")
 BANDS = tuple(
@@ -256,7 +256,7 @@ def test_evidence_is_picklable_and_plain_json() -> None:
 
 
 def test_a_file_read_by_gdal_gives_the_same_classes(tmp_path: Path) -> None:
-    truth = write_scene(tmp_path / "scene.tif")
+    truth = write_synthetic_scene(tmp_path / "scene.tif")
     scene = Scene.open(tmp_path / "scene.tif", sensor="sentinel-2a")
     overview = scene.overview()
     evidence = measure(overview)

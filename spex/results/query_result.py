@@ -1,0 +1,143 @@
+"""What one query measured on one scene, in memory; the writers of the result files take it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+
+from spex.evidence.classes import classes
+from spex.postprocess.facts import MaskFacts, area_text, share_text
+from spex.query.prompt import Exchange
+from spex.raster.scene import Pixels, Scene
+from spex.raster.tiles import FailedTile
+from spex.raster.working_rasters import bounded_gdal_cache
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, repr=False)
+class QueryResult:
+    """The result of one query on one scene.
+
+    Attributes:
+        query: as it was read.
+        answer: the text with its measured values.
+        plan_text: the answer in the predictor's markup, before its slots were filled.
+        scene: the scene that was asked.
+        overview: its pixels, longer side at most 1024.
+        facts: of each mask, in the order of the mask values 1..n.
+        absent: class and reason of each mask that is empty.
+        refused: why nothing was extracted; ``None`` if something was.
+        model: name, and SHA-256 of the weights (``None`` without weights).
+        tiles: how many tiles the scene was cut into.
+        failed: tiles that could not be computed.
+        valid_fraction: share of the scene's pixels that hold data, 0-1.
+        seconds: time of each step.
+        warnings: what a reader should know.
+        work: temporary folder of the rasters, removed with this object; ``None`` for a refusal.
+    """
+
+    query: str
+    answer: str
+    plan_text: str
+    scene: Scene
+    overview: Pixels
+    facts: tuple[MaskFacts, ...]
+    absent: tuple[tuple[str, str], ...]
+    refused: str | None
+    model: tuple[str, str | None]
+    tiles: int
+    failed: tuple[FailedTile, ...]
+    valid_fraction: float
+    seconds: dict[str, float]
+    warnings: tuple[str, ...]
+    work: tempfile.TemporaryDirectory[str] | None = field(default=None)
+
+    @property
+    def exchange(self) -> Exchange:
+        """This turn, as the history of a query that follows it up."""
+        return Exchange(self.query, self.plan_text)
+
+    @property
+    def mask_path(self) -> Path | None:
+        """The mask raster of this result; None for a refusal."""
+        return Path(self.work.name, "mask.tif") if self.work else None
+
+    @property
+    def probability_path(self) -> Path | None:
+        """The probability raster, ``round(250 p)`` in uint8, 255 no data; None for a refusal."""
+        return Path(self.work.name, "probability.tif") if self.work else None
+
+    @property
+    def masks(self) -> MaskSequence:
+        """The masks by number, from 0, or by class name."""
+        return MaskSequence(self.facts, self.mask_path)
+
+    def legend(self) -> list[tuple[str, str]]:
+        """Colour (``#rrggbb``) and words of each mask."""
+        return [
+            (classes()[facts.span.class_name].colour, _mask_line(facts)) for facts in self.facts
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The content of ``extraction.json``."""
+        scene = self.scene
+        bands = [
+            {"name": band.name, "wavelength_nm": band.wavelength_nm, "fwhm_nm": band.fwhm_nm}
+            for band in scene.bands
+        ]
+        return {
+            "schema": SCHEMA,
+            "query": self.query,
+            "answer": self.answer,
+            "scene": {
+                "path": scene.path,
+                "crs": scene.crs.to_string() if scene.crs else None,
+                "bands": bands,
+                "valid_fraction": self.valid_fraction,
+            },
+            "masks": [facts.to_dict() for facts in self.facts],
+            "absent": [{"class": name, "reason": reason} for name, reason in self.absent],
+            "refused": self.refused,
+            "model": {"name": self.model[0], "sha256": self.model[1]},
+            "tiles": {"total": self.tiles, "failed": len(self.failed)},
+            "seconds": self.seconds,
+            "warnings": list(self.warnings),
+        }
+
+
+class MaskSequence(Sequence[NDArray[np.bool_]]):
+    """Boolean masks ``(height, width)`` of a result, each read from its raster on access."""
+
+    def __init__(self, facts: Sequence[MaskFacts], path: Path | None) -> None:
+        self._facts = facts
+        self._path = path
+
+    def __len__(self) -> int:
+        return len(self._facts)
+
+    def __getitem__(self, key: Any) -> Any:
+        names = [facts.span.class_name for facts in self._facts]
+        if isinstance(key, str):
+            if key not in names:
+                raise KeyError(f"no mask of class {key!r}; there are {names}")
+            key = names.index(key)
+        if self._path is None or not -len(names) <= key < len(names):
+            raise IndexError(f"mask {key} of {len(names)}")
+        with bounded_gdal_cache(), rasterio.open(self._path) as source:
+            return source.read(1) == self._facts[key].value
+
+    def __iter__(self) -> Iterator[NDArray[np.bool_]]:
+        return (self[i] for i in range(len(self)))
+
+
+def _mask_line(facts: MaskFacts) -> str:
+    area = area_text(facts.area_m2, facts.pixels)
+    return f"{facts.span.phrase}: {area}, {share_text(facts.fraction)}"
