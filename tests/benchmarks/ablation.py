@@ -1,7 +1,8 @@
 """What aggregation, evidence maps and prior text are worth: IoU on validation places.
 
-Aggregation and evidence maps: small models trained alike by stage ``masks``, one per arm and seed. Prior text and
-evidence maps of a finished checkpoint: each given or withheld as the scene is asked, all else unchanged.
+Aggregation and evidence maps: small models trained alike by stage ``masks``, one per arm and
+seed. Prior text and evidence maps of a finished checkpoint: each given or withheld as the scene
+is asked, all else unchanged.
 
     python tests/benchmarks/ablation.py RECORDS -o OUT          # RECORDS: spex spie build
 """
@@ -179,7 +180,8 @@ def main() -> None:
             f" {name}",
         )
     print(
-        f"\nThe shipped checkpoint by what it is given: IoU\n\n{asked(given.records, given.limit).table('iou')}"
+        "\nThe shipped checkpoint with and without evidence: IoU\n\n"
+        + asked(given.records, given.limit).table("iou")
     )
 
 
