@@ -287,7 +287,7 @@ def train(
 
     def save(folder: Path) -> None:
         pairs = {
-            name: (down, scale * up) for name, (down, up, scale) in lora.pairs(trainer).items()
+            name: (down, scale * up) for name, (down, up, scale) in lora.lora_pairs(trainer).items()
         }
         about = {"steps": int(trainer.steps)}
         Adapter(out.name, base, pairs, stream.learned, added_classes(), about).save(folder)

@@ -268,7 +268,7 @@ def test_an_untrained_model_answers_within_the_grammar_and_the_same_after_a_roun
 
 
 def test_low_rank_pairs_find_the_layers_of_every_family(built: Built) -> None:
-    found = {name.rpartition(".")[2] for name in lora.targets(built[2].model.language)}
+    found = {name.rpartition(".")[2] for name in lora.lora_layers(built[2].model.language)}
     assert found == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
 
 

@@ -147,7 +147,9 @@ def perturbed(predictor: ModelPredictor, name: str = "region") -> tuple[AdaptTra
     for parameter in trainer.parameters():
         if parameter.requires_grad:
             torch.nn.init.normal_(parameter, std=0.1)
-    pairs = {layer: (down, scale * up) for layer, (down, up, scale) in lora.pairs(trainer).items()}
+    pairs = {
+        layer: (down, scale * up) for layer, (down, up, scale) in lora.lora_pairs(trainer).items()
+    }
     learned = ("water", "solar_farm")
     return trainer, Adapter(
         name, str(predictor.sha256), pairs, learned, {"solar_farm": NEW["classes"]["solar_farm"]}
