@@ -16,7 +16,7 @@ from scipy import ndimage
 import spex
 from spex.evidence.classes import classes
 from spex.evidence.indices import index, role_planes
-from spex.raster.sample import write_sample
+from spex.raster.sample_scene import write_sample_scene
 from spex.results.quicklook import rgb_image
 
 ROOT = Path(__file__).parents[1]
@@ -43,7 +43,7 @@ def draw_mask(
 def main() -> None:
     """Write README.png and docs/concepts.png."""
     with tempfile.TemporaryDirectory() as folder:
-        scene = spex.Scene.open(write_sample(Path(folder)))
+        scene = spex.Scene.open(write_sample_scene(Path(folder)))
         extraction = spex.load().extract(scene, QUERY)
         pixels = scene.read()
         water_probability = read_probability(extraction, 0)
