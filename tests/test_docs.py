@@ -130,11 +130,11 @@ def test_the_readme_is_one_page() -> None:
 
 
 def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from spex.raster.sample import write_sample
+    from spex.raster.sample_scene import write_sample_scene
 
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     code = re.findall(r"```python\n(.*?)```", text, re.DOTALL)[0]
-    scene = write_sample(tmp_path)
+    scene = write_sample_scene(tmp_path)
     monkeypatch.chdir(tmp_path)
     exec(compile(code.replace("scene.tif", scene.name), "README.md", "exec"), {})
     assert (tmp_path / "out/forest-crops/mask.tif").is_file()
