@@ -17,7 +17,7 @@ import spex
 from spex.evidence.classes import classes
 from spex.evidence.indices import compute_index, role_planes
 from spex.raster.sample_scene import write_sample_scene
-from spex.results.quicklook import rgb_image
+from spex.results.rendering import rgb_image
 
 ROOT = Path(__file__).parents[1]
 QUERY = "Where is open water, and where is vegetation?"
