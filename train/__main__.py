@@ -182,7 +182,7 @@ def export(
     import torch
 
     from spex.errors import OutputError
-    from spex.model.predictor import load
+    from spex.model.loading import load
     from train.run.checkpoints import save_checkpoint
 
     if out.exists():

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +19,15 @@ import numpy as np
 import torch
 from transformers import AutoTokenizer
 
-from spex.evaluate import Case, QueryMethod, cases
-from spex.evidence.scene_evidence import measure
+from spex.evaluate import QueryMethod, cases
+from spex.evidence.scene_evidence import SceneEvidence
 from spex.model.config import make_config
+from spex.model.loading import SHIPPED, load
 from spex.model.precision import autocast
-from spex.model.predictor import SHIPPED, ModelPredictor, load
+from spex.model.predictor import ModelPredictor, ModelScenePredictor
 from spex.model.processor import SpexProcessor
 from spex.model.spex import SpexModel
-from spex.query.answer_markup import Plan
+from spex.raster.scene import Pixels
 from spex.records import SpieRecord, read_records
 from spex.scores import Scores
 from train.data.crops import CropStream, collate
@@ -128,33 +129,39 @@ def pooled_iou(
     return {name: (row[0] / max(row[1], 1), int(row[2])) for name, row in sorted(counts.items())}
 
 
-class Parted(QueryMethod):
-    """The checkpoint asked with or without prior text, and with or without evidence maps."""
+class PartedPredictor:
+    """The checkpoint asked with or without evidence text, and with or without evidence maps."""
+
+    name, sha256 = "parted", None
 
     def __init__(self, predictor: ModelPredictor, text: bool, maps: bool) -> None:
-        super().__init__(predictor)
-        self.model, self.text, self.maps = predictor, text, maps
+        parts = (predictor.model, predictor.processor, predictor.name, predictor.sha256)
+        self.planner = ModelPredictor(*parts, use_evidence=text)
+        self.decoder = ModelPredictor(*parts, use_evidence=maps)
 
-    def __call__(self, case: Case) -> Any:
-        self.model.prior = self.maps
-        return super().__call__(
-            replace(case, evidence=measure(case.pixels))
-        )  # its own context: nothing is shared
+    def open(self, overview: Pixels, evidence: SceneEvidence) -> PartedScene:
+        """Open the scene for both parts."""
+        planner = self.planner.open(overview, evidence)
+        return PartedScene(planner, self.decoder.open(overview, evidence))
 
-    def _plan(self, case: Case, query: str, labelled: Any) -> Plan:
-        self.model.prior = self.text
-        plan = super()._plan(case, query, labelled)
-        self.model.prior = self.maps
-        return plan
+
+class PartedScene:
+    """Plans of one predictor, decoded by another."""
+
+    def __init__(self, planner: ModelScenePredictor, decoder: ModelScenePredictor) -> None:
+        self.plan = planner.plan
+        self.features = decoder.features
+        self.decode = decoder.decode
 
 
 def asked(records: Path, limit: int) -> Scores:
     """Scores of the shipped checkpoint by what it is given, on so many scenes of each source."""
     predictor = load()
-    doors = {
-        f"{'text' if t else 'no text'}, {'maps' if m else 'no maps'}": Parted(predictor, t, m)
-        for m in (True, False)
-        for t in (True, False)
+    methods = {
+        f"{'text' if text else 'no text'}, {'maps' if maps else 'no maps'}": QueryMethod(
+            PartedPredictor(predictor, text, maps)
+        )
+        for maps, text in product((True, False), repeat=2)
     }
     scores, sources = Scores(), dict[str, list[SpieRecord]]()
     for one in (
@@ -164,7 +171,7 @@ def asked(records: Path, limit: int) -> Scores:
             sources.setdefault(one.source, []).append(one)
     for surveys in sources.values():
         for case in cases(surveys[:: -(-len(surveys) // limit)]):
-            scores.add(case, doors)
+            scores.add(case, methods)
     return scores
 
 

@@ -139,20 +139,18 @@ class RegionStream:
             torch.tensor([ids], device=predictor.device),
             torch.tensor([start], device=predictor.device),
         )
-        context = predictor.context(pixels, evidence)
+        scene = predictor.open(pixels, evidence)
+        context = scene.context
         with autocast(predictor.device):
             read = predictor.model(tokens, torch.ones_like(tokens), begins, context, logits=False)
         told = torch.from_numpy(np.where(pixels.valid, labels[asked], -1))
         known = torch.tensor([a.name not in added_classes() for a in about])
         return FrozenCrop(
             names=tuple(a.name for a in about),
-            states=[
-                read.hidden[0, begin:end].float()
-                for _, begin, end in predictor.model.spans(tokens, begins)
-            ],
+            states=[read.hidden[0, begin:end].float() for _, begin, end in read.spans],
             coarse=context.coarse[0].float().clone(),
-            features=torch.from_numpy(predictor.features(pixels, evidence)),
-            before=read.weights.float(),
+            features=torch.from_numpy(scene.features(pixels)),
+            before=read.decoder_weights.float(),
             labels=told,
             silent=torch.from_numpy(pixels.valid) & (told < 0) & known[:, None, None],
         )

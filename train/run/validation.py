@@ -18,7 +18,8 @@ from PIL import Image
 from spex.errors import AnswerError, RecordError
 from spex.evaluate import Case, Method, QueryMethod, cases
 from spex.evidence.classes import classes
-from spex.model.predictor import ModelPredictor, load
+from spex.model.loading import load
+from spex.model.predictor import ModelPredictor
 from spex.query.answer_markup import Plan, parse_answer
 from spex.records import SpieRecord
 from spex.results.rendering import overlay, rgb_image
@@ -167,13 +168,13 @@ class ClassPromptMethod:
     @torch.inference_mode()
     def __call__(self, case: Case) -> dict[str, NDArray[np.float32] | None]:
         """Probability maps of all targets of a case."""
-        predictor = self.predictor
-        coarse = predictor.context(case.pixels, case.evidence).coarse.float()
+        scene = self.predictor.open(case.pixels, case.evidence)
+        coarse = scene.context.coarse.float()
         rows = [CLASS_NAMES.index(target.class_name) for target in case.targets]
         overviews = coarse.expand(len(rows), -1, -1, -1)
-        plan = Plan(parse_answer(""), predictor.model.refiner(self.prompts[rows], overviews))
-        features = predictor.features(case.pixels, case.evidence)
-        maps = predictor.decode(features, plan, case.pixels, case.evidence)
+        weights = self.predictor.model.refiner(self.prompts[rows], overviews)
+        plan = Plan(parse_answer(""), weights)
+        maps = scene.decode(scene.features(case.pixels), plan, case.pixels)
         return {
             target.name: probability for target, probability in zip(case.targets, maps, strict=True)
         }
@@ -202,10 +203,11 @@ def _panels(case: Case, maps: ProbabilityMaps) -> Iterator[Panel]:
 def _answers(predictor: ModelPredictor, shown: Sequence[Case]) -> Iterator[str]:
     """What the model answers to a few queries, as lines of Markdown."""
     for case in shown:
+        scene = predictor.open(case.pixels, case.evidence)
         yield f"## {case.source}: {case.id}\n"
         for target in case.targets[:2]:
             try:
-                text = predictor.plan(target.query, case.pixels, case.evidence).answer.text
+                text = scene.plan(target.query).answer.text
             except AnswerError as error:
                 text = str(error)
             yield f"- {target.query}\n  - `{text}`"

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from spex.errors import ConfigError
 from spex.evidence.classes import classes
 from spex.evidence.scene_evidence import SceneEvidence
-from spex.model.predictor import load
+from spex.model.loading import load
 from spex.model.processor import SpexProcessor
 from spex.model.spex import SpexModel
 from spex.query.prompt import IMAGE_TOKEN

@@ -177,57 +177,28 @@ class InstructTrainer(nn.Module):
         masks = batch.masks
         text = batch.text
         context, fused = model.context(masks.values, masks.valid, masks.bands)
-        embeddings = model.embed(text.input_ids, context.visual)
-        hidden = model.language.get_decoder()(
-            inputs_embeds=embeddings, attention_mask=text.attention_mask, use_cache=False
-        ).last_hidden_state
-        logits = model.language.get_output_embeddings()(hidden)
+        output = model(text.input_ids, text.attention_mask, text.start, context)
         features = model.features(fused, masks.evidence)
         class_logits, presence = class_mask_logits(
             model, self.class_prompts, context.coarse, features
         )
-        terms = {"text": text_loss(logits, text.input_ids, text.weight)}
+        terms = {"text": text_loss(output.logits, text.input_ids, text.weight)}
         for name, term in class_losses(class_logits, presence, masks.labels).items():
             terms[f"class_{name}"] = term
-        spans = model.spans(text.input_ids, text.start)
-        assert len(spans) == len(batch.span_classes)
-        if spans:
-            rows = torch.tensor([row for row, _, _ in spans])
-            prompts = model.prompts(hidden, spans)
-            weights = model.refiner(prompts, context.coarse[rows])
-            terms |= self._span_terms(batch, rows, prompts, weights, features)
+        assert len(output.spans) == len(batch.span_classes)
+        if output.spans:
+            owner = output.span_owner
+            weights = output.decoder_weights
+            logits = [
+                mask_logits(features[row], span_weights[None])[0]
+                for row, span_weights in zip(owner.tolist(), weights, strict=True)
+            ]
+            labels = masks.labels[owner, batch.span_classes]
+            bce, dice = mask_losses(torch.stack(logits), labels)
+            terms |= {"bce": bce, "dice": dice, "presence": presence_loss(weights[:, -1], labels)}
+            class_prompts = self.class_prompts[batch.span_classes].detach()
+            terms["teacher"] = F.mse_loss(output.prompts.float(), class_prompts)
         return terms
-
-    def _span_terms(
-        self,
-        batch: InstructBatch,
-        rows: Tensor,
-        prompts: Tensor,
-        span_weights: Tensor,
-        features: Tensor,
-    ) -> dict[str, Tensor]:
-        """Loss terms of the masks of spans, and the distance of their prompts from the table.
-
-        Args:
-            batch: The batch.
-            rows: (S,), the crop of each span.
-            prompts: (S, K, prompt_dim).
-            span_weights: Decoder weights (S, pixel_dim + 2).
-            features: Pixel features (B, pixel_dim, H, W).
-        """
-        span_logits = [
-            mask_logits(features[row], weights[None])[0]
-            for row, weights in zip(rows.tolist(), span_weights, strict=True)
-        ]
-        labels = batch.masks.labels[rows, batch.span_classes]
-        bce, dice = mask_losses(torch.stack(span_logits), labels)
-        class_prompts = self.class_prompts[batch.span_classes].detach()
-        return {
-            "bce": bce,
-            "dice": dice,
-            "presence": presence_loss(span_weights[:, -1], labels),
-            "teacher": F.mse_loss(prompts.float(), class_prompts),
-        }
 
 
 def train(settings: InstructSettings, model: SpexModel, processor: SpexProcessor) -> list[LogRow]:

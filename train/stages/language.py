@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from spex.model.predictor import load
+from spex.model.loading import load
 from spex.model.processor import SpexProcessor
 from spex.model.spex import SpexModel
 from train.data.batches import to_device

@@ -1,4 +1,4 @@
-"""The encoder as a whole: use on images, leak-freedom, tiles, precision, and masked reconstruction of any bands."""
+"""The encoder as a whole: images, hidden cells, tiles, precision, masked reconstruction."""
 
 from __future__ import annotations
 
@@ -92,8 +92,9 @@ def test_the_example_of_the_encoder_runs_as_it_is_written(
 
 
 def same(first: Features, second: Features, atol: float = 0.0) -> None:
-    for a, b in zip((*first.maps, first.fused, first.coarse, first.pooled),
-                    (*second.maps, second.fused, second.coarse, second.pooled), strict=True):  # fmt: skip
+    tensors = (*first.maps, first.fused, first.coarse, first.pooled)
+    others = (*second.maps, second.fused, second.coarse, second.pooled)
+    for a, b in zip(tensors, others, strict=True):
         torch.testing.assert_close(a, b, atol=atol, rtol=0)
 
 
@@ -128,7 +129,7 @@ def test_pooling_leaves_out_what_is_not_valid(model: MaskedAutoencoder) -> None:
     torch.testing.assert_close(
         seen.pooled, torch.cat([inside.mean((1, 2)), inside.amax((1, 2))]), atol=1e-6, rtol=1e-5
     )
-    with pytest.raises(SceneError, match="no pixel of the image is valid"):
+    with pytest.raises(SceneError, match="the image has no valid pixel"):
         model.encoder(replace(pixels, valid=np.zeros_like(valid)))
 
 

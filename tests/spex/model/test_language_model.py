@@ -1,4 +1,4 @@
-"""Language models of every family, tiny and random, made through their own config and tokenizer classes."""
+"""Tiny random language models of every family, made by their own config and tokenizer classes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ from spex.evidence.scene_evidence import measure
 from spex.model.config import make_config
 from spex.model.grammar import SpanGrammar
 from spex.model.language_model import Vocabulary, add_tokens, load_language
-from spex.model.predictor import ModelPredictor, load
+from spex.model.loading import load
+from spex.model.predictor import ModelPredictor
 from spex.model.processor import SpexProcessor
 from spex.model.spectral import band_batch
 from spex.model.spex import SpexModel
@@ -53,11 +54,18 @@ ANSWERS = (
     "No clear view: <seg class=burned index=NBR:below:-0.1>zones brûlées</seg>, 湖泊 😀.",
     "<refuse>I only map land cover.</refuse>",
 )
-SIZES = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4,
-         "num_key_value_heads": 2, "max_position_embeddings": 4096}  # fmt: skip
+SIZES = {
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 4096,
+}
 IM = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% if enable_thinking is false %}<think>\n\n</think>\n\n"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n"
+    "{% if enable_thinking is false %}<think>\n\n</think>\n\n"
     "{% endif %}{% endif %}"
 )
 INST = (
@@ -65,14 +73,16 @@ INST = (
     "{% else %} {{ m.content }} {{ eos_token }}{% endif %}{% endfor %}"
 )
 HEADERS = (
-    "{{ bos_token }}<|start_header_id|>system<|end_header_id|>\n\nToday is {{ strftime_now('%d %b %Y') }}<|eot_id|>"
-    "{% for m in messages %}<|start_header_id|>{{ m.role }}<|end_header_id|>\n\n{{ m.content }}<|eot_id|>{% endfor %}"
+    "{{ bos_token }}<|start_header_id|>system<|end_header_id|>\n\n"
+    "Today is {{ strftime_now('%d %b %Y') }}<|eot_id|>"
+    "{% for m in messages %}<|start_header_id|>{{ m.role }}<|end_header_id|>\n\n"
+    "{{ m.content }}<|eot_id|>{% endfor %}"
     "{% if add_generation_prompt %}<|start_header_id|>assistant<|end_header_id|>\n\n{% endif %}"
 )
 
 
 def pieces(byte_level: bool, *special: str) -> dict[str, Any]:
-    """Vocabulary and merges of a BPE learned from ``TEXTS``: of bytes, or of words with bytes to fall back to."""
+    """Vocabulary and merges of a BPE learned from ``TEXTS``, of bytes or with a byte fallback."""
     tokenizer = Tokenizer(models.BPE(byte_fallback=not byte_level))
     alphabet, first = pre_tokenizers.ByteLevel.alphabet(), list(special)
     if byte_level:
@@ -138,25 +148,24 @@ def smollm_tokenizer() -> PreTrainedTokenizerBase:
 
 Made = tuple[Callable[[], PreTrainedTokenizerBase], Callable[..., PreTrainedModel], str]
 FAMILIES: dict[str, Made] = {
-    "qwen3": (
-        qwen_tokenizer,
-        lambda **own: Qwen3ForCausalLM(Qwen3Config(**SIZES, head_dim=16, tie_word_embeddings=True, **own)),
-        "<|im_end|>",
-    ),
-    "qwen2.5": (
-        qwen_tokenizer, lambda **own: Qwen2ForCausalLM(Qwen2Config(**SIZES, tie_word_embeddings=False, **own)),
-        "<|im_end|>",
-    ),
-    "llama2": (llama2_tokenizer, lambda **own: LlamaForCausalLM(LlamaConfig(**SIZES, **own)), "</s>"),
-    "llama3": (llama3_tokenizer, lambda **own: LlamaForCausalLM(LlamaConfig(**SIZES, **own)), "<|eot_id|>"),
-    "smollm2": (
-        smollm_tokenizer, lambda **own: LlamaForCausalLM(LlamaConfig(**SIZES, tie_word_embeddings=True, **own)),
-        "<|im_end|>",
-    ),
-    "smollm3": (
-        smollm_tokenizer, lambda **own: SmolLM3ForCausalLM(SmolLM3Config(**SIZES, pad_token_id=0, **own)),
-        "<|im_end|>",
-    ),
+    "qwen3": (qwen_tokenizer, lambda **fields: Qwen3ForCausalLM(
+        Qwen3Config(**SIZES, head_dim=16, tie_word_embeddings=True, **fields)
+    ), "<|im_end|>"),
+    "qwen2.5": (qwen_tokenizer, lambda **fields: Qwen2ForCausalLM(
+        Qwen2Config(**SIZES, tie_word_embeddings=False, **fields)
+    ), "<|im_end|>"),
+    "llama2": (llama2_tokenizer, lambda **fields: LlamaForCausalLM(
+        LlamaConfig(**SIZES, **fields)
+    ), "</s>"),
+    "llama3": (llama3_tokenizer, lambda **fields: LlamaForCausalLM(
+        LlamaConfig(**SIZES, **fields)
+    ), "<|eot_id|>"),
+    "smollm2": (smollm_tokenizer, lambda **fields: LlamaForCausalLM(
+        LlamaConfig(**SIZES, tie_word_embeddings=True, **fields)
+    ), "<|im_end|>"),
+    "smollm3": (smollm_tokenizer, lambda **fields: SmolLM3ForCausalLM(
+        SmolLM3Config(**SIZES, pad_token_id=0, **fields)
+    ), "<|im_end|>"),
 }  # fmt: skip
 
 
@@ -245,10 +254,10 @@ def test_the_grammar_lets_every_tokenizer_write_what_it_reads(built: Built, answ
     grammar = SpanGrammar("open water larger than 1 ha, zones brûlées, NBR -0.1")
     written = b""
     for wanted in processor.tokenizer(answer, add_special_tokens=False)["input_ids"]:
-        scores = torch.full((len(processor.words.pieces) + 3,), -1.0)
+        scores = torch.full((len(processor.vocabulary.pieces) + 3,), -1.0)
         scores[-1], scores[wanted] = 2.0, 1.0  # a row that is no token
-        assert grammar.choose(written, scores, processor.words) == wanted, written
-        written += processor.words.piece(wanted)
+        assert grammar.choose(written, scores, processor.vocabulary) == wanted, written
+        written += processor.vocabulary.piece(wanted)
     assert written.decode().strip() == answer
 
 
@@ -259,12 +268,12 @@ def test_an_untrained_model_answers_within_the_grammar_and_the_same_after_a_roun
     predictor.model.save_pretrained(tmp_path / "model")
     predictor.processor.save_pretrained(str(tmp_path / "model"))
     again, evidence = load(tmp_path / "model"), measure(pixels)
-    assert again.processor.words == predictor.processor.words
+    assert again.processor.vocabulary == predictor.processor.vocabulary
     for query in ("open water larger than 1 ha", "zones brûlées", "标出湖泊"):
-        plan = predictor.plan(query, pixels, evidence)
+        plan = predictor.open(pixels, evidence).plan(query)
         assert parse_answer(plan.answer.text) == plan.answer and "\ufffd" not in plan.answer.text
         assert len(plan.state) == len(plan.answer.spans)
-        assert again.plan(query, pixels, evidence).answer == plan.answer
+        assert again.open(pixels, evidence).plan(query).answer == plan.answer
 
 
 def test_low_rank_pairs_find_the_layers_of_every_family(built: Built) -> None:
@@ -290,7 +299,7 @@ def test_pairs_learn_an_answer_and_nothing_else_of_the_language_model_moves(
         values, valid = processor.pixels(pixels)
         context, _ = model.context([values], [valid], band_batch([pixels]))
         out = model(rows, mask, begin, context)
-        losses.append(text_loss(out.logits, rows, weight) + out.weights.square().mean())
+        losses.append(text_loss(out.logits, rows, weight) + out.decoder_weights.square().mean())
         losses[-1].backward()
         optimizer.step()
         optimizer.zero_grad()

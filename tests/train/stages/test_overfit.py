@@ -8,7 +8,7 @@ import pytest
 
 from spex.evidence.scene_evidence import measure
 from spex.evidence.text import evidence_text
-from spex.model.predictor import load
+from spex.model.loading import load
 from spex.query.answer_markup import parse_answer
 from spex.query.prompt import user_message
 from spex.records import (
@@ -133,12 +133,10 @@ def test_eight_records_are_learned_by_heart(data: Path, tmp_path: Path) -> None:
     for talk in load_conversations(data, "train"):
         chip = chips[chips.ids.index(talk.scene_id)]
         evidence = measure(chip.pixels)
-        plan = predictor.plan(talk.query, chip.pixels, evidence)
+        scene = predictor.open(chip.pixels, evidence)
+        plan = scene.plan(talk.query)
         assert plan.answer.text == talk.answer
-        found = (
-            predictor.decode(predictor.features(chip.pixels, evidence), plan, chip.pixels, evidence)
-            >= 0.5
-        )
+        found = scene.decode(scene.features(chip.pixels), plan, chip.pixels) >= 0.5
         for span, mask in zip(parse_answer(talk.answer).spans, found, strict=True):
             labels = chip.labels[CLASS_NAMES.index(span.class_name)]
             truth, mine = labels[labels >= 0] > 0, mask[labels >= 0]

@@ -16,8 +16,8 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 from spex.errors import ConfigError, RecordError
 from spex.evidence.scene_evidence import measure
 from spex.evidence.text import evidence_text
+from spex.model.loading import SHIPPED, load
 from spex.model.precision import has_bfloat16
-from spex.model.predictor import SHIPPED, load
 from spex.model.processor import SpexProcessor
 from spex.query.answer_markup import format_span, parse_answer
 from spex.query.prompt import SPECIAL_TOKENS, user_message
@@ -146,7 +146,7 @@ def test_stages_learn_and_hand_over(data: Path, tmp_path: Path) -> None:
     assert {"text", "bce", "dice", "presence"} <= joint[-1].keys()
     predictor = load(tmp_path / "joint/checkpoint")
     chip = load_chips(data, "val")[0].pixels
-    answer = predictor.plan("where are lakes?", chip, measure(chip)).answer
+    answer = predictor.open(chip, measure(chip)).plan("where are lakes?").answer
     assert [span.class_name for span in answer.spans] == ["water"]
     assert (tmp_path / "joint/training.yaml").is_file()
 
@@ -176,7 +176,7 @@ def test_training_goes_on_from_the_shipped_model_with_the_tokens_it_lacks(
     assert len(words("<fact:left_out>", add_special_tokens=False)["input_ids"]) == 1 or not added
     chip = load_chips(data, "val")[0].pixels
     assert [
-        span.class_name for span in after.plan("open water", chip, measure(chip)).answer.spans
+        span.class_name for span in after.open(chip, measure(chip)).plan("open water").answer.spans
     ] == ["water"]
 
 
@@ -219,7 +219,7 @@ def test_a_language_model_of_another_width_is_put_in_and_tuned_by_pairs(
         rows = (before[name] != after[name]).any(1).nonzero().flatten().tolist()
         assert rows and special.issuperset(rows)
     chip = load_chips(data, "val")[0].pixels
-    answer = predictor.plan("where are lakes?", chip, measure(chip)).answer
+    answer = predictor.open(chip, measure(chip)).plan("where are lakes?").answer
     assert parse_answer(answer.text) == answer
 
 
