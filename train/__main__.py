@@ -82,8 +82,8 @@ def adapt_region(
     ] = None,
 ) -> int:
     """Teach the model a new region or class from a few tiles: an adapter and a report; exit status 1 if it forgot."""
-    from train.adapt.command import AdaptTask, adapt
-    from train.adapt.region import LabelOptions
+    from train.adapt.workflow import AdaptTask, adapt
+    from train.adapt.region_records import LabelOptions
     from train.settings import AdaptSettings
     from train.settings_file import load_settings
 
@@ -110,7 +110,7 @@ def run_comparison(
     ] = None,
 ) -> None:
     """Measure an encoder on downstream tasks against one from scratch and a U-Net: results as JSON and curves."""
-    from train.downstream.command import load_downstream, run_downstream, summary
+    from train.downstream.experiment import load_downstream, run_downstream, summary
 
     settings = load_downstream(config, overrides)
     typer.echo(summary(run_downstream(settings)))

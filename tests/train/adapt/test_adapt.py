@@ -37,9 +37,9 @@ from spex.records import SpieRecord, load_pixels
 from spex.sensors import Band
 from tests.added_classes import remove_added_classes
 from tests.scenes import synthetic_scene
-from train.adapt.command import AdaptTask, adapt
-from train.adapt.comparison import MOST_LOST
-from train.adapt.region import LabelOptions, held_out, records_of, surveys
+from train.adapt.workflow import AdaptTask, adapt
+from train.adapt.comparison import MAX_IOU_LOSS
+from train.adapt.region_records import LabelOptions, held_out, region_folder, read_survey_records
 from train.adapt.stage import AdaptTrainer, RegionStream, chip
 from train.data.batches import save_batch
 from train.data.conversations import pad
@@ -97,7 +97,7 @@ def region(folder: Path, count: int) -> Path:
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Records of six tiles, at two of which nothing is to be learned."""
     data = region(tmp_path_factory.mktemp("region") / "tiles", 6)
-    return records_of(data, data.parent / "work", LabelOptions())
+    return region_folder(data, data.parent / "work", LabelOptions())
 
 
 def micro(folder: Path, seed: int = 0, steps: int = 0) -> Path:
@@ -180,7 +180,7 @@ def test_only_masks_of_the_classes_learned_are_made_with_an_adapter(
     plain = load(base)
     perturbed(plain)[1].save(tmp_path / "region")
     adapted = load(base, adapter=tmp_path / "region")
-    pixels = load_pixels(surveys(built)[0])
+    pixels = load_pixels(read_survey_records(built)[0])
     evidence = measure(pixels)
     rows = [
         (
@@ -226,7 +226,7 @@ def test_an_adapter_of_another_model_or_a_damaged_one_is_refused(
 
 
 def test_records_of_a_region_know_its_new_class(built: Path) -> None:
-    records = surveys(built)
+    records = read_survey_records(built)
     spans = {span.class_name for record in records for span in record.spans}
     assert {"water", "vegetation", "bare", "solar_farm"} <= spans
     parted = held_out(records)
@@ -242,7 +242,7 @@ def test_records_of_a_region_know_its_new_class(built: Path) -> None:
 
 
 def test_one_place_is_parted_into_two_blocks(built: Path) -> None:
-    parted = held_out([record.model_copy(update={"place": "one"}) for record in surveys(built)])
+    parted = held_out([record.model_copy(update={"place": "one"}) for record in read_survey_records(built)])
     assert "one place" in parted.held_out and len(parted.checked) == 2
 
     def east(record: SpieRecord) -> float:
@@ -266,7 +266,7 @@ def test_drawn_polygons_say_what_is_the_class_and_what_is_not(tmp_path: Path) ->
         data / "drawn.gpkg", geometry=shapely.to_wkb(np.array(drawn)), crs="EPSG:32632", geometry_type="Polygon",
         fields=np.array(["kind"], object), field_data=[np.array(["solar park"] * len(drawn), object)],
     )  # fmt: skip
-    records = surveys(records_of(data, tmp_path / "work", LabelOptions()))
+    records = read_survey_records(region_folder(data, tmp_path / "work", LabelOptions()))
     assert len(records) == 2
     for number, record in enumerate(records):
         _, truth = synthetic_scene(BANDS, 64, 64, seed=number)
@@ -276,7 +276,7 @@ def test_drawn_polygons_say_what_is_the_class_and_what_is_not(tmp_path: Path) ->
 
 
 def test_a_new_class_is_never_asked_where_no_label_speaks_of_it(built: Path, base: Path) -> None:
-    records = surveys(built)
+    records = read_survey_records(built)
     names = (*classes(), *(["solar_farm"] if "solar_farm" not in classes() else []))
     add_classes(NEW["classes"], "test")
     silent = [span for span in records[0].spans if span.class_name != "solar_farm"]
@@ -316,7 +316,7 @@ def test_crops_seen_in_bfloat16_are_learned_from_in_float32(
 ) -> None:
     monkeypatch.setattr(precision, "has_bfloat16", lambda device: True)
     add_classes(NEW["classes"], "test")
-    predictor, record = load(base), surveys(built)[0]
+    predictor, record = load(base), read_survey_records(built)[0]
     stream = RegionStream(
         predictor,
         [chip(record, tuple(classes()))],
@@ -336,7 +336,7 @@ def test_crops_seen_in_bfloat16_are_learned_from_in_float32(
 
 def test_a_region_may_show_a_new_class_alone_but_not_nothing(built: Path, base: Path) -> None:
     add_classes(NEW["classes"], "test")
-    names, record = tuple(classes()), surveys(built)[0]
+    names, record = tuple(classes()), read_survey_records(built)[0]
     farms = record.model_copy(
         update={"spans": [one for one in record.spans if one.class_name == "solar_farm"]}
     )
@@ -356,7 +356,7 @@ def test_the_command_writes_an_adapter_and_a_report_and_goes_on_after_a_stop(
     add_classes(NEW["classes"], "test")
     with monkeypatch.context() as patch:
         patch.setattr(
-            "train.adapt.command.read_adapter", lambda _: (_ for _ in ()).throw(KeyboardInterrupt)
+            "train.adapt.workflow.read_adapter", lambda _: (_ for _ in ()).throw(KeyboardInterrupt)
         )
         with pytest.raises(KeyboardInterrupt):
             adapt(task, quick(), say=lambda _: None)
@@ -366,7 +366,7 @@ def test_the_command_writes_an_adapter_and_a_report_and_goes_on_after_a_stop(
     said: list[str] = []
     report = adapt(task, quick(), say=said.append)
     assert report["steps"] == 3 and report["new"] == ["solar_farm"]
-    assert report["tiles"] == len(held_out(surveys(built)).learned)
+    assert report["tiles"] == len(held_out(read_survey_records(built)).learned)
     assert sorted(p.name for p in task.out.iterdir()) == [
         "adapter.json", "adapter.safetensors", "before_after.png", "report.json", "report.md",
     ]  # fmt: skip
@@ -376,7 +376,7 @@ def test_the_command_writes_an_adapter_and_a_report_and_goes_on_after_a_stop(
     with pytest.raises(ConfigError, match="holds an adapter already"):
         adapt(task, quick(), say=lambda _: None)
     extractor = load_extractor(base, adapter=task.out)
-    extraction = extractor.extract(surveys(built)[0].scene.path, "solar park")
+    extraction = extractor.extract(read_survey_records(built)[0].scene.path, "solar park")
     assert extraction.model[0] == "micro+farms"
     assert extraction.refused is None  # a class without an index of its own is no reason to refuse
 
@@ -406,5 +406,5 @@ def test_the_shipped_model_learns_a_new_class_and_keeps_the_others(
     found = {row["class"]: row for row in report["scores"]}
     assert found["solar_farm"]["iou"]["before"] < 0.3 and found["solar_farm"]["iou"]["after"] > 0.8
     for name in ("water", "vegetation", "bare"):
-        assert found[name]["iou"]["before"] - found[name]["iou"]["after"] <= MOST_LOST
+        assert found[name]["iou"]["before"] - found[name]["iou"]["after"] <= MAX_IOU_LOSS
     assert report["forgetting"]["beyond"] == [] and report["bytes"] < 4e6

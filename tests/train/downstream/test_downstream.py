@@ -21,7 +21,7 @@ from spex.records import BandRef, Rle, SceneRef, SpanTarget, SpieRecord, write_r
 from spex.sensors import Band
 from tests.scenes import write_synthetic_scene
 from train.__main__ import command
-from train.downstream.command import (
+from train.downstream.experiment import (
     ARMS,
     DownstreamSettings,
     Frozen,
