@@ -1,9 +1,9 @@
-"""SPIE records: scene, band metadata, conversation, masks and where every field came from, as Parquet.
+"""SPIE records: scene, band metadata, conversation, masks and origin of every field, as Parquet.
 
-The only thing that building instruction data and training share. Two kinds: a ``survey`` has one span for every class
-its labels can speak of (an all-zero mask is a class known to be absent; pixels of ``ignore`` say nothing), a
-``dialogue`` has the turns of one conversation, whose spans carry constraints and no mask (the survey of the same scene
-has it).
+The contract between building instruction data and training. There are two kinds. A ``survey`` has
+one span for every class that its labels cover: an all-zero mask means that the class is absent, and
+nothing is known about the pixels of ``ignore``. A ``dialogue`` has the turns of one conversation;
+its spans carry constraints and no mask (the survey of the same scene has it).
 """
 
 from __future__ import annotations
@@ -31,7 +31,12 @@ _ROW_GROUP = 256
 
 
 class Rle(BaseModel):
-    """A bool mask as uncompressed run lengths: row after row, first the run of False (0 if the mask starts True)."""
+    """A bool mask as uncompressed run lengths, row by row.
+
+    Attributes:
+        size: rows and columns.
+        counts: lengths of the runs, the first one of False (0 if the mask starts with True).
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -40,14 +45,10 @@ class Rle(BaseModel):
 
     @model_validator(mode="after")
     def _covers(self) -> Rle:
-        if (
-            min(self.size) < 1
-            or min(self.counts, default=-1) < 0
-            or sum(self.counts) != self.size[0] * self.size[1]
-        ):
-            raise ValueError(
-                f"run lengths do not add up to a mask of {self.size[0]} x {self.size[1]} pixels"
-            )
+        rows, columns = self.size
+        valid = min(self.size) >= 1 and min(self.counts, default=-1) >= 0
+        if not valid or sum(self.counts) != rows * columns:
+            raise ValueError(f"run lengths do not add up to a mask of {rows} x {columns} pixels")
         return self
 
     @classmethod
@@ -65,7 +66,12 @@ class Rle(BaseModel):
 
 
 class SceneRef(BaseModel):
-    """Where the pixels are: a raster file and a window (column, row, width, height) of it, or all of it."""
+    """Where the pixels are.
+
+    Attributes:
+        path: of a raster file.
+        window: column, row, width, height in pixels; None for the whole raster.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -93,7 +99,15 @@ class Turn(BaseModel):
 
 
 class SpanTarget(BaseModel):
-    """What a span should extract. No mask: not stored here; all False: absent; ignore: what the label cannot judge."""
+    """What a span should extract.
+
+    Attributes:
+        class_name: a class of ``classes.yaml``.
+        phrase: the words between the span's tags.
+        attributes: the span's constraints as they stand in its tag.
+        mask: None if it is not stored here; all False if the class is absent.
+        ignore: pixels that the label says nothing about.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -111,7 +125,16 @@ class SpanTarget(BaseModel):
 
 
 class SpieRecord(BaseModel):
-    """One record of instruction data; ``provenance`` says per field which pixels, wording or labels it came from."""
+    """One record of instruction data.
+
+    Attributes:
+        place: group of scenes that lie together; a place is in one split only.
+        source: name of the data set.
+        scale: reflectance per stored unit.
+        offset: reflectance of a stored 0.
+        prior: the evidence text in the first turn, empty if there is none.
+        provenance: per field the pixels, the wording or the labels that it came from.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -137,29 +160,26 @@ class SpieRecord(BaseModel):
     def _consistent(self) -> SpieRecord:
         sizes = {span.mask.size for span in self.spans if span.mask}
         if len(sizes) > 1:
-            raise ValueError(f"record {self.id!r}: masks of different sizes {sorted(sizes)}")
-        if self.scene.window and sizes and sizes != {(self.scene.window[3], self.scene.window[2])}:
-            raise ValueError(
-                f"record {self.id!r}: masks do not have the size of the window {self.scene.window}"
-            )
-        if self.kind == "dialogue" and [turn.role for turn in self.turns][-2:] != [
-            "user",
-            "assistant",
-        ]:
-            raise ValueError(
-                f"record {self.id!r}: a dialogue ends with a user and an assistant turn"
-            )
+            raise ValueError(f"masks of different sizes {sorted(sizes)}")
+        window = self.scene.window
+        if window and sizes and sizes != {(window[3], window[2])}:
+            raise ValueError(f"masks do not have the size of the window {window}")
+        last_roles = [turn.role for turn in self.turns[-2:]]
+        if self.kind == "dialogue" and last_roles != ["user", "assistant"]:
+            raise ValueError("a dialogue ends with a user and an assistant turn")
         return self
 
     def band_metadata(self) -> dict[str, Any]:
         """The scene's band metadata as the JSON of ``<scene>.bands.json``."""
-        found: dict[str, Any] = {
+        metadata: dict[str, Any] = {
             "bands": [band.model_dump(exclude_none=True) for band in self.bands],
             "scale": self.scale,
             "offset": self.offset,
             "level": self.level,
         }
-        return found if self.gsd_m is None else found | {"gsd_m": self.gsd_m}
+        if self.gsd_m is not None:
+            metadata["gsd_m"] = self.gsd_m
+        return metadata
 
 
 _RLE = pa.struct([("size", pa.list_(pa.int32())), ("counts", pa.list_(pa.int32()))])
@@ -171,7 +191,8 @@ _COLUMNS = pa.schema([
     ("bands", pa.list_(pa.struct([
         ("name", pa.string()), ("wavelength_nm", pa.float64()), ("fwhm_nm", pa.float64()),
     ]))),
-    ("level", pa.string()), ("gsd_m", pa.float64()), ("scale", pa.float64()), ("offset", pa.float64()),
+    ("level", pa.string()), ("gsd_m", pa.float64()),
+    ("scale", pa.float64()), ("offset", pa.float64()),
     ("turns", pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))),
     ("spans", pa.list_(pa.struct([
         ("class_name", pa.string()), ("phrase", pa.string()), ("attributes", pa.string()),
@@ -182,7 +203,7 @@ _COLUMNS = pa.schema([
 
 
 def _row(record: SpieRecord) -> dict[str, Any]:
-    # Free-form dicts travel as JSON text: their keys differ from record to record, Parquet columns must not.
+    """A row of the Parquet file; dicts of free keys become JSON text, as columns must be fixed."""
     row = record.model_dump(by_alias=True)
     for span in row["spans"]:
         span["attributes"] = json.dumps(span["attributes"])
@@ -190,21 +211,21 @@ def _row(record: SpieRecord) -> dict[str, Any]:
 
 
 def parse_record(row: dict[str, Any]) -> SpieRecord:
-    """A record from one row of the Parquet file, as pyarrow or ``datasets`` hand it over.
+    """A record from one row of the Parquet file.
+
+    Args:
+        row: as pyarrow or ``datasets`` gives it.
 
     Raises:
         RecordError: the row is not a valid record.
     """
     try:
         spans = [span | {"attributes": json.loads(span["attributes"])} for span in row["spans"]]
-        return SpieRecord.model_validate(
-            row | {"spans": spans, "provenance": json.loads(row["provenance"])}
-        )
+        fields = row | {"spans": spans, "provenance": json.loads(row["provenance"])}
+        return SpieRecord.model_validate(fields)
     except ValidationError as error:
-        first = error.errors()[0]
-        where, why = ".".join(str(part) for part in first["loc"]), first["msg"]
         raise RecordError(
-            f"record {row.get('id')!r} is invalid: {where}: {why}; build the data again"
+            f"record {row.get('id')!r} is invalid: {_first_problem(error)}; build the data again"
         ) from error
     except (KeyError, TypeError, json.JSONDecodeError) as error:
         raise RecordError(
@@ -212,20 +233,32 @@ def parse_record(row: dict[str, Any]) -> SpieRecord:
         ) from error
 
 
-class RecordWriter:
-    """Writes records to one Parquet file as they come, scene paths as given.
+def _first_problem(error: ValidationError) -> str:
+    """Field and reason of a validator's first finding, without the validator's own words."""
+    first = error.errors()[0]
+    field = ".".join(map(str, first["loc"]))
+    reason = first.get("ctx", {}).get("error", first["msg"])  # of a ValueError: its own message
+    return f"{field}: {reason}" if field else str(reason)
 
-    The file appears when all are written without an error; for no record at all there is none.
+
+class RecordWriter:
+    """Writes records to one Parquet file one after the other; a context manager.
+
+    The file appears when all are written without an error; without any record there is no file.
+
+    Args:
+        path: of the Parquet file. Relative scene paths in the records refer to its folder.
     """
 
     def __init__(self, path: str | Path) -> None:
-        self._target, self._group = Path(path), list[dict[str, Any]]()
-        self._aside = self._target.with_name(f"{self._target.name}.{os.getpid()}.part")
-        self._file = pq.ParquetWriter(self._aside, _COLUMNS, compression="zstd")
+        self._path = Path(path)
+        self._part_path = self._path.with_name(f"{self._path.name}.{os.getpid()}.part")
+        self._file = pq.ParquetWriter(self._part_path, _COLUMNS, compression="zstd")
+        self._group: list[dict[str, Any]] = []
         self.count = 0
 
     def add(self, record: SpieRecord) -> None:
-        """Take one record; a full row group is written at once."""
+        """Write one record; a full row group goes to the file at once."""
         self._group.append(_row(record))
         self.count += 1
         if len(self._group) == _ROW_GROUP:
@@ -238,18 +271,19 @@ class RecordWriter:
     def __enter__(self) -> RecordWriter:
         return self
 
-    def __exit__(self, kind: object, *about: object) -> None:
-        if kind is None and self._group:
+    def __exit__(self, exception_type: object, *exception: object) -> None:
+        succeeded = exception_type is None
+        if succeeded and self._group:
             self._flush()
         self._file.close()
-        if kind is None and self.count:
-            self._aside.replace(self._target)
+        if succeeded and self.count:
+            self._part_path.replace(self._path)
         else:
-            self._aside.unlink()
+            self._part_path.unlink()
 
 
 def write_records(path: str | Path, records: Iterable[SpieRecord]) -> int:
-    """Write one Parquet file (aside, then renamed), scene paths as given; return the number of records."""
+    """Write one Parquet file as ``RecordWriter`` does, and return the number of records."""
     with RecordWriter(path) as writer:
         for record in records:
             writer.add(record)
@@ -257,17 +291,17 @@ def write_records(path: str | Path, records: Iterable[SpieRecord]) -> int:
 
 
 def read_records(path: str | Path) -> Iterator[SpieRecord]:
-    """Records of one Parquet file, or of all ``*.parquet`` of a folder; relative scene paths are resolved against it.
+    """Records of one Parquet file, or of all ``*.parquet`` of a folder.
+
+    Relative scene paths are resolved against the folder of the file.
 
     Raises:
-        RecordError: nothing to read there, a file that is not SPIE Parquet, or an invalid record.
+        RecordError: there are no records, a file is not SPIE Parquet, or a record is invalid.
     """
     source = Path(path)
     shards = sorted(source.glob("*.parquet")) if source.is_dir() else [source]
     if not shards or not shards[0].exists():
-        raise RecordError(
-            f"no SPIE records at {source}; give a .parquet file or a folder that holds some"
-        )
+        raise RecordError(f"no SPIE records at {source}; give a .parquet file or a folder of them")
     for shard in shards:
         try:
             file = pq.ParquetFile(shard)
@@ -278,14 +312,13 @@ def read_records(path: str | Path) -> Iterator[SpieRecord]:
         for batch in file.iter_batches(batch_size=_ROW_GROUP):
             for row in batch.to_pylist():
                 record = parse_record(row)
-                found = record.scene.model_copy(
-                    update={"path": str(shard.parent / record.scene.path)}
-                )
-                yield record.model_copy(update={"scene": found})
+                scene_path = str(shard.parent / record.scene.path)
+                scene = record.scene.model_copy(update={"path": scene_path})
+                yield record.model_copy(update={"scene": scene})
 
 
 def load_pixels(record: SpieRecord) -> Pixels:
-    """The pixels a record speaks of, read through ``Scene`` with the record's own band metadata.
+    """The pixels of a record, read through ``Scene`` with the record's own band metadata.
 
     Raises:
         SceneError: the raster cannot be read.
@@ -298,10 +331,11 @@ def load_pixels(record: SpieRecord) -> Pixels:
     scene = Scene.open(record.scene.path, bands=record.band_metadata())
     window = Window(*record.scene.window) if record.scene.window else None
     pixels = scene.read(window)
-    size = next((span.mask.size for span in record.spans if span.mask), pixels.valid.shape)
-    if size != pixels.valid.shape:
-        found = f"{record.scene.path} is {pixels.valid.shape}"
+    raster_size = pixels.valid.shape
+    mask_size = next((span.mask.size for span in record.spans if span.mask), raster_size)
+    if mask_size != raster_size:
         raise RecordError(
-            f"record {record.id!r}: its masks are {size}, but {found}; build the data again"
+            f"record {record.id!r}: its masks are {mask_size}, but {record.scene.path} "
+            f"is {raster_size}; build the data again"
         )
     return replace(pixels, family=family_of(record.sensor))

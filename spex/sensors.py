@@ -23,9 +23,11 @@ from spex.errors import BandError
 
 Level = Literal["radiance", "toa", "surface", "uncalibrated"]
 LEVELS: tuple[Level, ...] = get_args(Level)
-FAMILIES = ("airbus", "aviris-3", "aviris-c", "aviris-ng", "desis", "emit", "enmap", "hls-l30", "hls7", "hyperion",
-            "landsat-oli", "landsat-tm", "naip", "planetscope-4", "planetscope-8", "prisma", "sentinel-2",
-            "worldview-2", "worldview-3")  # fmt: skip
+FAMILIES = (
+    "airbus", "aviris-3", "aviris-c", "aviris-ng", "desis", "emit", "enmap", "hls-l30", "hls7",
+    "hyperion", "landsat-oli", "landsat-tm", "naip", "planetscope-4", "planetscope-8", "prisma",
+    "sentinel-2", "worldview-2", "worldview-3",
+)  # fmt: skip
 """Families of the table's sensors; checkpoints know them by position, so new ones go to the end."""
 
 
@@ -95,7 +97,7 @@ class Sensor:
         return None
 
     def layout(self, count: int) -> tuple[Band, ...] | None:
-        """The bands of the product that delivers ``count`` bands, None if there is no such product."""
+        """The bands of the product that delivers ``count`` bands, None if there is none."""
         if count == len(self.bands):
             return self.bands
         for order in self.orders:
@@ -182,9 +184,10 @@ def get_sensor(name: str) -> Sensor:
     if key is None:
         matches = difflib.get_close_matches(_plain(name), spellings, n=4, cutoff=0.5)
         similar = ", ".join(dict.fromkeys(spellings[match] for match in matches))
-        suggestion = f"did you mean {similar}?" if similar else f"known: {', '.join(by_key)};"
+        suggestion = f"did you mean {similar}? " if similar else ""
         raise BandError(
-            f"no sensor is called {name!r}; {suggestion} Otherwise describe the bands with --bands"
+            f"no sensor is called {name!r}; {suggestion}"
+            "`spex sensors` lists the names; other bands are given with --bands"
         )
     return by_key[key]
 
@@ -231,7 +234,7 @@ class _Role:
     widest: float
 
 
-# No window reaches into the water-vapour bands (900-960, 1340-1460, 1790-1980 nm) or the cirrus band.
+# No window reaches into water vapour (900-960, 1340-1460, 1790-1980 nm) or the cirrus band.
 _ROLES: Mapping[str, _Role] = {
     "A": _Role(443, 20, 400, 460, 65),
     "B": _Role(490, 65, 445, 525, 110),
@@ -250,9 +253,9 @@ ROLES = tuple(_ROLES)
 def role_weights(bands: Sequence[Band]) -> dict[str, npt.NDArray[np.float64]]:
     """The weights over ``bands`` that make each spectral role which these bands can make.
 
-    A hyperspectral role (three or more narrow bands inside the half maximum) is the mean of the bands
-    weighted with a Sentinel-2-like response and with the nm that each band represents; otherwise it
-    is the nearest band in the window.
+    A hyperspectral role (three or more narrow bands inside the half maximum) is the mean of the
+    bands, weighted with a Sentinel-2-like response and with the nm that each band represents;
+    otherwise it is the nearest band in the window.
 
     Returns:
         Role to weights of shape (C,), each summing to 1.

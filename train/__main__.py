@@ -82,8 +82,8 @@ def adapt_region(
     ] = None,
 ) -> int:
     """Teach the model a new region or class from a few tiles: an adapter and a report; exit status 1 if it forgot."""
-    from train.adapt.workflow import AdaptTask, adapt
     from train.adapt.region_records import LabelOptions
+    from train.adapt.workflow import AdaptTask, adapt
     from train.settings import AdaptSettings
     from train.settings_file import load_settings
 

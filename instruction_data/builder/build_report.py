@@ -1,4 +1,4 @@
-"""What a build wrote, and what it left out and why."""
+"""The report of a build: what was written, and which scenes were skipped and why."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-_LISTED, _ASSUMED = 20, 5
+_MAX_SKIPPED = 20
+_MAX_ASSUMED = 5
 
 
 @dataclass(frozen=True)
@@ -22,9 +23,16 @@ class SkippedScene:
 
 @dataclass(frozen=True)
 class BuildReport:
-    """Records per Parquet file, how many chips and dialogues they are, what was skipped, and the run's seconds.
+    """What a build wrote and what it left out.
 
-    ``pseudo``: chips that no label speaks of; ``assumed``: chips by what had to be assumed about their scene.
+    Args:
+        records: number of records per Parquet file.
+        chips: number of chips.
+        dialogues: number of dialogues.
+        pseudo: chips without labels, whose masks are pseudo-labels.
+        assumed: number of chips by assumption about their scene.
+        skipped: scenes left out.
+        seconds: duration of the run.
     """
 
     records: Mapping[str, int]
@@ -40,25 +48,27 @@ class BuildReport:
         path.write_text(json.dumps(asdict(self), indent=1, ensure_ascii=False), encoding="utf-8")
 
     def lines(self) -> list[str]:
-        """The report for a person: counts, then the first of what was skipped."""
+        """The report as text: counts, assumptions, and the first of the skipped scenes."""
         files = sum(count > 0 for count in self.records.values())
-        found = [
+        lines = [
             f"{self.chips} chips, {self.dialogues} dialogues in {files} files, {self.seconds:.0f} s"
         ]
         if self.pseudo:
-            found.append(
-                f"{self.pseudo} chips have no labels; their masks are pseudo-labels, where indices agree"
+            lines.append(
+                f"{self.pseudo} chips have no labels; their masks are pseudo-labels where spectral "
+                "indices agree"
             )
-        found += [
-            f"assumed of {n} chips: {what}"
-            for what, n in Counter(self.assumed).most_common(_ASSUMED)
-        ]
+        for assumption, count in Counter(self.assumed).most_common(_MAX_ASSUMED):
+            lines.append(f"assumed for {count} chips: {assumption}")
         if self.skipped:
-            per_source = ", ".join(
-                f"{n} of {source}" for source, n in Counter(s.source for s in self.skipped).items()
-            )
-            found.append(f"skipped {len(self.skipped)} ({per_source}):")
-            found += [f"  {skipped.item}: {skipped.reason}" for skipped in self.skipped[:_LISTED]]
-            if len(self.skipped) > _LISTED:
-                found.append(f"  and {len(self.skipped) - _LISTED} more, see report.json")
-        return found
+            lines += self._skipped_lines()
+        return lines
+
+    def _skipped_lines(self) -> list[str]:
+        counts = Counter(scene.source for scene in self.skipped)
+        per_source = ", ".join(f"{count} of {source}" for source, count in counts.items())
+        lines = [f"skipped {len(self.skipped)} ({per_source}):"]
+        lines += [f"  {scene.item}: {scene.reason}" for scene in self.skipped[:_MAX_SKIPPED]]
+        if len(self.skipped) > _MAX_SKIPPED:
+            lines.append(f"  and {len(self.skipped) - _MAX_SKIPPED} more, see report.json")
+        return lines

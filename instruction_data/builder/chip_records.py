@@ -1,4 +1,4 @@
-"""From a chip to its files and records: raster with band sidecar, survey of its labels, dialogues about its pixels."""
+"""From a chip to its files and records: raster, band sidecar, survey of its labels, dialogues."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import rasterio
 
 from instruction_data.dialogues import dialogue
-from instruction_data.sources.chips import Chip, Split, complete
+from instruction_data.sources.chips import Chip, Split, complete_truth
 from spex.evidence.classes import classes
 from spex.evidence.scene_evidence import SceneEvidence, measure
 from spex.evidence.text import evidence_text
@@ -23,7 +23,7 @@ PRIOR = "indices and thresholds of the chip's own pixels"
 
 @dataclass(frozen=True)
 class ChipOrigin:
-    """What the build knows of a chip: its source, its place and its side of the split."""
+    """Where a chip comes from: its source, its place and its side of the split."""
 
     source: str
     place: str
@@ -33,30 +33,62 @@ class ChipOrigin:
 def chip_records(
     chip: Chip, origin: ChipOrigin, out: Path, count: int, seed: int
 ) -> tuple[SpieRecord, Iterator[SpieRecord]]:
-    """Write the chip's files under ``out``; return its survey and ``count`` dialogues, both naming ``out``'s raster."""
+    """Write the files of a chip and make its records, which name the raster relative to ``out``.
+
+    Args:
+        chip: the chip.
+        origin: where it comes from.
+        out: folder of the build.
+        count: number of dialogues.
+        seed: seed of the dialogues.
+
+    Returns:
+        The survey, and the dialogues as an iterator.
+    """
     survey = survey_record(chip, origin)
     path = out / survey.scene.path
     write_chip(chip, survey, path)
-    # Measured is what a reader of the file will see, not what is in memory.
-    evidence = measure(load_pixels(survey.model_copy(update={"scene": SceneRef(path=str(path))})))
+    # The evidence is measured on what a reader of the file will see, not on the chip in memory.
+    written = survey.model_copy(update={"scene": SceneRef(path=str(path))})
+    evidence = measure(load_pixels(written))
     survey = survey.model_copy(update={"prior": evidence_text(evidence)})
     return survey, dialogue_records(survey, evidence, count, seed)
 
 
 def write_chip(chip: Chip, survey: SpieRecord, path: Path) -> None:
-    """Write the chip's pixels as GeoTIFF in their own type, and the sidecar of its bands."""
+    """Write the pixels of a chip as GeoTIFF in their own type, and the sidecar of its bands."""
     count, height, width = chip.values.shape
     with rasterio.open(
-        path, "w", driver="GTiff", count=count, height=height, width=width, dtype=chip.values.dtype, nodata=chip.nodata,
-        crs=chip.crs, transform=chip.transform, compress="deflate", zlevel=1, interleave="band",
-        photometric="minisblack",  # else a fourth band of bytes counts as alpha
-    ) as raster:  # fmt: skip
+        path,
+        "w",
+        driver="GTiff",
+        count=count,
+        height=height,
+        width=width,
+        dtype=chip.values.dtype,
+        nodata=chip.nodata,
+        crs=chip.crs,
+        transform=chip.transform,
+        compress="deflate",
+        zlevel=1,
+        interleave="band",
+        photometric="minisblack",  # otherwise GDAL takes a fourth band of bytes as alpha
+    ) as raster:
         raster.write(chip.values)
     path.with_suffix(".bands.json").write_text(json.dumps(survey.band_metadata()))
 
 
 def survey_record(chip: Chip, origin: ChipOrigin) -> SpieRecord:
-    """The chip's survey: a span with mask and ignore for every class that its labels can speak of."""
+    """The survey of a chip: a span with masks for every class that its labels know."""
+    spans: list[SpanTarget] = []
+    for name, (mask, unknown) in sorted(complete_truth(chip.truth).items()):
+        span = SpanTarget(
+            class_name=name,
+            phrase=classes()[name].title,
+            mask=Rle.encode(mask),
+            ignore=Rle.encode(unknown) if unknown.any() else None,
+        )
+        spans.append(span)
     return SpieRecord(
         id=chip.id,
         kind="survey",
@@ -70,15 +102,7 @@ def survey_record(chip: Chip, origin: ChipOrigin) -> SpieRecord:
         gsd_m=chip.gsd_m,
         scale=chip.scale,
         offset=chip.offset,
-        spans=[
-            SpanTarget(
-                class_name=name,
-                phrase=classes()[name].title,
-                mask=Rle.encode(mask),
-                ignore=Rle.encode(unknown) if unknown.any() else None,
-            )
-            for name, (mask, unknown) in sorted(complete(chip.truth).items())
-        ],
+        spans=spans,
         provenance={**chip.extra, "spans": chip.labels, "prior": PRIOR},
     )
 
@@ -86,17 +110,15 @@ def survey_record(chip: Chip, origin: ChipOrigin) -> SpieRecord:
 def dialogue_records(
     survey: SpieRecord, evidence: SceneEvidence, count: int, seed: int
 ) -> Iterator[SpieRecord]:
-    """Conversations about one chip. They see its evidence, never its labels."""
+    """Conversations about one chip, drawn from its evidence and never from its labels."""
     for number in range(count):
         rng = np.random.default_rng([seed, number, *survey.id.encode()])
         drawn = dialogue(rng, evidence, survey.split)
-        turns = []
-        for first, exchange in enumerate(drawn.exchanges):
-            said = user_message(exchange.query, "" if first else drawn.prior)
-            turns += [
-                Turn(role="user", content=said),
-                Turn(role="assistant", content=exchange.answer),
-            ]
+        turns: list[Turn] = []
+        for exchange in drawn.exchanges:
+            message = user_message(exchange.query, "" if turns else drawn.prior)
+            turns.append(Turn(role="user", content=message))
+            turns.append(Turn(role="assistant", content=exchange.answer))
         yield survey.model_copy(
             update={
                 "id": f"{survey.id}_q{number:03d}",

@@ -1,4 +1,4 @@
-"""Inputs of a build, whatever their form, as items under the name of their source."""
+"""All inputs of a build, whatever their form, as scene items under the name of their source."""
 
 from __future__ import annotations
 
@@ -17,95 +17,120 @@ from spex.errors import RecordError, SpexError
 
 logger = logging.getLogger(__name__)
 SIMULATED = "simulated"
+"""Name of the source of simulated chips."""
 
 
 def gather(
-    inputs: Sequence[Path | str], scenes: SceneOptions, layout: str | None, simulated: int, seed: int,
+    inputs: Sequence[Path | str],
+    scenes: SceneOptions,
+    layout: str | None,
+    simulated: int,
+    seed: int,
     spectra: Path | None,
-) -> list[tuple[str, SceneItem]]:  # fmt: skip
-    """All items with the names of their sources, in a fixed order, and simulated ones last.
+) -> list[tuple[str, SceneItem]]:
+    """List the scenes of all inputs in a fixed order, and simulated ones last.
+
+    Args:
+        inputs: folders in a known layout, folders of such folders, or scenes.
+        scenes: how scenes outside the known layouts are read.
+        layout: the layout of every input; None: detected.
+        simulated: number of simulated chips.
+        seed: seed of the simulator.
+        spectra: measured spectra for the simulator.
+
+    Returns:
+        Pairs of source name and item.
 
     Raises:
-        RecordError: an unknown layout, or two items of one name.
+        RecordError: an unknown layout, or two items of the same name.
         SpexError: an input that cannot be listed.
     """
     if layout is not None and layout not in LAYOUTS:
-        raise RecordError(f"the layout {layout!r} is not known; choose one of {', '.join(LAYOUTS)}")
-    found: list[tuple[str, SceneItem]] = []
-    for spec in inputs:
-        with _listing(spec):
-            sources = _sources(Path(spec), scenes, layout)
-            found += [
-                (source.name, item) for source, folder in sources for item in source.items(folder)
-            ]
-            if not sources:
-                name = _name(str(spec), {source for source, _ in found} | {SIMULATED, *LAYOUTS})
-                found += [(name, _renamed(name, item)) for item in scene_items(spec, scenes)]
+        raise RecordError(f"unknown layout {layout!r}; choose one of {', '.join(LAYOUTS)}")
+    items: list[tuple[str, SceneItem]] = []
+    for location in inputs:
+        with _listing(location):
+            layouts = _find_layouts(Path(location), scenes, layout)
+            for found, folder in layouts:
+                items += [(found.name, item) for item in found.items(folder)]
+            if not layouts:
+                taken = {source for source, _ in items} | {SIMULATED, *LAYOUTS}
+                source = _source_name(str(location), taken)
+                for item in scene_items(location, scenes):
+                    items.append((source, _prefix_chip_ids(source, item)))
     if simulated:
-        from instruction_data.simulate.items import (
-            simulated_items,  # the simulator compiles code when it is imported
-        )
+        # Imported late: the simulator compiles code when it is imported.
+        from instruction_data.simulate.items import simulated_items
 
-        found += [(SIMULATED, item) for item in simulated_items(spectra, simulated, seed)]
-    seen: set[tuple[str, str]] = set()
-    for source, item in found:
-        if (source, item.id) in seen:
+        items += [(SIMULATED, item) for item in simulated_items(spectra, simulated, seed)]
+    _check_unique(items)
+    return items
+
+
+def _check_unique(items: Sequence[tuple[str, SceneItem]]) -> None:
+    names: set[tuple[str, str]] = set()
+    for source, item in items:
+        if (source, item.id) in names:
             raise RecordError(
-                f"{source} has two scenes called {item.id}; rename one or build them apart"
+                f"{source} has two scenes named {item.id}; rename one, or build them separately"
             )
-        seen.add((source, item.id))
-    return found
+        names.add((source, item.id))
 
 
 @contextmanager
-def _listing(spec: Path | str) -> Iterator[None]:
-    """Whatever is wrong with the lists and descriptions that an input comes with, in one line."""
+def _listing(location: Path | str) -> Iterator[None]:
+    """Turn any error in the lists and metadata of an input into one line."""
     try:
         yield
     except SpexError:
         raise
     except (OSError, ValueError, LookupError) as error:
-        told = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+        reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
         raise RecordError(
-            f"{spec}: its scenes cannot be listed ({told}); mend or fetch it again"
+            f"{location}: its scenes cannot be listed ({reason}); correct it or download it again"
         ) from error
 
 
-def _sources(spec: Path, scenes: SceneOptions, layout: str | None) -> list[tuple[Layout, Path]]:
-    """The layouts that an input is in, by folder; none if it is scenes, as one with labels of its own is."""
+def _find_layouts(
+    folder: Path, scenes: SceneOptions, layout: str | None
+) -> list[tuple[Layout, Path]]:
+    """Layouts of an input with their folders; none if the input is scenes of the user.
+
+    An input with labels of its own is always scenes of the user.
+    """
     if layout is not None:
-        if not LAYOUTS[layout].holds(spec):
+        if not LAYOUTS[layout].matches(folder):
             raise RecordError(
-                f"{spec} is not in the layout {layout}; see how it is published at {LAYOUTS[layout].url}"
+                f"{folder} is not in the layout {layout}; its structure is described at "
+                f"{LAYOUTS[layout].url}"
             )
-        return [(LAYOUTS[layout], spec)]
-    if scenes.labels is not None or not spec.is_dir():
+        return [(LAYOUTS[layout], folder)]
+    if scenes.labels is not None or not folder.is_dir():
         return []
-    if source := detect(spec):
-        return [(source, spec)]
-    folders = sorted(path for path in spec.iterdir() if path.is_dir())
-    inside = [(source, path) for path in folders if (source := detect(path))]
-    if inside and len(inside) < len(folders):
-        left = sorted({path.name for path in folders} - {path.name for _, path in inside})
-        logger.warning("%s: left out, in no known layout: %s", spec, ", ".join(left))
-    return inside
+    if detected := detect(folder):
+        return [(detected, folder)]
+    subfolders = sorted(path for path in folder.iterdir() if path.is_dir())
+    layouts = [(found, path) for path in subfolders if (found := detect(path))]
+    if layouts and len(layouts) < len(subfolders):
+        unknown = sorted({path.name for path in subfolders} - {path.name for _, path in layouts})
+        logger.warning("%s: skipped subfolders in no known layout: %s", folder, ", ".join(unknown))
+    return layouts
 
 
-def _name(spec: str, taken: set[str]) -> str:
-    """A name for an input's scenes: the last part of its path that is no pattern, fit for a file name."""
-    parts = [part for part in Path(spec).parts if not re.search(r"[*?\[]", part)]
-    name = (
-        re.sub(r"[^A-Za-z0-9]+", "_", Path(parts[-1]).stem if parts else "").strip("_") or "scenes"
-    )
-    others = (f"{name}_{number}" for number in range(2, len(taken) + 3))
-    return next(name for name in (name, *others) if name not in taken)
+def _source_name(location: str, taken: set[str]) -> str:
+    """A name for the user's scenes: the last part of their path that is no glob pattern."""
+    parts = [part for part in Path(location).parts if not re.search(r"[*?\[]", part)]
+    stem = Path(parts[-1]).stem if parts else ""
+    name = re.sub(r"[^A-Za-z0-9]+", "_", stem).strip("_") or "scenes"
+    numbered = (f"{name}_{number}" for number in range(2, len(taken) + 3))
+    return next(candidate for candidate in (name, *numbered) if candidate not in taken)
 
 
-def _renamed(source: str, item: SceneItem) -> SceneItem:
-    """The item with its chips called after the source too: two folders may hold scenes of one name."""
-    return replace(item, read=partial(_read_renamed, source, item))
+def _prefix_chip_ids(source: str, item: SceneItem) -> SceneItem:
+    """The item with its source in the ids of its chips: two folders may have scenes of one name."""
+    return replace(item, read=partial(_read_prefixed, source, item))
 
 
-def _read_renamed(source: str, item: SceneItem, split: Split) -> Iterator[Chip]:
+def _read_prefixed(source: str, item: SceneItem, split: Split) -> Iterator[Chip]:
     for chip in item.read(split):
         yield replace(chip, id=f"{source}_{chip.id}")

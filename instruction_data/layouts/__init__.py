@@ -1,4 +1,4 @@
-"""Layouts that the builder knows: the repository's data folders and data sets as they are published."""
+"""Layouts that the builder knows: the repository's data folders, and published data sets."""
 
 from __future__ import annotations
 
@@ -10,21 +10,24 @@ from instruction_data.sources.chips import Layout
 from spex.errors import RecordError
 
 LAYOUTS: Mapping[str, Layout] = {
-    source.name: source
-    for module in (repository, highres, sentinel, worldcover)
-    for source in module.LAYOUTS
+    layout.name: layout
+    for layout in (
+        *repository.LAYOUTS,
+        *highres.LAYOUTS,
+        *sentinel.LAYOUTS,
+        *worldcover.LAYOUTS,
+    )
 }
 
 
 def detect(folder: Path) -> Layout | None:
-    """The layout that a folder is in, by its telling files; None where no layout fits.
+    """The layout of a folder, detected by its characteristic files; None if no layout matches.
 
     Raises:
-        RecordError: several layouts fit.
+        RecordError: several layouts match.
     """
-    found = [source for source in LAYOUTS.values() if source.holds(folder)]
-    if len(found) > 1:
-        raise RecordError(
-            f"{folder} looks like {' and '.join(s.name for s in found)}; choose one with --layout"
-        )
-    return found[0] if found else None
+    matching = [layout for layout in LAYOUTS.values() if layout.matches(folder)]
+    if len(matching) > 1:
+        names = " and ".join(layout.name for layout in matching)
+        raise RecordError(f"{folder} matches the layouts {names}; choose one with --layout")
+    return matching[0] if matching else None

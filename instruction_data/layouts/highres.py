@@ -18,14 +18,22 @@ from rasterio.warp import transform_geom
 from instruction_data.layouts.rasters import (
     LayoutRaster,
     footprint,
-    hide,
-    labelled,
+    hide_unknown,
+    labelled_chips,
     read,
     read_strip,
     sensor_bands,
     strips,
 )
-from instruction_data.sources.chips import Chip, Layout, SceneItem, Split, Truth, absent, known
+from instruction_data.sources.chips import (
+    Chip,
+    Layout,
+    SceneItem,
+    Split,
+    Truth,
+    absent_truth,
+    class_truth,
+)
 from instruction_data.sources.legends import legend, legend_truth
 from spex.errors import RecordError
 from spex.raster.tiles import Tile
@@ -58,17 +66,17 @@ def chesapeake_truth(cover: np.ndarray, roofs: np.ndarray) -> Truth:
     """
     low, paved, roof = cover == 3, np.isin(cover, (5, 6)), roofs == 1
     truth = {
-        "water": known(cover == 1),
-        "tree_cover": known(cover == 2),
-        "vegetation": known(np.isin(cover, (2, 3))),
+        "water": class_truth(cover == 1),
+        "tree_cover": class_truth(cover == 2),
+        "vegetation": class_truth(np.isin(cover, (2, 3))),
     }
-    truth |= {"bare": known(cover == 4, low), "built_up": known(paved)}
-    truth |= {"road": known(cover == 6, cover == 5), "building": known(roof, paved & ~roof)}
+    truth |= {"bare": class_truth(cover == 4, low), "built_up": class_truth(paved)}
+    truth |= {"road": class_truth(cover == 6, cover == 5), "building": class_truth(roof, paved & ~roof)}
     truth |= {
         name: (np.zeros_like(low), low)
         for name in ("grassland", "cropland", "shrubland", "wetland")
     }
-    return hide(truth | absent(low, "snow_ice", "cloud", "burned"), np.isin(cover, (0, 15, 255)))
+    return hide_unknown(truth | absent_truth(low, "snow_ice", "cloud", "burned"), np.isin(cover, (0, 15, 255)))
 
 
 def _holds_chesapeake(root: Path) -> bool:
@@ -101,7 +109,7 @@ def _chesapeake_chips(
     for tile, cover, roofs, *images in zip(tiles, *layers, strict=True):
         truth = chesapeake_truth(cover.values[0], roofs.values[0])
         for date, image in zip(dates, images, strict=True):
-            yield from labelled(
+            yield from labelled_chips(
                 image, truth, id=f"chesapeake_{stem}_{tile.row:05d}_{tile.col:05d}_{date}", sensor="naip",
                 bands=sensor_bands("naip"), level="uncalibrated", gsd_m=1, scale=1 / 255,
                 labels="Chesapeake land cover 2013/2014 and building footprints",
@@ -136,7 +144,7 @@ def _listed(root: Path, part: str) -> frozenset[str]:
 
 def _globe230k_chips(path: Path, label: Path, split: Split) -> Iterator[Chip]:
     codes = read(label, (1,)).values[0]
-    yield from labelled(
+    yield from labelled_chips(
         read(path), legend_truth(codes, legend("globe230k"), str(label)), id=f"globe230k_{path.stem}", sensor="aerial",
         bands=sensor_bands("naip", ("R", "G", "B")), level="uncalibrated", gsd_m=1, scale=1 / 255,
         labels="first-level land cover drawn on screen (Globe230k)",
@@ -184,7 +192,7 @@ def _gid15_chips(path: Path, label: Path, tiles: tuple[Tile, ...], split: Split)
         names = (
             ("NIR", "Red", "Green", "Blue") if len(image.values) == 4 else ("Red", "Green", "Blue")
         )
-        yield from labelled(
+        yield from labelled_chips(
             image, truth, sensor="gaofen-2", bands=tuple(_GAOFEN[name] for name in names),
             level="uncalibrated", gsd_m=4, scale=1 / 255, zero_is_gap=True,
             id=f"gid15_{path.stem}_{tile.row:05d}_{tile.col:05d}", labels="15 classes drawn on screen (GID-15)",
@@ -253,7 +261,7 @@ def _spacenet2_chips(area: Path, outline: Path, name: str, split: Split) -> Iter
     for folder, gsd, path in found:
         image = read(path)
         truth = legend_truth(_burned_in(outline, image), legend("spacenet"), str(outline))
-        yield from labelled(
+        yield from labelled_chips(
             image, truth, id=f"{name}_{folder.lower()}", sensor="worldview-3", bands=sensor_bands("worldview-3"),
             level="uncalibrated", gsd_m=gsd, scale=1 / 2047, zero_is_gap=True,
             labels="building footprints (SpaceNet 2)",

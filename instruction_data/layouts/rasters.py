@@ -18,8 +18,8 @@ from rasterio.io import DatasetReader
 from rasterio.warp import transform_bounds
 from rasterio.windows import Window
 
-from instruction_data.sources.chips import Box, Chip, Mask, Truth, complete
-from instruction_data.sources.windows import marked
+from instruction_data.sources.chips import Box, Chip, Mask, Truth, complete_truth
+from instruction_data.sources.windows import mark_nodata
 from spex.errors import RecordError, SceneError
 from spex.raster.tiles import Tile, plan_tiles
 from spex.records import BandRef
@@ -130,12 +130,12 @@ def sensor_bands(sensor: str, names: Sequence[str] = ()) -> tuple[BandRef, ...]:
     )
 
 
-def hide(truth: Truth, unknown: Mask) -> Truth:
+def hide_unknown(truth: Truth, unknown: Mask) -> Truth:
     """The truth with nothing known where ``unknown`` is set."""
     return {name: (mask & ~unknown, other | unknown) for name, (mask, other) in truth.items()}
 
 
-def labelled(
+def labelled_chips(
     image: LayoutRaster, truth: Truth, *, zero_is_gap: bool = False, **about: Any
 ) -> Iterator[Chip]:
     """The chip of an image and its truth; none if nothing at all is known of its pixels.
@@ -162,9 +162,9 @@ def labelled(
         )
     if zero_is_gap:
         valid: Mask = np.logical_or.reduce(image.values != 0, axis=0)
-        values, nodata = marked(image.values, valid)
-        image, truth = replace(image, values=values, nodata=nodata), hide(truth, ~valid)
-    if complete(truth):
+        values, nodata = mark_nodata(image.values, valid)
+        image, truth = replace(image, values=values, nodata=nodata), hide_unknown(truth, ~valid)
+    if complete_truth(truth):
         yield Chip(
             values=image.values,
             truth=truth,

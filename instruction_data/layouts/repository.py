@@ -16,8 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instruction_data.layouts.highres import chesapeake_truth
-from instruction_data.layouts.rasters import LayoutRaster, labelled, read
-from instruction_data.sources.chips import Chip, Layout, SceneItem, Split, Truth, absent, known
+from instruction_data.layouts.rasters import LayoutRaster, labelled_chips, read
+from instruction_data.sources.chips import (
+    Chip,
+    Layout,
+    SceneItem,
+    Split,
+    Truth,
+    absent_truth,
+    class_truth,
+)
 from spex.errors import RecordError, SceneError
 from spex.records import BandRef
 
@@ -107,7 +115,7 @@ def _hls_chips(folder: Path, stem: str, bands: Bands, split: Split) -> Iterator[
         "cloud": (cloud, near & ~cloud),
         "cloud_shadow": (shadow, near & ~shadow),
     }
-    yield from labelled(
+    yield from labelled_chips(
         image, truth, id=f"hls_{stem}", sensor="hls7", bands=bands, level="surface", gsd_m=30, scale=1e-4,
         labels="water mask joined with ESA WorldCover, Fmask cloud and shadow",
     )  # fmt: skip
@@ -126,15 +134,15 @@ def _ohio_chips(folder: Path, key: str, bands: Bands, split: Split) -> Iterator[
     image, label = read(folder / f"images/{key}.tif"), read(folder / f"labels/{key}.tif").values[0]
     mixed, soil = label == 0, label == 3
     drawn = {"building": 1, "road": 2, "bare": 3, "tree_cover": 4, "water": 5}
-    truth = {name: known(label == code) for name, code in drawn.items()}
+    truth = {name: class_truth(label == code) for name, code in drawn.items()}
     truth["vegetation"] = label == 4, mixed
     # A harvested field is drawn as bare land, so cropland is unknown there too.
     truth |= {
         name: (np.zeros_like(mixed), mixed | soil * (name == "cropland"))
         for name in ("grassland", "cropland")
     }
-    yield from labelled(
-        image, truth | absent(mixed, "snow_ice", "cloud", "burned"), id=f"ohio_{key}", sensor="naip", bands=bands,
+    yield from labelled_chips(
+        image, truth | absent_truth(mixed, "snow_ice", "cloud", "burned"), id=f"ohio_{key}", sensor="naip", bands=bands,
         level="uncalibrated", gsd_m=0.6, scale=1 / 255,
         labels="hand-drawn land cover; no snow, cloud or burn in this summer flight",
     )  # fmt: skip
@@ -157,7 +165,7 @@ def _chesapeake_chips(folder: Path, stem: str, bands: Bands, split: Split) -> It
     """
     truth = chesapeake_truth(*read(folder / f"labels/{stem}.tif", (1, 3)).values)
     for date in ("t1", "t2"):
-        yield from labelled(
+        yield from labelled_chips(
             read(folder / f"images/{stem}_naip_{date}.tif"), truth, id=f"chesapeake_{stem}_{date}", sensor="naip",
             bands=bands, level="uncalibrated", gsd_m=1, scale=1 / 255,
             labels="Chesapeake land cover and building footprints",
@@ -181,7 +189,7 @@ def _burn_chips(
     label = read(folder / f"{key}_label.tif").values[0]
     for date in dates:
         burned = (label == 1) & (date == "post")
-        yield from labelled(
+        yield from labelled_chips(
             read(folder / f"{key}_{date}.tif"), {"burned": (burned, label == 255)}, id=f"burn_{key}_{date}",
             sensor="sentinel-2a", bands=bands, level="surface", gsd_m=10, scale=1e-4,
             labels="CAL FIRE perimeter; unburned islands inside count as burned",
@@ -219,7 +227,7 @@ def _worldcereal_chips(
         "vegetation": (growing, vague | ~green), "bare": (nowhere, ~growing), "water": (nowhere, vague),
         "cloud": (nowhere, cloudy), "snow_ice": (nowhere, cloudy),
     }  # fmt: skip
-    yield from labelled(
+    yield from labelled_chips(
         image, truth, id=f"worldcereal_{stem}", sensor="sentinel-2a", level="surface", gsd_m=10, scale=1e-4,
         bands=_bands([by_name[name] for name in image.names if name]),
         labels="parcels of WorldCereal, Sentinel-2 scene classification",
@@ -251,8 +259,8 @@ def _hyperspectral_chips(folder: Path, split: Split) -> Iterator[Chip]:
     for child, parent in (("tree_cover", "vegetation"), ("soil", "bare"), ("road", "built_up")):
         if child in truth:
             truth[parent] = truth[child]
-    yield from labelled(
-        image, truth | absent(truth["water"][0], "snow_ice", "cloud", "burned"), id=folder.name,
+    yield from labelled_chips(
+        image, truth | absent_truth(truth["water"][0], "snow_ice", "cloud", "burned"), id=folder.name,
         sensor=meta["sensor"].split(" ")[0].rstrip(","), bands=_bands(meta["bands"]), level="surface",
         gsd_m=meta["gsd_m"], scale=meta["scale_to_reflectance"], labels="reference abundances above one half",
     )  # fmt: skip
@@ -292,7 +300,7 @@ def _tokyo_chips(folder: Path, part: str, bands: Bands, split: Split) -> Iterato
         # A park may hold trees and a golf course bare bunkers; what is sure is listed, the rest left unknown.
         truth["tree_cover"] = cover == 4, unknown | np.isin(cover, (1, 2))
         truth |= {name: (np.zeros_like(unknown), unknown) for name in ("snow_ice", "burned")}
-        yield from labelled(
+        yield from labelled_chips(
             LayoutRaster(path, values), truth, id=f"tokyo_{part}{number:02d}", sensor="sentinel-2a", bands=bands,
             level="uncalibrated", gsd_m=10, scale=1 / 255,
             labels="class of each patch's centre; patches of several places side by side",
@@ -319,7 +327,7 @@ def _landslide_chips(folder: Path, number: int, bands: Bands, split: Split) -> I
         name: (scar & (name == "bare"), ~scar)
         for name in ("bare", "vegetation", "water", "built_up", "snow_ice")
     }
-    yield from labelled(
+    yield from labelled_chips(
         LayoutRaster(path, values), truth, id=f"landslide_{number:02d}", sensor="sentinel-2a", bands=bands,
         level="uncalibrated", gsd_m=10, labels="outlined landslide scars; the rest is unknown",
     )  # fmt: skip

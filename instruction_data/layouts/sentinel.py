@@ -13,8 +13,8 @@ import numpy as np
 from instruction_data.layouts.rasters import (
     LayoutRaster,
     footprint,
-    hide,
-    labelled,
+    hide_unknown,
+    labelled_chips,
     read,
     sensor_bands,
 )
@@ -52,7 +52,7 @@ def _flood_items(root: Path) -> Iterator[SceneItem]:
 
 def _flood_chips(path: Path, label: Path, name: str, split: Split) -> Iterator[Chip]:
     codes = read(label, (1,)).values[0]
-    yield from labelled(
+    yield from labelled_chips(
         read(path), legend_truth(codes, legend("sen1floods11"), str(label)), id=f"sen1floods11_{name}",
         sensor=SENTINEL, bands=sensor_bands(SENTINEL), level="toa", gsd_m=10, scale=1e-4, zero_is_gap=True,
         labels="water drawn by hand (Sen1Floods11)",
@@ -75,7 +75,7 @@ def _dfc2020_items(root: Path) -> Iterator[SceneItem]:
 
 def _dfc2020_chips(path: Path, label: Path, split: Split) -> Iterator[Chip]:
     codes = read(label, (1,)).values[0]
-    yield from labelled(
+    yield from labelled_chips(
         read(path), legend_truth(codes, legend("dfc2020"), str(label)), id=f"dfc2020_{path.stem}",
         sensor=SENTINEL, bands=sensor_bands(SENTINEL), level="toa", gsd_m=10, scale=1e-4, zero_is_gap=True,
         labels="simplified IGBP classes at 10 m (DFC2020)",
@@ -107,7 +107,7 @@ def _segmunich_items(root: Path) -> Iterator[SceneItem]:
 def _segmunich_chips(folder: Path, name: str, split: Split) -> Iterator[Chip]:
     label = folder / f"label/{name}.tif"
     bands = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B8A", "B11", "B12")
-    yield from labelled(
+    yield from labelled_chips(
         read(folder / f"img/{name}.tif"), legend_truth(read(label, (1,)).values[0], legend("segmunich"), str(label)),
         id=f"segmunich_{name}", sensor=SENTINEL, bands=sensor_bands(SENTINEL, bands), level="surface", gsd_m=10,
         scale=1e-4, labels="land-use classes (SegMunich)",
@@ -146,7 +146,7 @@ def _landcovernet_chips(
         )
     label = read(folder / "labels.tif").values
     codes, agreement = label[0], label[1] if len(label) > 1 else np.full_like(label[0], 100)
-    truth = hide(legend_truth(codes, legend("landcovernet"), str(folder)), agreement <= 50)
+    truth = hide_unknown(legend_truth(codes, legend("landcovernet"), str(folder)), agreement <= 50)
     quarters: dict[int, tuple[float, Path, np.ndarray]] = {}
     for date in dates:
         scene = read(_only(date, "SCL")).values[0]
@@ -160,7 +160,7 @@ def _landcovernet_chips(
         raise RecordError(f"{folder}: no date is half clear; take the chip out")
     for _, date, scene in quarters.values():
         image = _stack(date)
-        yield from labelled(
+        yield from labelled_chips(
             image, _on_the_day(truth, scene), id=f"landcovernet_{name}_{date.name[-8:]}", sensor=SENTINEL,
             bands=sensor_bands(SENTINEL, [band or "" for band in image.names]), level="surface", gsd_m=10, scale=1e-4,
             zero_is_gap=True, labels="consensus of experts for the year (LandCoverNet), clouds and snow by Sen2Cor",
@@ -170,7 +170,7 @@ def _landcovernet_chips(
 def _on_the_day(truth: Truth, scene: np.ndarray) -> Truth:
     cloud, haze = scene == _CLOUD_HIGH, np.isin(scene, (_CLOUD_MEDIUM, _CIRRUS))
     shadow, snow = scene == _CLOUD_SHADOW, scene == _SNOW
-    seen = hide(truth, cloud | haze | shadow | snow | np.isin(scene, _UNSEEN))
+    seen = hide_unknown(truth, cloud | haze | shadow | snow | np.isin(scene, _UNSEEN))
     return seen | {"cloud": (cloud, haze), "cloud_shadow": (shadow, cloud | haze)}
 
 

@@ -1,12 +1,13 @@
 """ESA WorldCover map tiles (v100 of 2020, v200 of 2021) with scenes beside them.
 
-Scenes are the project's own Sentinel-2 composites, or any other rasters whose bands are known.
+Scenes are the Sentinel-2 composites of WorldCover, or any other rasters whose bands are known.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from instruction_data.sources.legends import legend
 from instruction_data.sources.windows import scene_chips
 from spex.raster.scene import Scene
 
-_TILE = re.compile(
+_FILE_NAME = re.compile(
     r"ESA_WorldCover_10m_(?P<year>\d{4})_v\d{3}_(?P<tile>[NS]\d\d[EW]\d{3})_(?P<kind>\w+)\.tif$"
 )
 _SUFFIXES = frozenset({".tif", ".tiff", ".vrt", ".img", ".jp2"})
@@ -31,62 +32,84 @@ _COMPOSITE = {
 }
 
 
-def _maps(root: Path) -> list[tuple[Path, str, str]]:
-    """Path, year and tile of every map in the folder or laid out as in the bucket, the newest year first."""
-    paths = (
-        path
-        for inside in ("", "map/", "v*/*/map/")
-        for path in root.glob(f"{inside}ESA_WorldCover_*_Map.tif")
-    )
-    found = [(path, match) for path in paths if (match := _TILE.search(path.name))]
-    return sorted(
-        ((p, m["year"], m["tile"]) for p, m in found), key=lambda entry: (-int(entry[1]), entry[2])
-    )
+@dataclass(frozen=True)
+class _MapTile:
+    path: Path
+    year: str
+    tile: str
+    extent: Box | None
 
 
-def _holds(root: Path) -> bool:
-    return bool(_maps(root))
+def _map_files(root: Path) -> list[Path]:
+    """Maps in the folder itself or laid out as in the bucket."""
+    paths: list[Path] = []
+    for subfolder in ("", "map/", "v*/*/map/"):
+        paths += root.glob(f"{subfolder}ESA_WorldCover_*_Map.tif")
+    return [path for path in paths if _FILE_NAME.search(path.name)]
+
+
+def _map_tiles(root: Path) -> list[_MapTile]:
+    """All maps, the newest year first."""
+    tiles: list[_MapTile] = []
+    for path in _map_files(root):
+        match = _FILE_NAME.search(path.name)
+        assert match is not None
+        tiles.append(_MapTile(path, match["year"], match["tile"], footprint(path)))
+    return sorted(tiles, key=lambda tile: (-int(tile.year), tile.tile))
+
+
+def _matches(root: Path) -> bool:
+    return bool(_map_files(root))
 
 
 def _items(root: Path) -> Iterator[SceneItem]:
-    """Each scene with the map tiles that it overlaps: of a composite's own year, else the newest."""
-    maps = [(path, year, tile, footprint(path)) for path, year, tile in _maps(root)]
+    """Each scene with the map tiles that it overlaps.
+
+    A composite takes the maps of its own year, other scenes the newest.
+    """
+    maps = _map_tiles(root)
     for path in sorted(path for path in root.rglob("*") if path.suffix.lower() in _SUFFIXES):
-        match = _TILE.search(path.name)
+        match = _FILE_NAME.search(path.name)
         if match and match["kind"] != "S2RGBNIR":
             continue
-        box = footprint(path)
-        fitting: dict[str, Path] = {}
-        for candidate, year, tile, extent in maps:
-            if _overlap(box, extent) and (match is None or match["year"] == year):
-                fitting.setdefault(tile, candidate)
-        # A scene that fits no map is still an item: reading it says which extents do not meet.
-        for tile, candidate in (fitting or {maps[0][2]: maps[0][0]}).items():
-            name = f"worldcover_{'_'.join(path.relative_to(root).with_suffix('').parts)}_{tile}"
-            reader = partial(_chips, path, candidate, name, match is not None)
-            yield SceneItem(id=name, read=reader, place=None if box else name, footprint=box)
+        extent = footprint(path)
+        overlapping: dict[str, Path] = {}
+        for candidate in maps:
+            right_year = match is None or match["year"] == candidate.year
+            if right_year and _overlap(extent, candidate.extent):
+                overlapping.setdefault(candidate.tile, candidate.path)
+        # A scene without a map is still an item: reading it states which extents do not overlap.
+        stem = "_".join(path.relative_to(root).with_suffix("").parts)
+        for tile, map_path in (overlapping or {maps[0].tile: maps[0].path}).items():
+            name = f"worldcover_{stem}_{tile}"
+            reader = partial(_chips, path, map_path, name, match is not None)
+            place = None if extent else name
+            yield SceneItem(id=name, read=reader, place=place, footprint=extent)
 
 
-def _overlap(a: Box | None, b: Box | None) -> bool:
-    return (
-        a is not None
-        and b is not None
-        and a[0] < b[2]
-        and b[0] < a[2]
-        and a[1] < b[3]
-        and b[1] < a[3]
-    )
+def _overlap(first: Box | None, second: Box | None) -> bool:
+    if first is None or second is None:
+        return False
+    overlap_x = first[0] < second[2] and second[0] < first[2]
+    overlap_y = first[1] < second[3] and second[1] < first[3]
+    return overlap_x and overlap_y
 
 
-def _chips(path: Path, labels: Path, name: str, composite: bool, split: Split) -> Iterator[Chip]:
-    scene = Scene.open(path, bands=_COMPOSITE if composite else None)
-    with open_labels(str(labels), scene, legend("esa_worldcover")) as opened:
-        yield from scene_chips(scene, opened, name, CHIP, {})
+def _chips(
+    path: Path, map_path: Path, name: str, is_composite: bool, split: Split
+) -> Iterator[Chip]:
+    scene = Scene.open(path, bands=_COMPOSITE if is_composite else None)
+    with open_labels(str(map_path), scene, legend("esa_worldcover")) as labels:
+        yield from scene_chips(scene, labels, name, CHIP, {})
 
 
 LAYOUTS = (
     Layout(
-        "esa_worldcover", "ESA WorldCover 10 m (doi:10.5281/zenodo.5571936, doi:10.5281/zenodo.7254221)", "CC-BY-4.0",
-        "https://esa-worldcover.org", _holds, _items,
+        name="esa_worldcover",
+        title="ESA WorldCover 10 m (doi:10.5281/zenodo.5571936, doi:10.5281/zenodo.7254221)",
+        licence="CC-BY-4.0",
+        url="https://esa-worldcover.org",
+        matches=_matches,
+        items=_items,
     ),
-)  # fmt: skip
+)

@@ -1,4 +1,4 @@
-"""The Parquet shards of a build: which files hold surveys or dialogues, their rows, and the exchanges of a row."""
+"""The Parquet files of a built folder: which contain surveys or dialogues, and their rows."""
 
 from __future__ import annotations
 
@@ -18,67 +18,76 @@ Kind = Literal["survey", "dialogue"]
 
 
 def record_files(path: Path, kind: Kind) -> list[Path]:
-    """Files of one kind in a built folder, in order; a single ``.parquet`` file is the kind of its name.
+    """Files of one kind in a built folder, in order of their names.
+
+    Args:
+        path: a built folder, or one file of it, whose name states its kind.
+        kind: the kind of records.
 
     Raises:
-        RecordError: there is no built data at all.
+        RecordError: there are no records at all.
     """
-    found = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
-    if not found or not found[0].exists():
+    files = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
+    if not files or not files[0].exists():
         raise RecordError(
             f"no SPIE records at {path}; give a folder that spex spie build wrote, or a file of it"
         )
-    return [shard for shard in found if shard.name.startswith(f"{kind}_")]
+    return [file for file in files if file.name.startswith(f"{kind}_")]
 
 
 @contextmanager
-def opened(shard: Path) -> Iterator[pq.ParquetFile]:
-    """A shard to read from.
+def open_records(path: Path) -> Iterator[pq.ParquetFile]:
+    """Open a file of records.
 
     Raises:
         RecordError: not a Parquet file, damaged, or without the columns of records.
     """
     columns = {field.alias or name for name, field in SpieRecord.model_fields.items()}
     try:
-        with pq.ParquetFile(shard) as file:
+        with pq.ParquetFile(path) as file:
             if missing := ", ".join(sorted(columns - {*file.schema_arrow.names})):
                 raise RecordError(
-                    f"{shard} holds no SPIE records, it lacks {missing}; give what spex spie build wrote"
+                    f"{path} is not a file of SPIE records, it lacks the columns {missing}; give a "
+                    "file that spex spie build wrote"
                 )
             yield file
     except (pa.ArrowInvalid, OSError) as error:
         raise RecordError(
-            f"{shard} cannot be read as Parquet ({error}); build the data again"
+            f"{path} cannot be read as Parquet ({error}); build the data again"
         ) from error
 
 
-def record_count(shard: Path) -> int:
-    """Records in a shard."""
-    with opened(shard) as file:
-        found: int = file.metadata.num_rows
-        return found
+def record_count(path: Path) -> int:
+    """Number of records in a file."""
+    with open_records(path) as file:
+        count: int = file.metadata.num_rows
+        return count
 
 
-def rows(shard: Path, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
-    """Rows of a shard, one batch of them in memory at a time.
+def rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+    """Rows of a file, with one batch in memory at a time.
+
+    Args:
+        path: a file of records.
+        columns: columns to read; None: all.
 
     Raises:
         RecordError: not a Parquet file, or damaged.
     """
-    with opened(shard) as file:
+    with open_records(path) as file:
         for batch in file.iter_batches(batch_size=256, columns=columns):
             yield from batch.to_pylist()
 
 
-def survey_file(dialogue_shard: Path) -> Path:
-    """The shard with the surveys of the chips that a shard's dialogues speak of."""
-    return dialogue_shard.with_name("survey_" + dialogue_shard.name.removeprefix("dialogue_"))
+def survey_file(dialogue_file: Path) -> Path:
+    """The file with the surveys of the chips that a dialogue file is about."""
+    return dialogue_file.with_name("survey_" + dialogue_file.name.removeprefix("dialogue_"))
 
 
 def exchanges(turns: Sequence[dict[str, str]]) -> list[tuple[str, str]]:
-    """Query and answer of every exchange of a conversation, from its turns as stored."""
-    return [
-        (query_of_message(user["content"]), answer["content"])
-        for user, answer in zip(turns, turns[1:], strict=False)
-        if user["role"] == "user" and answer["role"] == "assistant"
-    ]
+    """Query and answer of every exchange, from the turns of a conversation as stored."""
+    pairs: list[tuple[str, str]] = []
+    for turn, following in zip(turns, turns[1:], strict=False):
+        if turn["role"] == "user" and following["role"] == "assistant":
+            pairs.append((query_of_message(turn["content"]), following["content"]))
+    return pairs

@@ -1,4 +1,4 @@
-"""The facts of a mask measured a second time, on whole arrays instead of strips, and where the two disagree."""
+"""The facts of a mask measured a second time, on whole arrays, and where the two disagree."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from instruction_data.review.targets import ExpectedAnswer, LabelledChip
@@ -17,76 +18,82 @@ from spex.postprocess.doubts import DoubtSweep
 from spex.postprocess.facts import MaskFacts
 from spex.raster.working_rasters import NODATA
 
-_CLOSE = 1e-6  # relative; sums differ in order
+_TOLERANCE = 1e-6  # relative; sums differ in their order
 
 
-def disagreements(chip: LabelledChip, target: ExpectedAnswer) -> list[str]:
-    """Quantities that the engine states of a target's masks and that its raster does not bear out."""
-    return [
-        f"{facts.span.class_name} {what}"
-        for number, facts in enumerate(target.facts)
-        if facts.pixels
-        for what in _differing(_stated(facts), _measured(chip, target, number))
-    ]
+def disagreements(chip: LabelledChip, expected: ExpectedAnswer) -> list[str]:
+    """Quantities that the engine states about masks and that the mask raster does not confirm."""
+    lines: list[str] = []
+    for number, facts in enumerate(expected.facts):
+        if not facts.pixels:
+            continue
+        measured = _measured(chip, expected, number)
+        for difference in _differences(_stated(facts), measured):
+            lines.append(f"{facts.span.class_name} {difference}")
+    return lines
 
 
 def _stated(facts: MaskFacts) -> dict[str, Any]:
-    sides = {
-        name: {"inside": one.inside, "outside": one.outside} for name, one in facts.evidence.items()
+    """The quantities of a mask as the engine measured them."""
+    evidence = {
+        name: {"inside": means.inside, "outside": means.outside}
+        for name, means in facts.evidence.items()
     }
-    sizes = dict(enumerate(np.sort(facts.sizes()).tolist()))
-    whole = {
+    quantities: dict[str, Any] = {
         "pixels": facts.pixels,
         "area": facts.area_m2,
         "share": facts.fraction,
         "location": facts.location,
+        "sizes": dict(enumerate(np.sort(facts.sizes()).tolist())),
+        "evidence": evidence,
     }
-    return {
-        **whole,
-        "sizes": sizes,
-        "evidence": sides,
-        **(facts.doubts.to_dict() if facts.doubts else {}),
-    }
+    if facts.doubts:
+        quantities |= facts.doubts.to_dict()
+    return quantities
 
 
-def _measured(chip: LabelledChip, target: ExpectedAnswer, number: int) -> dict[str, Any]:
-    values, facts = target.values, target.facts[number]
-    mask, valid, areas = values == number + 1, values != NODATA, chip.scene.pixel_area_m2()
-    rows = np.ones(len(values)) if areas is None else areas
-    area = np.broadcast_to(rows[:, None], mask.shape)
+def _measured(chip: LabelledChip, expected: ExpectedAnswer, number: int) -> dict[str, Any]:
+    """The same quantities measured on the mask raster."""
+    facts = expected.facts[number]
+    mask = expected.values == number + 1
+    valid = expected.values != NODATA
+    row_areas = chip.scene.pixel_area_m2()
+    row_weights = np.ones(len(mask)) if row_areas is None else row_areas
+    areas = np.broadcast_to(row_weights[:, None], mask.shape)
     labels, count = label_regions(mask)
-    sizes = np.bincount(labels[mask], area[mask], count + 1)[1:]
-    sides = {}
+    sizes = np.bincount(labels[mask], areas[mask], count + 1)[1:]
+    evidence: dict[str, dict[str, float | None]] = {}
     for name in facts.evidence:
         plane = compute_index(name, chip.planes)
-        inside, outside = (
-            plane[side & np.isfinite(plane)].astype(np.float64) for side in (mask, valid & ~mask)
-        )
-        sides[name] = {
-            side: float(of.mean()) if of.size else None
-            for side, of in (("inside", inside), ("outside", outside))
+        evidence[name] = {
+            "inside": _finite_mean(plane, mask),
+            "outside": _finite_mean(plane, valid & ~mask),
         }
-    found = {
+    quantities: dict[str, Any] = {
         "pixels": int(mask.sum()),
-        "area": None if areas is None else float(area[mask].sum()),
-        "share": float(area[mask].sum() / area[valid].sum()),
+        "area": None if row_areas is None else float(areas[mask].sum()),
+        "share": float(areas[mask].sum() / areas[valid].sum()),
         "location": _location(chip, mask, facts.location),
         "sizes": dict(enumerate(np.sort(sizes).tolist())),
-        "evidence": sides,
+        "evidence": evidence,
     }
     if facts.doubts:
         sweep = DoubtSweep(facts.span.class_name, chip.evidence)
-        others = valid & (values > 0) & ~mask
+        other_masks = valid & (expected.values > 0) & ~mask
         likely = chip.mask(facts.span.class_name)
-        sweep.add(
-            mask, others, likely, valid, rows[:, None], chip.evidence.recipe_maps(chip.planes)
-        )
-        found |= sweep.finish().to_dict()
-    return found
+        maps = chip.evidence.recipe_maps(chip.planes)
+        sweep.add(mask, other_masks, likely, valid, row_weights[:, None], maps)
+        quantities |= sweep.finish().to_dict()
+    return quantities
 
 
-def _location(chip: LabelledChip, mask: Any, stated: str) -> str:
-    """Where a mask lies; of several halves that hold as much of it, the one stated."""
+def _finite_mean(plane: NDArray[Any], where: NDArray[np.bool_]) -> float | None:
+    values = plane[where & np.isfinite(plane)].astype(np.float64)
+    return float(values.mean()) if values.size else None
+
+
+def _location(chip: LabelledChip, mask: NDArray[np.bool_], stated: str) -> str:
+    """Where a mask lies; if several halves contain as much of it, the one stated."""
     window = Window(0, 0, chip.scene.width, chip.scene.height)
     frame = Frame.of(chip.scene, chip.pixels)
     east, south = (np.broadcast_to(axis, mask.shape)[mask] for axis in frame.position(window))
@@ -102,12 +109,12 @@ def _location(chip: LabelledChip, mask: Any, stated: str) -> str:
     return side if halves[side] >= 2 / 3 else "all parts of the scene"
 
 
-def _differing(stated: Any, found: Any, what: str = "") -> Iterator[str]:
-    if isinstance(stated, dict) and isinstance(found, dict):
-        for name in dict.fromkeys((*stated, *found)):
-            yield from _differing(stated.get(name), found.get(name), f"{what} {name}".strip())
-    elif isinstance(stated, (int, float)) and isinstance(found, (int, float)):
-        if not math.isclose(stated, found, rel_tol=_CLOSE, abs_tol=1e-6):
-            yield f"{what}: stated {stated:g}, measured again {found:g}"
-    elif stated != found:
-        yield f"{what}: stated {stated}, measured again {found}"
+def _differences(stated: Any, measured: Any, name: str = "") -> Iterator[str]:
+    if isinstance(stated, dict) and isinstance(measured, dict):
+        for key in dict.fromkeys((*stated, *measured)):
+            yield from _differences(stated.get(key), measured.get(key), f"{name} {key}".strip())
+    elif isinstance(stated, (int, float)) and isinstance(measured, (int, float)):
+        if not math.isclose(stated, measured, rel_tol=_TOLERANCE, abs_tol=1e-6):
+            yield f"{name}: stated {stated:g}, measured again {measured:g}"
+    elif stated != measured:
+        yield f"{name}: stated {stated}, measured again {measured}"

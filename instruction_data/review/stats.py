@@ -1,7 +1,7 @@
-"""What a built folder holds, counted in one pass over its shards: records, classes, places, dialogues and wording.
+"""Statistics of a built folder: records, classes, places, dialogues and repetition of wording.
 
-Memory does not grow with the pixels: masks are summed as run lengths, batch by batch, and of each query only a hash
-is kept.
+One pass over its files. Memory does not grow with the pixels: masks are summed as run lengths,
+batch by batch, and only a hash of each query is kept.
 """
 
 from __future__ import annotations
@@ -13,31 +13,48 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from instruction_data.review.record_files import exchanges, opened, record_count, record_files, rows
+from instruction_data.review.record_files import exchanges, open_records, record_count, record_files
+from instruction_data.review.record_files import rows as read_rows
+from instruction_data.review.stats_tables import render
 from spex.evidence.classes import classes
 
-if TYPE_CHECKING:
-    from rich.table import Table
-
-_NGRAM_QUERIES = (
-    50_000  # distinct n-grams fall with the number of texts: the rates are of at most this many
-)
+# Distinct n-grams become rarer with the number of texts, so that at most this many are used.
+_NGRAM_QUERIES = 50_000
+_NGRAM_LENGTHS = (2, 3)
 _WORD = re.compile(r"[\u3400-\u9fff]|\w+(?:['’-]\w+)*")
 _NUMBER = re.compile(r"\d[\d.,]*")
+_DIALOGUE_COLUMNS = [
+    "split",
+    "place",
+    "source",
+    "turns",
+    "prior",
+    "provenance",
+    "spans.list.element.class_name",
+]
 
 
 @dataclass
 class ClassStats:
-    """One class over all surveys; pixels of chips whose labels can speak of the class."""
+    """One class over all surveys; pixels are of chips whose labels know the class.
+
+    Attributes:
+        present: chips with the class.
+        absent: chips without it.
+        pixels: pixels of the class.
+        known_pixels: pixels where the labels know whether the class is there.
+        all_pixels: pixels of the chips.
+        area_km2: area of the class, of chips whose pixel width is known.
+        asked: dialogues that ask for the class.
+    """
 
     present: int = 0
     absent: int = 0
@@ -48,7 +65,7 @@ class ClassStats:
     asked: int = 0
 
     def to_dict(self) -> dict[str, Any]:
-        """Chips with and without the class, its share of known pixels, unknown share, area, spans that ask for it."""
+        """Counts, with the fraction of known pixels of the class and of unknown pixels."""
         return {
             "present": self.present,
             "absent": self.absent,
@@ -61,21 +78,27 @@ class ClassStats:
 
 @dataclass
 class QueryRepetition:
-    """How often queries repeat. ``masked``: after numbers and words for classes are made alike."""
+    """How often queries repeat.
+
+    Attributes:
+        queries: number of queries.
+        exact: hash of each query.
+        masked: hash of each query with numbers and class words replaced by placeholders.
+    """
 
     queries: int = 0
     exact: array[int] = field(default_factory=lambda: array("q"))
     masked: array[int] = field(default_factory=lambda: array("q"))
 
     def add(self, query: str) -> None:
-        """Count one query; case and punctuation do not tell two apart."""
+        """Count one query, regardless of case and punctuation."""
         text = " ".join(_WORD.findall(query.casefold()))
         self.queries += 1
         self.exact.append(hash(text))
         self.masked.append(hash(_NUMBER.sub("#", _class_words().sub("@", text))))
 
     def to_dict(self) -> dict[str, Any]:
-        """Queries, and the share of them that say again what an earlier one said."""
+        """Number of queries, and the fraction of them that repeat an earlier one."""
         return {
             "queries": self.queries,
             "duplicates": _repeated(self.exact),
@@ -109,251 +132,201 @@ class FolderStats:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
-        talks = max(self.opening.queries, 1)
-        wordings = {
-            split: round(self.held_out[split, "held out"] / max(total, 1), 4)
-            for split in ("train", "val")
-            for total in [self.held_out[split, "held out"] + self.held_out[split, "seen"]]
-        }
         return {
-            "records": {
-                kind: dict(sorted(self.records[kind].items())) for kind in sorted(self.records)
-            },
-            "sources": {
-                name: dict(sorted(self.sources[name].items())) for name in sorted(self.sources)
-            },
-            "sensors": _ordered(self.sensors),
+            "records": _sorted_counts(self.records),
+            "sources": _sorted_counts(self.sources),
+            "sensors": _by_count(self.sensors),
             "places": {split: len(self.places[split]) for split in sorted(self.places)},
             "classes": {
                 name: self.classes[name].to_dict() for name in classes() if name in self.classes
             },
-            "dialogues": {
-                "languages": _ordered(self.languages),
-                "acts": _ordered(self.acts),
-                "exchanges": {str(count): self.lengths[count] for count in sorted(self.lengths)},
-                "with_prior": round(self.with_prior / talks, 4),
-                "refusals": round(self.refusals / talks, 4),
-                **{
-                    f"{name}_characters": _spread(self.characters[name])
-                    for name in sorted(self.characters)
-                },
-            },
-            "wording": {
-                "opening": self.opening.to_dict(),
-                "follow_up": self.follow_up.to_dict(),
-                "templates": len(self.templates),
-                **{
-                    f"distinct_{n}": round(len(self.ngrams[n]) / max(self.ngram_count[n], 1), 4)
-                    for n in (2, 3)
-                },
-                "held_out": wordings,
-            },
+            "dialogues": self._dialogues_dict(),
+            "wording": self._wording_dict(),
         }
 
+    def _dialogues_dict(self) -> dict[str, Any]:
+        dialogue_count = max(self.opening.queries, 1)
+        values: dict[str, Any] = {
+            "languages": _by_count(self.languages),
+            "acts": _by_count(self.acts),
+            "exchanges": {str(count): self.lengths[count] for count in sorted(self.lengths)},
+            "with_prior": round(self.with_prior / dialogue_count, 4),
+            "refusals": round(self.refusals / dialogue_count, 4),
+        }
+        for name in sorted(self.characters):
+            values[f"{name}_characters"] = _percentiles(self.characters[name])
+        return values
+
+    def _wording_dict(self) -> dict[str, Any]:
+        values: dict[str, Any] = {
+            "opening": self.opening.to_dict(),
+            "follow_up": self.follow_up.to_dict(),
+            "templates": len(self.templates),
+        }
+        for n in _NGRAM_LENGTHS:
+            distinct = len(self.ngrams[n]) / max(self.ngram_count[n], 1)
+            values[f"distinct_{n}"] = round(distinct, 4)
+        values["held_out"] = {split: self._held_out_share(split) for split in ("train", "val")}
+        return values
+
+    def _held_out_share(self, split: str) -> float:
+        held_out = self.held_out[split, "held out"]
+        total = held_out + self.held_out[split, "seen"]
+        return round(held_out / max(total, 1), 4)
+
     def __str__(self) -> str:
-        from rich.console import Console
-
-        with StringIO() as text:
-            Console(file=text, width=120).print(*self._tables(), sep="\n")
-            return text.getvalue()
-
-    def _tables(self) -> list[Table]:
-        found = self.to_dict()
-        talk, wording = found["dialogues"], found["wording"]
-        splits = sorted(found["places"])
-        records = _table("records", "", *splits)
-        for kind, counts in found["records"].items():
-            records.add_row(kind, *(f"{counts.get(split, 0):,}" for split in splits))
-        records.add_row("places", *(f"{found['places'][split]:,}" for split in splits))
-        sources = _table("sources", "", "surveys", "dialogues")
-        for name, counts in found["sources"].items():
-            sources.add_row(name, f"{counts.get('survey', 0):,}", f"{counts.get('dialogue', 0):,}")
-        about = _table(
-            "classes", "", "chips with", "without", "share of known", "unknown", "km²", "asked for"
-        )
-        for name, c in found["classes"].items():
-            about.add_row(
-                name, f"{c['present']:,}", f"{c['absent']:,}", f"{c['share']:.2%}", f"{c['unknown']:.1%}",
-                f"{c['area_km2']:,.2f}", f"{c['asked']:,}",
-            )  # fmt: skip
-        talks = _table("dialogues", "", "")
-        for name in ("languages", "acts", "exchanges"):
-            talks.add_row(name, ", ".join(f"{key} {count:,}" for key, count in talk[name].items()))
-        talks.add_row("with prior", f"{talk['with_prior']:.1%}")
-        talks.add_row("refusals", f"{talk['refusals']:.1%}")
-        for name in ("query_characters", "answer_characters"):
-            talks.add_row(
-                name.replace("_", ", "),
-                ", ".join(f"{k} {v}" for k, v in talk.get(name, {}).items()),
-            )
-        for name in ("opening", "follow_up"):
-            w = wording[name]
-            said = f"{w['queries']:,}, repeated {w['duplicates']:.1%}, {w['duplicates_masked']:.1%} when numbers and "
-            talks.add_row(name.replace("_", "-") + " queries", said + "classes are masked")
-        talks.add_row("distinct templates", f"{wording['templates']:,}")
-        talks.add_row(
-            "distinct 2-, 3-grams", f"{wording['distinct_2']:.1%}, {wording['distinct_3']:.1%}"
-        )
-        talks.add_row(
-            "held-out wordings", ", ".join(f"{k} {v:.1%}" for k, v in wording["held_out"].items())
-        )
-        sensors = _table("sensors", "", "chips")
-        for name, count in found["sensors"].items():
-            sensors.add_row(name, f"{count:,}")
-        return [records, sources, sensors, about, talks]
+        return render(self.to_dict())
 
 
 def stats(path: str | Path) -> FolderStats:
-    """Count what a built folder (or one file of it) holds.
+    """Count the contents of a built folder, or of one file of it.
 
     Raises:
         RecordError: there are no records, or a file is not Parquet.
     """
-    found = FolderStats()
-    for shard in record_files(Path(path), "survey"):
-        _count_surveys(found, shard)
-    talks = record_files(Path(path), "dialogue")
-    every = max(1, sum(map(record_count, talks)) // _NGRAM_QUERIES)
-    columns = [
-        "split",
-        "place",
-        "source",
-        "turns",
-        "prior",
-        "provenance",
-        "spans.list.element.class_name",
-    ]
-    for number, row in enumerate(row for shard in talks for row in rows(shard, columns)):
-        _count_dialogue(found, row, ngrams=number % every == 0)
-    return found
+    counts = FolderStats()
+    for file in record_files(Path(path), "survey"):
+        _count_surveys(counts, file)
+    dialogue_files = record_files(Path(path), "dialogue")
+    ngram_step = max(1, sum(map(record_count, dialogue_files)) // _NGRAM_QUERIES)
+    number = 0
+    for file in dialogue_files:
+        for row in read_rows(file, _DIALOGUE_COLUMNS):
+            _count_dialogue(counts, row, ngrams=number % ngram_step == 0)
+            number += 1
+    return counts
 
 
-def _count_dialogue(found: FolderStats, row: Mapping[str, Any], *, ngrams: bool) -> None:
-    provenance, split = json.loads(row["provenance"]), row["split"]
-    said = exchanges(row["turns"])
-    found.records["dialogue"][split] += 1
-    found.sources[row["source"]]["dialogue"] += 1
-    found.places[split].add(row["place"])
+def _count_dialogue(counts: FolderStats, row: Mapping[str, Any], *, ngrams: bool) -> None:
+    provenance = json.loads(row["provenance"])
+    split = row["split"]
     language = provenance.get("language", "en")
-    found.languages[language] += 1
-    found.held_out[split, provenance.get("wording", "unknown")] += 1
-    found.lengths[len(said)] += 1
-    found.with_prior += bool(row["prior"])
+    counts.records["dialogue"][split] += 1
+    counts.sources[row["source"]]["dialogue"] += 1
+    counts.places[split].add(row["place"])
+    counts.languages[language] += 1
+    counts.held_out[split, provenance.get("wording", "unknown")] += 1
+    counts.with_prior += bool(row["prior"])
     for name in {span["class_name"] for span in row["spans"]}:
-        found.classes[name].asked += 1
-    for wording in provenance.get("turns", "").removeprefix("template ").split(" | "):
-        found.acts[wording.split(":")[0].removeprefix(f"{language} ")] += 1
-        found.templates.add(wording)
-    if said:
-        found.refusals += "<refuse>" in said[-1][1]
-    for place, (query, answer) in enumerate(said):
-        (found.follow_up if place else found.opening).add(query)
-        found.characters["query"].append(len(query))
-        found.characters["answer"].append(len(answer))
+        counts.classes[name].asked += 1
+    for template in provenance.get("turns", "").removeprefix("template ").split(" | "):
+        counts.acts[template.split(":")[0].removeprefix(f"{language} ")] += 1
+        counts.templates.add(template)
+    pairs = exchanges(row["turns"])
+    counts.lengths[len(pairs)] += 1
+    if pairs:
+        counts.refusals += "<refuse>" in pairs[-1][1]
+    for index, (query, answer) in enumerate(pairs):
+        (counts.follow_up if index else counts.opening).add(query)
+        counts.characters["query"].append(len(query))
+        counts.characters["answer"].append(len(answer))
         if ngrams:
-            words = _WORD.findall(query.casefold())
-            for n in (2, 3):
-                grams = [hash(gram) for gram in zip(*(words[i:] for i in range(n)), strict=False)]
-                found.ngrams[n].update(grams)
-                found.ngram_count[n] += len(grams)
+            _count_ngrams(counts, query)
 
 
-def _count_surveys(found: FolderStats, shard: Path) -> None:
-    with opened(shard) as file:
+def _count_ngrams(counts: FolderStats, query: str) -> None:
+    words = _WORD.findall(query.casefold())
+    for n in _NGRAM_LENGTHS:
+        shifted = (words[start:] for start in range(n))
+        hashes = [hash(ngram) for ngram in zip(*shifted, strict=False)]
+        counts.ngrams[n].update(hashes)
+        counts.ngram_count[n] += len(hashes)
+
+
+def _count_surveys(counts: FolderStats, path: Path) -> None:
+    with open_records(path) as file:
         for batch in file.iter_batches(batch_size=64):
-            table = batch.select(["split", "place", "source", "sensor"]).to_pylist()
-            for row in table:
-                found.records["survey"][row["split"]] += 1
-                found.sources[row["source"]]["survey"] += 1
-                found.sensors[row["sensor"]] += 1
-                found.places[row["split"]].add(row["place"])
-            for gsd_m, name, size, inside, unknown in _spans(batch):
-                about = found.classes[name]
-                about.present += inside > 0
-                about.absent += inside == 0
-                about.pixels += inside
-                about.known_pixels += size - unknown
-                about.all_pixels += size
-                about.area_km2 += inside * gsd_m**2 / 1e6
+            for row in batch.select(["split", "place", "source", "sensor"]).to_pylist():
+                counts.records["survey"][row["split"]] += 1
+                counts.sources[row["source"]]["survey"] += 1
+                counts.sensors[row["sensor"]] += 1
+                counts.places[row["split"]].add(row["place"])
+            for gsd_m, name, size, inside, unknown in _span_pixels(batch):
+                entry = counts.classes[name]
+                entry.present += inside > 0
+                entry.absent += inside == 0
+                entry.pixels += inside
+                entry.known_pixels += size - unknown
+                entry.all_pixels += size
+                entry.area_km2 += inside * gsd_m**2 / 1e6
 
 
-def _spans(batch: pa.RecordBatch) -> Iterator[tuple[float, str, int, int, int]]:
-    """Pixel width in metres (0 if unknown), class, pixels, pixels inside and pixels unknown of every span."""
+def _span_pixels(batch: pa.RecordBatch) -> Iterator[tuple[float, str, int, int, int]]:
+    """Pixel counts of every span.
+
+    Yields:
+        Pixel width in metres (0 if unknown), class, pixels of the chip, pixels of the class, and
+        unknown pixels.
+    """
     spans = batch.column("spans")
-    owner = np.repeat(np.arange(len(batch)), np.asarray(pc.list_value_length(spans)))
-    gsd_m = np.nan_to_num(
-        np.asarray(batch.column("gsd_m").to_numpy(zero_copy_only=False), np.float64)
-    )[owner]
+    span_rows = np.repeat(np.arange(len(batch)), np.asarray(pc.list_value_length(spans)))
+    gsd_m = np.asarray(batch.column("gsd_m").to_numpy(zero_copy_only=False), np.float64)
     flat = spans.flatten()
     size, inside = _run_sums(flat.field("mask").field("counts"))
     _, unknown = _run_sums(flat.field("ignore").field("counts"))
     yield from zip(
-        gsd_m.tolist(), flat.field("class_name").to_pylist(), size.tolist(), inside.tolist(), unknown.tolist(),
+        np.nan_to_num(gsd_m)[span_rows].tolist(),
+        flat.field("class_name").to_pylist(),
+        size.tolist(),
+        inside.tolist(),
+        unknown.tolist(),
         strict=True,
-    )  # fmt: skip
+    )
 
 
 def _run_sums(counts: pa.ListArray) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Sum of all runs and of every second one (where the mask is True) of each list, without decoding masks."""
-    offsets, values = np.asarray(counts.offsets), np.asarray(counts.values, np.int64)
-    lengths = np.diff(offsets)
-    odd = np.zeros(len(values), bool)
-    odd[offsets[0] : offsets[-1]] = (
-        np.arange(offsets[0], offsets[-1]) - np.repeat(offsets[:-1], lengths)
-    ) % 2 == 1
-    whole = np.concatenate([[0], np.cumsum(values)])
-    true = np.concatenate([[0], np.cumsum(np.where(odd, values, 0))])
-    return whole[offsets[1:]] - whole[offsets[:-1]], true[offsets[1:]] - true[offsets[:-1]]
+    """Pixels of run-length masks, without decoding them.
+
+    Args:
+        counts: n lists of run lengths, which alternate between False and True.
+
+    Returns:
+        Sums of all runs and of the True runs, both (n).
+    """
+    offsets = np.asarray(counts.offsets)
+    values = np.asarray(counts.values, np.int64)
+    starts = np.repeat(offsets[:-1], np.diff(offsets))
+    is_true = np.zeros(len(values), bool)
+    is_true[offsets[0] : offsets[-1]] = (np.arange(offsets[0], offsets[-1]) - starts) % 2 == 1
+    all_sums = np.concatenate([[0], np.cumsum(values)])
+    true_sums = np.concatenate([[0], np.cumsum(np.where(is_true, values, 0))])
+    first = offsets[:-1]
+    last = offsets[1:]
+    return all_sums[last] - all_sums[first], true_sums[last] - true_sums[first]
 
 
 @cache
 def _class_words() -> re.Pattern[str]:
-    """Any word for a class, longest first; a plural ending goes with it."""
-    words = {
-        word.casefold()
-        for one in classes().values()
-        for word in (one.title, *one.synonyms, *(w for words in one.words.values() for w in words))
-    }
-    return re.compile("|".join(_bounded(word) for word in sorted(words, key=len, reverse=True)))
-
-
-def _bounded(word: str) -> str:
-    # Chinese has no spaces between words.
-    return (
-        re.escape(word)
-        if re.search(r"[\u3400-\u9fff]", word)
-        else rf"\b{re.escape(word)}(?:e?s)?\b"
+    """Any word for a class, longest first, with a plural ending."""
+    words: set[str] = set()
+    for entry in classes().values():
+        words.update((entry.title.casefold(), *map(str.casefold, entry.synonyms)))
+        for translations in entry.words.values():
+            words.update(map(str.casefold, translations))
+    return re.compile(
+        "|".join(_word_pattern(word) for word in sorted(words, key=len, reverse=True))
     )
+
+
+def _word_pattern(word: str) -> str:
+    # Chinese has no spaces between words.
+    if re.search(r"[\u3400-\u9fff]", word):
+        return re.escape(word)
+    return rf"\b{re.escape(word)}(?:e?s)?\b"
 
 
 def _repeated(hashes: array[int]) -> float:
     return round(1 - len(set(hashes)) / len(hashes), 4) if hashes else 0.0
 
 
-def _spread(lengths: Iterable[int]) -> dict[str, int]:
-    low, middle, high, most = (
-        np.percentile(np.fromiter(lengths, np.int64), (5, 50, 95, 100)).round().astype(int)
-    )
-    return {"p5": int(low), "median": int(middle), "p95": int(high), "most": int(most)}
+def _percentiles(lengths: Iterable[int]) -> dict[str, int]:
+    values = np.percentile(np.fromiter(lengths, np.int64), (5, 50, 95, 100)).round().astype(int)
+    return dict(zip(("p5", "median", "p95", "most"), values.tolist(), strict=True))
 
 
-def _ordered(counts: Counter[str]) -> dict[str, int]:
-    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+def _sorted_counts(counts: Mapping[str, Counter[str]]) -> dict[str, dict[str, int]]:
+    return {name: dict(sorted(counts[name].items())) for name in sorted(counts)}
 
 
-def _table(title: str, *columns: str) -> Table:
-    from rich.table import Table
-
-    table = Table(
-        title=title,
-        title_justify="left",
-        title_style="bold",
-        box=None,
-        pad_edge=False,
-        padding=(0, 2),
-    )
-    for place, column in enumerate(columns):
-        table.add_column(
-            column, justify="left" if place == 0 or not column else "right", no_wrap=place == 0
-        )
-    return table
+def _by_count(counts: Counter[str]) -> dict[str, int]:
+    return dict(sorted(counts.items(), key=lambda entry: (-entry[1], entry[0])))

@@ -1,8 +1,9 @@
-"""Codes of label rasters and polygons in SPEX classes, and what a code says about every class.
+"""Legends: what the codes of label rasters and polygons mean in SPEX classes.
 
-A code means one class, one of several, none of the legend's ("other"), or nothing ("unknown"). A class is there if all
-that the code can mean lies within it, not there if none of it can, and unknown otherwise: a code for "cropland or
-grassland" says that there is vegetation and no water, and leaves open which of the two it is.
+A code means one class, one of several classes, none of the classes in its legend ("other"), or
+nothing ("unknown"). A class is present if everything that the code can mean lies within it, absent
+if nothing does, and unknown otherwise. A code for "cropland or grassland" thus states that there is
+vegetation and no water, and leaves open which of the two it is.
 """
 
 from __future__ import annotations
@@ -22,125 +23,144 @@ from instruction_data.sources.chips import Mask, Truth
 from spex.errors import RecordError
 from spex.evidence.classes import classes
 
-OTHER, UNKNOWN = "other", "unknown"
-_NAMES_FROM = -(1 << 20)  # a mapping of names numbers them where no raster has codes
+OTHER = "other"
+UNKNOWN = "unknown"
+_NAMES_FROM = -(1 << 20)  # a mapping of names is numbered where no raster has codes
+_LISTED = 12  # codes named in a message
 
 
 @dataclass(frozen=True)
 class CodeMeaning:
-    """What one code can mean: its name in the legend and SPEX classes, of which one holds; none of them: unknown."""
+    """What one code of a legend can mean.
+
+    Args:
+        name: the code's name in the legend.
+        candidates: SPEX classes, one of which is there; empty if the code says nothing.
+    """
 
     name: str
-    can_be: tuple[str, ...]
+    candidates: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Legend:
     """Meanings by code.
 
-    ``doubts``: classes that a class's label leaves open; ``rest``: what lies outside of all polygons; ``is_mask``: the
-    legend of one class, so that polygons need no attribute.
+    Args:
+        title: the legend in words.
+        codes: meaning of every code.
+        doubts: per class, the classes that its label leaves open; the key "any" is every class.
+        outside_polygons: what lies outside of all polygons, as the candidates of a code.
+        is_mask: a legend of one class, whose polygons need no attribute.
     """
 
     title: str
     codes: Mapping[int, CodeMeaning]
     doubts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    rest: tuple[str, ...] = ()
+    outside_polygons: tuple[str, ...] = ()
     is_mask: bool = False
 
     @property
-    def speaks_of(self) -> tuple[str, ...]:
-        """Classes that some code names, with their parents and children, in the order of ``classes.yaml``."""
-        named = self._named
-        return tuple(
-            name for name in classes() if any(_within(name, n) or _within(n, name) for n in named)
-        )
+    def known_classes(self) -> tuple[str, ...]:
+        """Classes that codes name, their parents and children, in the order of the class table."""
+        return tuple(name for name in classes() if any(_related(name, n) for n in self._named))
 
     @property
     def _named(self) -> frozenset[str]:
-        everything = (
-            *(name for meaning in self.codes.values() for name in meaning.can_be),
-            *self.rest,
-        )
-        return frozenset(everything) - {OTHER}
+        names = set(self.outside_polygons)
+        for meaning in self.codes.values():
+            names.update(meaning.candidates)
+        return frozenset(names - {OTHER})
 
     def code(self, value: object) -> int | None:
-        """The code that a polygon's attribute stands for: the code itself, its name or its class; None if none does."""
+        """The code for a polygon's attribute: the code itself, its name or its class, else None."""
         try:
             number = float(str(value))
         except ValueError:
-            wanted = _plain(str(value))
-            named = [code for code, meaning in self.codes.items() if wanted == _plain(meaning.name)]
-            meant = [
-                code
-                for code, meaning in self.codes.items()
-                if [wanted] == [*map(_plain, meaning.can_be)]
-            ]
-            return next(iter((*named, *meant)), None)
+            return self._code_of_name(_normalized(str(value)))
         return int(number) if number.is_integer() and int(number) in self.codes else None
 
-    def says(self, can_be: tuple[str, ...], name: str) -> bool | None:
-        """Whether class ``name`` is there where one of ``can_be`` is; None if that is left open."""
-        if not can_be or (
-            name not in can_be and any(self._doubts(holder, name) for holder in (*can_be, "any"))
+    def _code_of_name(self, name: str) -> int | None:
+        for code, meaning in self.codes.items():
+            if _normalized(meaning.name) == name:
+                return code
+        for code, meaning in self.codes.items():
+            if [_normalized(candidate) for candidate in meaning.candidates] == [name]:
+                return code
+        return None
+
+    def presence(self, candidates: tuple[str, ...], name: str) -> bool | None:
+        """Whether class ``name`` is present where one of ``candidates`` is; None if left open."""
+        if not candidates:
+            return None
+        if name not in candidates and any(
+            self._doubtful(labelled, name) for labelled in (*candidates, "any")
         ):
             return None
-        answers = {self._says(single, name) for single in can_be}
+        answers = {self._presence_in(candidate, name) for candidate in candidates}
         return answers.pop() if len(answers) == 1 else None
 
-    def _doubts(self, holder: str, name: str) -> bool:
-        parents = {
-            _parent(holder),
-            None,
-        }  # doubt about the parent of a class is no doubt about its siblings
-        return any(
-            name == d or (_parent(name) == d and d not in parents)
-            for d in self.doubts.get(holder, ())
-        )
+    def _doubtful(self, labelled: str, name: str) -> bool:
+        """Whether a label of class ``labelled`` leaves open if class ``name`` is there too."""
+        # Doubt about the parent of the labelled class is no doubt about its siblings.
+        own_parents = {_parent(labelled), None}
+        for doubt in self.doubts.get(labelled, ()):
+            if name == doubt or (_parent(name) == doubt and doubt not in own_parents):
+                return True
+        return False
 
-    def _says(self, single: str, name: str) -> bool | None:
-        if single == OTHER:
+    def _presence_in(self, candidate: str, name: str) -> bool | None:
+        if candidate == OTHER:
             return False if any(_within(name, named) for named in self._named) else None
-        if _within(single, name):
+        if _within(candidate, name):
             return True
-        return None if _within(name, single) else False
+        return None if _within(name, candidate) else False
 
 
 def legend_truth(
-    codes: NDArray[Any], legend: Legend, source: str = "label", within: Mask | None = None
+    codes: NDArray[Any], legend: Legend, source: str = "label", labelled: Mask | None = None
 ) -> Truth:
-    """What codes (h, w) say about every class that the legend speaks of; nothing outside of ``within``.
+    """What codes state about every class that the legend knows.
+
+    Args:
+        codes: codes (h, w).
+        legend: what the codes mean.
+        source: where the codes come from, named in the message.
+        labelled: bool (h, w), pixels that have a code; the others are unknown. None: all.
 
     Raises:
         RecordError: codes that the legend does not list; the message names them and ``source``.
     """
-    within = np.ones(codes.shape, bool) if within is None else within
-    present = np.unique(codes[within])
-    if strange := [f"{code:g}" for code in present if code not in legend.codes]:
-        listed = ", ".join(strange[:12]) + (
-            f" and {len(strange) - 12} more" if len(strange) > 12 else ""
-        )
+    labelled = np.ones(codes.shape, bool) if labelled is None else labelled
+    present = np.unique(codes[labelled])
+    unlisted = [f"{code:g}" for code in present if code not in legend.codes]
+    if unlisted:
+        listed = ", ".join(unlisted[:_LISTED])
+        if len(unlisted) > _LISTED:
+            listed += f" and {len(unlisted) - _LISTED} more"
         raise RecordError(
-            f"{source}: codes {listed} are not in the legend {legend.title!r}; add them to a mapping"
+            f"{source}: codes {listed} are not in the legend {legend.title!r}; "
+            "add them to a YAML mapping"
         )
+    # Positions of the codes among those present; the last one is for pixels without a code.
     positions = np.full(codes.shape, len(present))
-    positions[within] = np.searchsorted(present, codes[within])
-    meanings = [*(legend.codes[int(code)].can_be for code in present), ()]
+    positions[labelled] = np.searchsorted(present, codes[labelled])
+    meanings = [*(legend.codes[int(code)].candidates for code in present), ()]
     truth: Truth = {}
-    for name in legend.speaks_of:
-        answers = [legend.says(can_be, name) for can_be in meanings]
-        truth[name] = (
-            np.array([answer is True for answer in answers])[positions],
-            np.array([answer is None for answer in answers])[positions],
-        )
+    for name in legend.known_classes:
+        answers = [legend.presence(candidates, name) for candidates in meanings]
+        mask = np.array([answer is True for answer in answers])[positions]
+        unknown = np.array([answer is None for answer in answers])[positions]
+        truth[name] = mask, unknown
     return truth
 
 
 def legend(name: str | Path) -> Legend:
-    """A legend by its name in ``legends.yaml``, one's own mapping from a YAML file, or ``mask:CLASS``.
+    """A legend: a name in ``legends.yaml``, a YAML file with a mapping, or ``mask:CLASS``.
 
     Raises:
-        RecordError: neither of both, or a mapping that is malformed or names classes that SPEX does not have.
+        RecordError: no such legend or file, or a mapping that is malformed or names classes that
+            SPEX does not have.
     """
     if str(name).startswith("mask:"):
         return single_class(str(name).removeprefix("mask:"))
@@ -148,15 +168,16 @@ def legend(name: str | Path) -> Legend:
         return _named_legends()[str(name)]
     path = Path(name)
     if not path.is_file():
-        known = ", ".join(_named_legends())
         raise RecordError(
-            f"{name} is neither a legend ({known}) nor a YAML file with a mapping of codes"
+            f"{name} is neither a legend ({', '.join(_named_legends())}) nor a YAML file with a "
+            "mapping of codes"
         )
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
         raise RecordError(
-            f"{path} is not YAML ({' '.join(str(error).split())}); see legends.yaml for examples"
+            f"{path} is not YAML ({reason}); see legends.yaml for examples"
         ) from error
     return _parse(document, str(path))
 
@@ -167,68 +188,75 @@ def single_class(name: str) -> Legend:
     Raises:
         RecordError: SPEX has no such class.
     """
-    here = CodeMeaning(name, _meaning(name, "mask"))
-    codes = {0: CodeMeaning(f"not {name}", (OTHER,)), 1: here, 255: here}
-    return Legend(f"mask of {name}", codes, rest=(OTHER,), is_mask=True)
+    present = CodeMeaning(name, _candidates(name, "mask"))
+    codes = {0: CodeMeaning(f"not {name}", (OTHER,)), 1: present, 255: present}
+    return Legend(f"mask of {name}", codes, outside_polygons=(OTHER,), is_mask=True)
 
 
 @cache
 def _named_legends() -> dict[str, Legend]:
-    documents = yaml.safe_load(
-        (files("instruction_data.sources") / "legends.yaml").read_text(encoding="utf-8")
-    )
-    found: dict[str, Legend] = {}
-    for name, document in documents.items():
-        listed = {code: c.name for c in classes().values() for code in c.codes.get(name, ())}
-        found[name] = _parse(document, name, listed)
+    text = (files("instruction_data.sources") / "legends.yaml").read_text(encoding="utf-8")
+    legends: dict[str, Legend] = {}
+    for name, document in yaml.safe_load(text).items():
+        class_codes: dict[int, str] = {}
+        for entry in classes().values():
+            class_codes |= dict.fromkeys(entry.codes.get(name, ()), entry.name)
+        parsed = _parse(document, name, class_codes)
         if base := document.get("numbered"):
-            ordered = [
-                found[base].codes[code]
-                for code in sorted(found[base].codes)
-                if found[base].codes[code].can_be
-            ]
-            codes = dict(enumerate(ordered, 1)) | dict(found[name].codes)
-            found[name] = Legend(found[name].title, codes, found[name].doubts)
-    return found
+            codes = _renumbered(legends[base]) | dict(parsed.codes)
+            parsed = Legend(parsed.title, codes, parsed.doubts)
+        legends[name] = parsed
+    return legends
 
 
-def _parse(document: Any, source: str, listed: Mapping[int, str] | None = None) -> Legend:
+def _renumbered(base: Legend) -> dict[int, CodeMeaning]:
+    """The meaningful codes of a legend, numbered from 1 in their order."""
+    ordered = [meaning for _, meaning in sorted(base.codes.items()) if meaning.candidates]
+    return dict(enumerate(ordered, 1))
+
+
+def _parse(document: Any, source: str, class_codes: Mapping[int, str] | None = None) -> Legend:
+    """A legend from its YAML document.
+
+    Args:
+        document: the parsed YAML.
+        source: name or file of the legend, named in messages.
+        class_codes: class of codes whose meaning is left empty.
+    """
     entries = document.get("codes") if isinstance(document, dict) else None
     if not isinstance(entries, dict) or not entries:
         raise RecordError(
-            f"{source}: no 'codes' mapping in it; write for example 'codes: {{1: water, 2: unknown}}'"
+            f"{source} has no 'codes' mapping; write for example 'codes: {{1: water, 2: unknown}}'"
         )
     doubts = document.get("doubts", {})
     if not isinstance(doubts, dict):
         raise RecordError(
-            f"{source}: 'doubts' is no mapping; write for example 'doubts: {{cropland: [bare]}}'"
+            f"{source}: 'doubts' is not a mapping; write for example 'doubts: {{cropland: [bare]}}'"
         )
     if len({isinstance(key, int) for key in entries}) > 1:
         raise RecordError(
-            f"{source}: 'codes' mixes numbers and names; write all of them as numbers or all as names"
+            f"{source}: 'codes' mixes numbers and names; write either numbers only or names only"
         )
     codes: dict[int, CodeMeaning] = {}
     for number, (key, value) in enumerate(entries.items()):
-        name, meaning = (
-            next(iter(value.items())) if isinstance(value, dict) and value else (key, value)
-        )
+        name, meaning = key, value
+        if isinstance(value, dict) and value:
+            name, meaning = next(iter(value.items()))
         code = key if isinstance(key, int) else _NAMES_FROM + number
-        codes[code] = CodeMeaning(
-            str(name), _meaning(meaning or (listed or {}).get(code, ""), source)
-        )
-    doubtful = {holder: _meaning(names, source) for holder, names in doubts.items()}
+        meaning = meaning or (class_codes or {}).get(code, "")
+        codes[code] = CodeMeaning(str(name), _candidates(meaning, source))
     return Legend(
-        str(document.get("title", source)),
-        codes,
-        doubtful,
-        _meaning(document.get("rest", UNKNOWN), source),
+        title=str(document.get("title", source)),
+        codes=codes,
+        doubts={labelled: _candidates(names, source) for labelled, names in doubts.items()},
+        outside_polygons=_candidates(document.get("rest", UNKNOWN), source),
     )
 
 
-def _meaning(text: object, source: str) -> tuple[str, ...]:
-    names = tuple(
-        str(name).strip() for name in (text if isinstance(text, list) else str(text).split(" or "))
-    )
+def _candidates(meaning: object, source: str) -> tuple[str, ...]:
+    """Classes of a meaning: a list, or a text such as "cropland or grassland"."""
+    parts = meaning if isinstance(meaning, list) else str(meaning).split(" or ")
+    names = tuple(str(name).strip() for name in parts)
     if names in ((UNKNOWN,), ("ignore",)):
         return ()
     for name in names:
@@ -244,8 +272,13 @@ def _parent(name: str) -> str | None:
 
 
 def _within(name: str, other: str) -> bool:
+    """Whether a class is another one or its child."""
     return other in (name, _parent(name))
 
 
-def _plain(text: str) -> str:
+def _related(name: str, other: str) -> bool:
+    return _within(name, other) or _within(other, name)
+
+
+def _normalized(text: str) -> str:
     return " ".join(text.casefold().replace("_", " ").replace("-", " ").split())

@@ -57,7 +57,8 @@ def command(
 ) -> None:
     """Measure masks against labels: scores per class, several methods side by side."""
     from spex.errors import RecordError
-    from spex.evaluate import Scores, cases
+    from spex.evaluate import cases
+    from spex.scores import Scores
 
     chosen = list(dict.fromkeys(method or ["rules", "model"]))
     methods = {name: _load_method(name, model, adapter) for name in chosen}

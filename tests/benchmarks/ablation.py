@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from transformers import AutoTokenizer
 
-from spex.evaluate import Case, QueryMethod, Scores, cases
+from spex.evaluate import Case, QueryMethod, cases
 from spex.evidence.scene_evidence import measure
 from spex.model.config import make_config
 from spex.model.predictor import SHIPPED, ModelPredictor, load
@@ -26,6 +26,7 @@ from spex.model.processor import SpexProcessor
 from spex.model.spex import SpexModel
 from spex.query.answer_markup import Plan
 from spex.records import SpieRecord, read_records
+from spex.scores import Scores
 from train.settings import MaskSettings
 from train.stages.launch import run_stage
 from train.stages.masks import MaskTrainer, evaluate, load_prompts

@@ -39,11 +39,12 @@ from rasterio.errors import NotGeoreferencedWarning
 from scipy.ndimage import uniform_filter
 from sklearn.ensemble import RandomForestClassifier
 
-from spex.evaluate import Case, LabelTarget, QueryMethod, Scores, targets
+from spex.evaluate import Case, LabelTarget, QueryMethod, targets
 from spex.evidence.indices import available_indices, compute_indices, role_planes
 from spex.evidence.scene_evidence import measure
 from spex.raster.scene import Pixels
 from spex.records import SpieRecord, load_pixels, read_records
+from spex.scores import Scores
 
 QUERIES = {
     "hls_flood_wc": {

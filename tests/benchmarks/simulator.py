@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from instruction_data.layouts import LAYOUTS
 from instruction_data.simulate.items import simulated_items
-from instruction_data.sources.chips import Chip, complete
+from instruction_data.sources.chips import Chip, complete_truth
 from spex.evidence.indices import compute_index, role_planes
 from spex.raster.scene import Pixels
 from spex.sensors import ROLES, Band
@@ -165,7 +165,7 @@ def samples(chips: Iterable[Chip], features: Sequence[str], each: int = 40) -> S
         table = np.stack(
             [planes[f] if f in planes else compute_index(f, planes) for f in features], axis=-1
         )
-        hidden = complete(chip.truth)
+        hidden = complete_truth(chip.truth)
         unclear = [
             hidden[name][0] | hidden[name][1]
             for name in ("cloud", "cloud_shadow")

@@ -1,4 +1,4 @@
-"""Evaluation: counts are right and add up, the door is the engine's own, a told prior says what the label says."""
+"""Evaluation: cases, the engine's own methods, and evidence made from labels."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ import torch
 
 from spex.cli.main import main
 from spex.engine import RulesPredictor
-from spex.evaluate import Case, LabelTarget, QueryMethod, Scores, Tally, cases, labelled_evidence
+from spex.evaluate import Case, LabelTarget, QueryMethod, cases, labelled_evidence
 from spex.evidence.text import evidence_text
 from spex.model.config import make_config
 from spex.model.predictor import ModelPredictor
 from spex.model.processor import SpexProcessor
 from spex.model.spex import SpexModel
 from spex.records import BandRef, Rle, SceneRef, SpanTarget, SpieRecord, read_records, write_records
+from spex.scores import Scores
 from train.stages.tokenizer import train_tokenizer
 
 BANDS = [("B02", 490, 65), ("B03", 560, 35), ("B04", 665, 30), ("B08", 842, 115)]
@@ -32,13 +33,9 @@ def target(mask: object, known: object = None, name: str = "water") -> LabelTarg
     )
 
 
-def probability(values: object) -> np.ndarray:
-    return np.asarray(values, np.float32)
-
-
 @pytest.fixture
 def folder(scene_file: Path, truth: np.ndarray) -> Path:
-    """SPIE records beside a scene: three classes and one that is absent; the first ten rows of water are unknown."""
+    """Records of a scene: three classes, one that is absent; ten rows of water are unknown."""
     unknown = np.zeros(truth.shape, bool)
     unknown[:10] = True
     spans = [
@@ -52,8 +49,9 @@ def folder(scene_file: Path, truth: np.ndarray) -> Path:
         )
     )
     record = SpieRecord(
-        id="a", kind="survey", split="val", place="a", source="made", scene=SceneRef(path=scene_file.name),
-        sensor="sentinel-2a", bands=[BandRef(name=n, wavelength_nm=w, fwhm_nm=f) for n, w, f in BANDS],
+        id="a", kind="survey", split="val", place="a", source="made",
+        scene=SceneRef(path=scene_file.name), sensor="sentinel-2a",
+        bands=[BandRef(name=n, wavelength_nm=w, fwhm_nm=f) for n, w, f in BANDS],
         level="surface", gsd_m=10, scale=1e-4, spans=spans,
     )  # fmt: skip
     other = record.model_copy(update={"id": "b", "split": "train"})
@@ -74,67 +72,11 @@ class Scripted(ModelPredictor):
         tokenizer = train_tokenizer([words, "<seg class=water>water</seg>"] * 3, 700)
         model = SpexModel(make_config("micro", tokenizer, presence_threshold=0.0))
         super().__init__(model, SpexProcessor(tokenizer, 4, 32), "scripted", None)
-        self.words, self.read_priors = words, list[str]()
+        self.words, self.read_texts = words, list[str]()
 
     def _write(self, requests, context):
-        self.read_priors += [request.prior for request in requests]
+        self.read_texts += [request.prior for request in requests]
         yield [self.words] * len(requests)
-
-
-def test_scores_of_counted_pixels() -> None:
-    tally = Tally()
-    tally.add(probability([[0.9, 0.5], [0.4, 0.1]]), target([[1, 0], [1, 0]]))
-    scores = tally.scores()
-    assert (scores["iou"], scores["precision"], scores["recall"], scores["f1"]) == (
-        1 / 3,
-        0.5,
-        0.5,
-        0.5,
-    )
-    assert scores["pixels"] == 4 and scores["positive_pixels"] == 2
-
-
-def test_unknown_pixels_do_not_count() -> None:
-    tally = Tally()
-    tally.add(probability([[0.9, 0.9, 0.1]]), target([[1, 0, 0]], known=[[1, 0, 1]]))
-    assert tally.scores()["iou"] == 1 and tally.scores()["pixels"] == 2
-    tally.add(probability([[0.9, 0.9, 0.9]]), target([[0, 0, 0]], known=[[0, 0, 0]]))
-    assert tally.scores()["pixels"] == 2 and tally.scores()["scenes_without"] == 0
-
-
-def test_calibration_error() -> None:
-    rng = np.random.default_rng(0)
-    p = rng.random((400, 400)).astype(np.float32)
-    honest, boastful = Tally(), Tally()
-    honest.add(p, target(rng.random(p.shape) < p))
-    boastful.add(np.full(p.shape, 0.9, np.float32), target(rng.random(p.shape) < 0.2))
-    assert honest.scores()["ece"] < 0.01
-    assert boastful.scores()["ece"] == pytest.approx(0.7, abs=0.01)
-
-
-def test_presence_of_a_class_in_a_scene() -> None:
-    some, none = probability([[0.9] + [0.0] * 199]), probability([[0.0] * 200])
-    full, trace, empty = target([[1] * 200]), target([[1] + [0] * 199]), target([[0] * 200])
-    tally = Tally()
-    for found, one in [
-        (some, full),
-        (none, full),
-        (some, empty),
-        (none, empty),
-        (none, empty),
-        (none, trace),
-    ]:
-        tally.add(found, one)
-    scores = tally.scores()
-    assert scores["false_alarms"] == pytest.approx(1 / 3) and scores["misses"] == 1 / 2
-    assert (scores["scenes_without"], scores["scenes_with"]) == (3, 2)
-
-
-def test_no_mask_counts_as_nothing_found() -> None:
-    tally = Tally()
-    tally.add(None, target([[1, 1, 0]]))
-    assert tally.scores()["iou"] == 0 and tally.scores()["unanswered"] == 1
-    assert Tally().scores()["iou"] is None
 
 
 def test_parts_add_up_to_the_whole(case: Case) -> None:
@@ -148,7 +90,7 @@ def test_parts_add_up_to_the_whole(case: Case) -> None:
 
 def test_cases_of_records(case: Case, truth: np.ndarray) -> None:
     water = case.targets[0]
-    assert [one.name for one in case.targets] == ["water", "vegetation", "bare", "burned"]
+    assert [target.name for target in case.targets] == ["water", "vegetation", "bare", "burned"]
     assert (
         np.array_equal(water.mask, truth == 0)
         and not water.known[:10].any()
@@ -157,8 +99,8 @@ def test_cases_of_records(case: Case, truth: np.ndarray) -> None:
 
 
 def test_queries_choose_the_classes(folder: Path) -> None:
-    (one,) = next(cases(read_records(folder), {"water": "open water"})).targets
-    assert (one.class_name, one.query) == ("water", "open water")
+    (water,) = next(cases(read_records(folder), {"water": "open water"})).targets
+    assert (water.class_name, water.query) == ("water", "open water")
 
 
 def test_index_rules_on_a_clear_scene(case: Case) -> None:
@@ -188,17 +130,19 @@ def test_a_misread_query_has_no_mask(case: Case, words: str) -> None:
 def test_the_span_of_the_class_is_measured(case: Case) -> None:
     model = Scripted("<seg class=bare>soil</seg> and <seg class=water>water</seg>")
     asked = replace(case, targets=case.targets[:1])
-    found = QueryMethod(model)(asked)["water"]
+    answer = QueryMethod(model)(asked)["water"]
     plan = model.plan("water", case.pixels, case.evidence)
     maps = model.decode(
         model.features(case.pixels, case.evidence), plan, case.pixels, case.evidence
     )
     assert (
-        found is not None and np.array_equal(found, maps[1]) and not np.array_equal(found, maps[0])
+        answer is not None
+        and np.array_equal(answer, maps[1])
+        and not np.array_equal(answer, maps[0])
     )
 
 
-def test_a_told_prior_says_what_the_label_says(case: Case) -> None:
+def test_label_evidence_says_what_the_label_says(case: Case) -> None:
     corner = np.zeros_like(case.targets[0].mask)
     corner[-30:, -40:] = True
     swapped = replace(
@@ -210,20 +154,17 @@ def test_a_told_prior_says_what_the_label_says(case: Case) -> None:
     assert "mostly southeast" not in evidence_text(case.evidence, "open water")
 
 
-def test_only_the_text_of_a_told_prior_changes(case: Case) -> None:
+def test_label_evidence_changes_the_text_only(case: Case) -> None:
     model = Scripted("<seg class=water>water</seg>")
     corner = np.zeros_like(case.targets[0].mask)
     corner[-30:, -40:] = True
     asked = replace(case, targets=(target(corner),))
-    plain, told = (
-        QueryMethod(model)(asked)["water"],
-        QueryMethod(model, label_evidence=True)(asked)["water"],
-    )
+    plain = QueryMethod(model)(asked)["water"]
+    labelled = QueryMethod(model, label_evidence=True)(asked)["water"]
     assert (
-        "mostly southeast" not in model.read_priors[0]
-        and "mostly southeast" in model.read_priors[1]
+        "mostly southeast" not in model.read_texts[0] and "mostly southeast" in model.read_texts[1]
     )
-    assert plain is not None and told is not None and plain.shape == told.shape
+    assert plain is not None and labelled is not None and plain.shape == labelled.shape
 
 
 def test_command_measures_the_split(

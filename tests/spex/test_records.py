@@ -1,4 +1,4 @@
-"""Records: run lengths are exact, Parquet keeps everything, and what is invalid is refused with one line."""
+"""Records: run lengths are exact, Parquet keeps everything, invalid records are refused."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from spex.records import (
     SpieRecord,
     Turn,
     load_pixels,
+    parse_record,
     read_records,
     write_records,
 )
@@ -57,9 +58,9 @@ def span(mask: np.ndarray, ignore: np.ndarray | None = None) -> SpanTarget:
 @settings(max_examples=60, deadline=None)
 @given(arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, max_side=17), elements=st.booleans()))
 def test_run_lengths_are_exact(mask: np.ndarray) -> None:
-    found = Rle.encode(mask)
-    assert np.array_equal(found.decode(), mask)
-    assert all(count > 0 for count in found.counts[1:])
+    encoded = Rle.encode(mask)
+    assert np.array_equal(encoded.decode(), mask)
+    assert all(count > 0 for count in encoded.counts[1:])
 
 
 def test_run_lengths_go_row_after_row_and_begin_with_false() -> None:
@@ -100,8 +101,8 @@ def test_parquet_keeps_everything(tmp_path: Path) -> None:
         Turn(role="user", content="Query: lakes"),
         Turn(role="assistant", content="<seg class=water>lakes</seg>"),
     ]
-    told = SpanTarget(class_name="water", phrase="lakes", attributes={"min_area": "1ha"})
-    talk = record(id="a_2", kind="dialogue", turns=turns, spans=[told])
+    constrained = SpanTarget(class_name="water", phrase="lakes", attributes={"min_area": "1ha"})
+    talk = record(id="a_2", kind="dialogue", turns=turns, spans=[constrained])
     assert write_records(tmp_path / "x.parquet", [survey, talk]) == 2
     here = SceneRef(path=str(tmp_path / "chips/a.tif"))
     assert list(read_records(tmp_path)) == [
@@ -139,6 +140,18 @@ def test_what_is_no_record_is_refused(tmp_path: Path) -> None:
     pq.write_table(broken, tmp_path / "broken.parquet")
     with pytest.raises(RecordError, match="'a_1' is invalid: split"):
         list(read_records(tmp_path / "broken.parquet"))
+
+
+def test_a_refusal_names_the_reason_without_the_validator_s_words(tmp_path: Path) -> None:
+    write_records(tmp_path / "x.parquet", [record(spans=[span(np.zeros((4, 4), bool))])])
+    (row,) = pq.read_table(tmp_path / "x.parquet").to_pylist()
+    row["spans"][0]["mask"]["counts"] = [3]
+    with pytest.raises(RecordError, match=r"invalid: spans\.0\.mask: run lengths") as nested:
+        parse_record(row)
+    row = row | {"spans": [], "kind": "dialogue"}
+    with pytest.raises(RecordError, match="is invalid: a dialogue ends with") as top:
+        parse_record(row)
+    assert "Value error" not in f"{nested.value} {top.value}"
 
 
 def test_pixels_come_with_the_record_s_own_metadata(tmp_path: Path) -> None:

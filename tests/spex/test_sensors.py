@@ -16,8 +16,9 @@ from spex.raster.band_metadata import check_bands
 from spex.sensors import LEVELS, ROLES, Band, get_sensor, recognise, role_weights
 
 FAMILIES = {
-    "sentinel-2": "abc", "landsat-": "5789", "hls-": ["l30", "s30"], "hls": "7", "planetscope-": "48",
-    "worldview-": ["2", "3", "3-swir"], "spot-": "67", "aviris-": ["c", "ng", "3"],
+    "sentinel-2": "abc", "landsat-": "5789", "hls-": ["l30", "s30"], "hls": "7",
+    "planetscope-": "48", "worldview-": ["2", "3", "3-swir"], "spot-": "67",
+    "aviris-": ["c", "ng", "3"],
 }  # fmt: skip
 NAMED = ["naip", "pleiades", "enmap", "prisma", "desis", "emit", "hyperion"]
 NAMED += [family + member for family, members in FAMILIES.items() for member in members]
@@ -51,7 +52,7 @@ def test_spellings_of_a_sensor(spelling: str) -> None:
 def test_an_unknown_sensor_names_its_neighbours() -> None:
     with pytest.raises(BandError, match=r"no sensor is called 'sentinel-2x'.*sentinel-2"):
         get_sensor("sentinel-2x")
-    with pytest.raises(BandError, match="naip"):
+    with pytest.raises(BandError, match="`spex sensors` lists the names"):
         get_sensor("???")
 
 

@@ -1,4 +1,4 @@
-"""The checkpoint that ships: it loads, fits its budget, and answers on the real sample scene what the picture shows."""
+"""The shipped checkpoint: it loads, fits its budget, and answers rightly on the sample scene."""
 
 from __future__ import annotations
 
@@ -33,14 +33,16 @@ def test_it_fits_the_budget_and_holds_no_pickle() -> None:
 
 
 def test_two_classes_in_one_sentence(model: Extractor, sample: Scene) -> None:
-    found = model.extract(sample, "Where is open water, and where is vegetation?").to_dict()
-    names = [mask["class"] for mask in found["masks"]] + [one["class"] for one in found["absent"]]
+    result = model.extract(sample, "Where is open water, and where is vegetation?").to_dict()
+    names = [mask["class"] for mask in result["masks"]] + [
+        absence["class"] for absence in result["absent"]
+    ]
     assert sorted(names) == ["vegetation", "water"]
-    vegetation = next(mask for mask in found["masks"] if mask["class"] == "vegetation")
+    vegetation = next(mask for mask in result["masks"] if mask["class"] == "vegetation")
     assert (
         vegetation["evidence"]["NDVI"]["inside"] > 0.5 > vegetation["evidence"]["NDVI"]["outside"]
     )
-    assert found["model"]["sha256"] and not found["refused"]
+    assert result["model"]["sha256"] and not result["refused"]
 
 
 def test_vegetation_holds_all_that_is_green_and_nothing_that_is_bare(
@@ -65,8 +67,8 @@ def test_what_is_not_there_is_said_not_to_be_there_and_the_impossible_is_refused
 
 
 def test_constraints_reach_the_mask(model: Extractor, sample: Scene) -> None:
-    found = model.extract(sample, "the largest patch of vegetation in the northern half").to_dict()
-    (mask,) = found["masks"]
+    result = model.extract(sample, "the largest patch of vegetation in the northern half").to_dict()
+    (mask,) = result["masks"]
     assert mask["constraints"] == {"where": "north", "top": 1} and mask["regions"] == 1
 
 
@@ -88,6 +90,6 @@ def test_the_five_lines_of_the_readme(sample: Scene, tmp_path: Path) -> None:
 def test_the_words_tell_the_side_of_the_threshold_that_was_executed(
     model: Extractor, sample: Scene, side: str
 ) -> None:
-    found = model.extract(sample, f"vegetation with NDVI {side} 0.4").to_dict()
-    assert found["masks"][0]["constraints"] == {"index": f"NDVI:{side}:0.4"}
-    assert f"NDVI {side} 0.4" in found["answer"]
+    result = model.extract(sample, f"vegetation with NDVI {side} 0.4").to_dict()
+    assert result["masks"][0]["constraints"] == {"index": f"NDVI:{side}:0.4"}
+    assert f"NDVI {side} 0.4" in result["answer"]

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spex.evaluate import Case, LabelTarget, Scores
+from spex.evaluate import Case, LabelTarget
 from spex.evidence.class_additions import added_classes
 from spex.evidence.classes import classes
 from spex.results.picture_sheet import Panel, picture_sheet
 from spex.results.rendering import overlay, rgb_image
+from spex.scores import Scores
 from train.adapt.comparison import MAX_CHANGED_SHARE, MAX_IOU_LOSS, CaseComparison
 
 _MAX_TILES = 4
@@ -62,9 +63,8 @@ def _panels(comparison: CaseComparison, case: Case, target: LabelTarget) -> list
     ]
     for title in ("before", "after"):
         probability = comparison.maps[case.id, title][target.name]
-        if probability is None:
-            mask = np.zeros_like(target.mask)
-        else:
+        mask = np.zeros_like(target.mask)
+        if probability is not None:
             mask = np.asarray(probability >= 0.5)
         picture = overlay(image, mask.astype(np.uint8), colours)
         panels.append(Panel(picture, f"{title}, IoU {_iou(mask, target):.2f}"))
@@ -118,8 +118,8 @@ def _known_class_lines(forgetting: Mapping[str, Any]) -> list[str]:
     lines = [
         "## Classes known before",
         "",
-        f"{verdict}. A class may lose {MAX_IOU_LOSS} IoU on labelled tiles, and its mask may change "
-        f"on {MAX_CHANGED_SHARE:.0%} of the half of the sample scene that was not replayed.",
+        f"{verdict}. A class may lose {MAX_IOU_LOSS} IoU on labelled tiles, and its mask may "
+        f"change on {MAX_CHANGED_SHARE:.0%} of the half of the sample scene that was not replayed.",
         "",
     ]
     lines += [f"- {name}: {loss:+.3f} IoU lost" for name, loss in forgetting["lost"].items()]

@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spex.engine.methods import Predictor
-from spex.evaluate import Case, LabelTarget, QueryMethod, Scores, cases
+from spex.evaluate import Case, LabelTarget, Method, QueryMethod, cases
 from spex.evidence.classes import classes
 from spex.evidence.scene_evidence import measure
 from spex.raster.scene import Pixels
 from spex.records import SpieRecord
+from spex.scores import Scores
 
 MAX_IOU_LOSS = 0.03
 """IoU that a class known before may lose on held-out tiles."""
@@ -54,9 +55,7 @@ class CaseComparison:
         ranked.sort(key=lambda entry: entry[:2])
         return cls(list(cases(record for _, _, record in ranked)))
 
-    def query(
-        self, predictors: Mapping[str, Predictor], max_seconds: float | None = None
-    ) -> None:
+    def query(self, predictors: Mapping[str, Predictor], max_seconds: float | None = None) -> None:
         """Query predictors for all targets of all cases.
 
         Args:
@@ -64,15 +63,24 @@ class CaseComparison:
             max_seconds: Time limit. Cases that would exceed it are dropped, but never all.
         """
         began = time.monotonic()
+        methods = {title: self._recording(title, item) for title, item in predictors.items()}
         for number, case in enumerate(self.cases):
             seconds_needed = (time.monotonic() - began) * (number + 1) / max(number, 1)
             if number and max_seconds is not None and seconds_needed > max_seconds:
                 self.cases = self.cases[:number]
                 break
-            for title, predictor in predictors.items():
-                maps = QueryMethod(predictor)(case)
-                self.maps[case.id, title] = maps
-                self.scores.add(case, {title: lambda _, maps=maps: maps})
+            self.scores.add(case, methods)
+
+    def _recording(self, title: str, predictor: Predictor) -> Method:
+        """A method that queries a predictor and keeps its maps."""
+        method = QueryMethod(predictor)
+
+        def query(case: Case) -> ProbabilityMaps:
+            maps = method(case)
+            self.maps[case.id, title] = maps
+            return maps
+
+        return query
 
     def score_rows(self) -> list[dict[str, Any]]:
         """Per source and class: the pixels of the class, and IoU and false alarms by title."""
@@ -128,9 +136,7 @@ def sample_case(
     return replace(case, targets=tuple(targets)), maps
 
 
-def changed_shares(
-    case: Case, before: ProbabilityMaps, after: ProbabilityMaps
-) -> dict[str, float]:
+def changed_shares(case: Case, before: ProbabilityMaps, after: ProbabilityMaps) -> dict[str, float]:
     """Share of a scene's valid pixels whose mask differs, by class."""
     valid = case.pixels.valid
     shares = {}

@@ -1,4 +1,4 @@
-"""Crops of a region, each with a conversation about it, as the frozen parts of the model see them."""
+"""Crops of a region and conversations about them, encoded by the frozen parts of the model."""
 
 from __future__ import annotations
 
@@ -133,9 +133,7 @@ class RegionStream:
         starts = torch.tensor([start], device=predictor.device)
         context = predictor.context(pixels, evidence)
         with autocast(predictor.device):
-            output = predictor.model(
-                tokens, torch.ones_like(tokens), starts, context, logits=False
-            )
+            output = predictor.model(tokens, torch.ones_like(tokens), starts, context, logits=False)
         spans = predictor.model.spans(tokens, starts)
         class_labels = torch.from_numpy(np.where(pixels.valid, labels[class_numbers], -1))
         is_new = torch.tensor([name in added_classes() for name in names])

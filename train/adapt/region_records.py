@@ -1,4 +1,4 @@
-"""The data of a region: SPIE records, built from scenes and labels if need be, and held-out tiles."""
+"""The data of a region: SPIE records, built from scenes and labels if needed; held-out tiles."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import pyogrio
 import rasterio
 import yaml
 
-from instruction_data.builder.build import BuildSettings, build
+from instruction_data.builder.build import build
+from instruction_data.builder.build_shards import BuildSettings
 from instruction_data.sources.inputs import SceneOptions
 from spex.errors import RecordError
 from spex.evidence.class_additions import add_classes, read_class_entries

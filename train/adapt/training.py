@@ -1,4 +1,4 @@
-"""Stage ``adapt``: learn a region or a class from a few tiles, as low-rank pairs beside some layers.
+"""Stage ``adapt``: learn a region or a class from a few tiles, as low-rank pairs beside layers.
 
 The pairs are in the parts that make decoder weights. Only masks of the learned classes pass through
 them, so the masks of every other class stay identical bit by bit. What the frozen parts make of a
@@ -85,7 +85,7 @@ class AdaptTrainer(nn.Module):
 
 def _crop_mask_logits(crops: Sequence[FrozenCrop], weights: Tensor) -> Tensor:
     """Mask logits (S, H, W) of the spans of all crops, from their decoder weights."""
-    span_weights = weights.split([len(crop.states) for crop in crops])
+    span_weights = torch.split(weights, [len(crop.states) for crop in crops])
     return torch.cat(
         [
             mask_logits(crop.features.float(), crop_weights)

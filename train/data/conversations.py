@@ -191,7 +191,7 @@ def pad(
     position = torch.arange(width)[None]
     mask = position < lengths[:, None]
     in_answer = mask & (position >= starts[:, None])
-    in_span = (rows == span_begin).cumsum(1) > (rows == span_end).cumsum(1)
+    in_span = rows.eq(span_begin).cumsum(1) > rows.eq(span_end).cumsum(1)
     weight = in_answer * (1.0 + (_SPAN_WEIGHT - 1) * (in_answer & in_span))
     return TextBatch(rows, mask.long(), starts, weight)
 

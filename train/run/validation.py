@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from spex.errors import AnswerError, RecordError
-from spex.evaluate import Case, Method, QueryMethod, Tally, cases
+from spex.evaluate import Case, Method, QueryMethod, cases
 from spex.evidence.classes import classes
 from spex.model.predictor import ModelPredictor, load
 from spex.query.answer_markup import Plan, parse_answer
 from spex.records import SpieRecord
 from spex.results.rendering import overlay, rgb_image
+from spex.scores import Tally
 from train.data.record_folder import RecordFolder
 from train.data.training_chips import CLASS_NAMES
 from train.run.loop import Validation

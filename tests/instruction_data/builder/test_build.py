@@ -15,10 +15,11 @@ import pytest
 import rasterio
 from rasterio.transform import from_origin
 
-from instruction_data.builder.build import BuildSettings, build
+from instruction_data.builder.build import build
+from instruction_data.builder.build_shards import BuildSettings
 from instruction_data.builder.chip_records import ChipOrigin, chip_records
 from instruction_data.builder.gather import gather
-from instruction_data.sources.chips import Chip, absent
+from instruction_data.sources.chips import Chip, absent_truth
 from instruction_data.sources.inputs import SceneOptions
 from spex.cli.main import main
 from spex.errors import OutputError, RecordError, SpexError
@@ -262,7 +263,7 @@ def test_strict_refuses_with_several_processes_too(scenes: Path, tmp_path: Path)
 def test_nothing_to_build_from_is_an_error(scenes: Path, tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="nothing to build from"):
         build([], tmp_path / "out", FEW)
-    with pytest.raises(RecordError, match="layout 'nosuch' is not known"):
+    with pytest.raises(RecordError, match="unknown layout 'nosuch'"):
         build([scenes], tmp_path / "out", FEW, layout="nosuch")
     with pytest.raises(RecordError, match="is not in the layout hls_flood_wc"):
         build([scenes], tmp_path / "out", FEW, layout="hls_flood_wc")
@@ -348,7 +349,7 @@ def test_fourth_band_of_bytes_is_not_taken_for_alpha(tmp_path: Path) -> None:
         for n, c in zip("RGBN", (640, 550, 470, 850), strict=True)
     )
     chip = Chip(
-        "c", "naip", values, bands, "uncalibrated", absent(values[0] > 0, "water"), "made by hand"
+        "c", "naip", values, bands, "uncalibrated", absent_truth(values[0] > 0, "water"), "made by hand"
     )
     (tmp_path / "chips").mkdir()
     survey, _ = chip_records(chip, ChipOrigin("own", "here", "train"), tmp_path, 0, 0)

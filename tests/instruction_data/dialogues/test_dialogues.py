@@ -15,7 +15,7 @@ from instruction_data.dialogues.phrases import NounPhrase, draw_phrase, nouns, s
 from instruction_data.dialogues.turns import instead, narrowed, opposite, without
 from instruction_data.dialogues.typed import slip
 from instruction_data.dialogues.words import Options, Words, wording
-from instruction_data.review.check import invented
+from instruction_data.review.check import invented_numbers
 from spex.evidence.class_words import mentioned_classes, resolve_class
 from spex.evidence.classes import classes
 from spex.evidence.scene_evidence import SceneEvidence, measure
@@ -149,7 +149,7 @@ def test_answers_keep_the_grammar_and_bear_checking(
             for exchange in one.exchanges:
                 answer = parse_answer(exchange.answer)
                 asked.append(exchange.query)
-                assert not invented(answer, asked) and not false_claims(
+                assert not invented_numbers(answer, asked) and not false_claims(
                     exchange.answer, evidence[i % 3]
                 ), one
                 assert bool(answer.spans) != bool(answer.refusal), one

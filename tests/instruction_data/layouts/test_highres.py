@@ -14,7 +14,7 @@ from rasterio.transform import from_bounds, from_origin
 from shapely.geometry import box, mapping
 
 from instruction_data.layouts import detect
-from instruction_data.sources.chips import Chip, SceneItem, complete
+from instruction_data.sources.chips import Chip, SceneItem, complete_truth
 from spex.errors import RecordError, SceneError
 
 
@@ -75,7 +75,7 @@ def test_chesapeake(tmp_path: Path) -> None:
     assert len(rest) == 4, "three columns of chips at two dates"
     assert new.values.shape == (4, 256, 256) and (new.values // 2 == old.values).all()
     assert new.level == "uncalibrated" and new.transform == Affine(1, 0, 400_000, 0, -1, 4_200_000)
-    truth = complete(new.truth)
+    truth = complete_truth(new.truth)
     assert (
         truth["water"][0][:50].all()
         and truth["tree_cover"][0][100:].all()
@@ -108,7 +108,7 @@ def test_globe230k(tmp_path: Path) -> None:
     assert [band.name for band in chip.bands] == ["R", "G", "B"] and chip.scale == pytest.approx(
         1 / 255
     )
-    truth = complete(chip.truth)
+    truth = complete_truth(chip.truth)
     assert (
         truth["water"][0][:100].all()
         and truth["cropland"][0][210:].all()
@@ -144,7 +144,7 @@ def test_gid15_by_colour(tmp_path: Path) -> None:
         "Green",
         "Blue",
     ] and chip.values.shape == (4, 256, 256)
-    truth = complete(chip.truth)
+    truth = complete_truth(chip.truth)
     assert (
         truth["water"][0][:100].all()
         and truth["built_up"][0][100:120].all()
@@ -166,7 +166,7 @@ def test_gid15_by_number(tmp_path: Path) -> None:
     first, second = items(tmp_path)
     assert (first.place, second.place) == ("GF2_1", "GF2_2")
     (chip,) = chips(first)
-    truth = complete(chip.truth)
+    truth = complete_truth(chip.truth)
     assert [band.name for band in chip.bands] == ["Red", "Green", "Blue"]
     assert truth["tree_cover"][0][:50].all() and truth["cropland"][1][60:].all(), (
         "a paddy may be under water"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from instruction_data.layouts import LAYOUTS, detect
-from instruction_data.sources.chips import Chip, complete
+from instruction_data.sources.chips import Chip, complete_truth
 from spex.errors import RecordError, SceneError
 
 
@@ -20,7 +20,7 @@ def chips(folder: Path) -> list[Chip]:
 
 
 def test_flood_labels_agree_or_are_unknown(data: Path) -> None:
-    train, val, *_ = (complete(chip.truth) for chip in chips(data / "hls_flood_wc"))
+    train, val, *_ = (complete_truth(chip.truth) for chip in chips(data / "hls_flood_wc"))
     assert train["water"][0][:, :16].all(), "for training one label and the pixels are enough"
     truth = val
     mask, unknown = truth["water"]
@@ -36,7 +36,7 @@ def test_flood_labels_agree_or_are_unknown(data: Path) -> None:
 
 
 def test_parents_are_the_union_of_known_children_only(data: Path) -> None:
-    truth = complete(chips(data / "hls_flood_wc")[1].truth)
+    truth = complete_truth(chips(data / "hls_flood_wc")[1].truth)
     mask, unknown = truth["vegetation"]
     assert mask[:20, 16:].all() and not mask[:, :16].any()
     assert unknown[:, 8:16].all() and not unknown[:20, :8].any()
@@ -48,7 +48,7 @@ def test_parents_are_the_union_of_known_children_only(data: Path) -> None:
 
 def test_mixed_background_says_nothing_about_grass(data: Path) -> None:
     (chip,) = chips(data / "naip_ohio_landcover")
-    truth = complete(chip.truth)
+    truth = complete_truth(chip.truth)
     assert truth["vegetation"][0][12:20].all() and truth["vegetation"][1][20:].all()
     assert truth["grassland"][1][20:].all() and not truth["grassland"][0].any()
     assert truth["built_up"][0][:8].all() and not truth["built_up"][1].any()
@@ -59,7 +59,7 @@ def test_mixed_background_says_nothing_about_grass(data: Path) -> None:
 
 def test_wholly_unknown_classes_are_left_out() -> None:
     nothing, everything = np.zeros((2, 2), bool), np.ones((2, 2), bool)
-    assert set(complete({"bare": (nothing, everything), "water": (everything, nothing)})) == {
+    assert set(complete_truth({"bare": (nothing, everything), "water": (everything, nothing)})) == {
         "water"
     }
 

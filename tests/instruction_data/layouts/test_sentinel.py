@@ -12,7 +12,7 @@ from rasterio.crs import CRS
 from rasterio.transform import from_origin
 
 from instruction_data.layouts import LAYOUTS, detect
-from instruction_data.sources.chips import Chip, SceneItem, complete
+from instruction_data.sources.chips import Chip, SceneItem, complete_truth
 from spex.errors import RecordError, SceneError
 
 Write = Callable[..., Path]
@@ -74,7 +74,7 @@ def test_sen1floods11(write: Write, tmp_path: Path) -> None:
         and unknown[8:12].all()
         and unknown.sum() == (4 + 2) * 32
     )
-    assert set(complete(chip.truth)) == {"water"}, "what is not water may be anything else"
+    assert set(complete_truth(chip.truth)) == {"water"}, "what is not water may be anything else"
     (tmp_path / hand / "LabelHand/Ghana_5079_LabelHand.tif").unlink()
     with pytest.raises(SceneError, match="Ghana_5079_LabelHand"):
         only(found["sen1floods11_Ghana_5079"])
@@ -102,7 +102,7 @@ def test_dfc2020(write: Write, tmp_path: Path) -> None:
         first.footprint[2] == pytest.approx(second.footprint[0], abs=1e-5)
         and third.footprint[0] > 16
     )
-    truth = complete(only(first).truth)
+    truth = complete_truth(only(first).truth)
     assert (
         truth["water"][0][:8].all()
         and truth["cropland"][0][16:].all()
@@ -171,7 +171,7 @@ def test_landcovernet(
         "the clearest of a quarter"
     )
     assert [band.name for band in summer.bands] == ["B02", "B03", "B04", "B08", "B8A", "B11", "B12"]
-    truth = complete(summer.truth)
+    truth = complete_truth(summer.truth)
     assert (
         truth["water"][0][:8, :28].all()
         and truth["water"][1][:, 28:].all()

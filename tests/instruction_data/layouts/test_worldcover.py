@@ -11,7 +11,7 @@ from rasterio.crs import CRS
 from rasterio.transform import from_origin
 
 from instruction_data.layouts import detect
-from instruction_data.sources.chips import SceneItem, complete
+from instruction_data.sources.chips import SceneItem, complete_truth
 from spex.errors import SpexError
 
 DEGREE = 1 / 1200
@@ -74,7 +74,7 @@ def test_composites_take_the_map_of_their_year(root: Path) -> None:
         and chip.level == "surface"
     )
     assert [band.name for band in chip.bands] == ["B04", "B03", "B02", "B08"]
-    truth = complete(chip.truth)
+    truth = complete_truth(chip.truth)
     assert truth["water"][0][:, :180].all() and truth["cropland"][0][:, 180:].all()
     assert truth["bare"][1][:, 180:].all() and "snow_ice" not in truth, (
         "a yearly map does not know the day"
@@ -85,7 +85,7 @@ def test_composites_take_the_map_of_their_year(root: Path) -> None:
 def test_other_scenes_take_the_newest_map_on_their_own_grid(root: Path) -> None:
     _, scene = items(root)
     chips = list(scene.read("train"))
-    truth = complete(chips[0].truth)
+    truth = complete_truth(chips[0].truth)
     assert chips[0].crs == CRS.from_epsg(32632) and chips[0].gsd_m == 10
     assert truth["tree_cover"][0].any() or truth["water"][0].any()
     assert not any(chip.truth["cropland"][0].any() for chip in chips)

@@ -105,6 +105,6 @@ def test_parquet_of_another_kind_is_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(
         RecordError,
-        match=r"survey_own_000_train\.parquet holds no SPIE records, it lacks bands, gsd_m",
+        match=r"survey_own_000_train\.parquet is not a file of SPIE records, it lacks the columns bands, gsd_m",
     ):
         stats(tmp_path)

@@ -11,7 +11,7 @@ import pytest
 
 from instruction_data.simulate.items import CHIP_SIZE, simulate, simulated_items
 from instruction_data.simulate.materials.spectra import Spectra
-from instruction_data.sources.chips import Chip, complete
+from instruction_data.sources.chips import Chip, complete_truth
 from spex.errors import BandError, RecordError
 from spex.evidence.classes import classes
 from spex.sensors import Band, role_weights
@@ -48,7 +48,7 @@ def test_items_are_functions_of_seed_and_number(spectra: Path) -> None:
 
 def test_every_class_is_known_or_said_to_be_unknown(chips: list[Chip]) -> None:
     for chip in chips:
-        truth = complete(chip.truth)
+        truth = complete_truth(chip.truth)
         assert set(truth) >= set(classes()) - {"building", "road"} or chip.nodata is not None
         assert all(
             mask.shape == (CHIP_SIZE, CHIP_SIZE) and not (mask & unknown).any()
@@ -85,7 +85,7 @@ def test_sensors_and_radiometries_are_mixed(chips: list[Chip]) -> None:
 def test_pixels_show_the_truth(chips: list[Chip]) -> None:
     compared = 0
     for chip in chips:
-        truth = complete(chip.truth)
+        truth = complete_truth(chip.truth)
         if chip.level != "surface" or not {"water", "vegetation"} <= set(truth):
             continue
         water = truth["water"][0]

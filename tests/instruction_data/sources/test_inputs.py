@@ -162,7 +162,7 @@ def test_one_vector_file_for_all_scenes_and_its_empty_polygons_named(
     found = outcomes(list(items))
     assert found["a"] == "chips"
     assert "does not overlap" in found["b"]
-    assert "features 2 enclose no ground and were left out" in found["all.gpkg"]
+    assert "features 2 have no area and were left out" in found["all.gpkg"]
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
@@ -311,12 +311,12 @@ def test_stac_assets_over_http(tmp_path: Path, raster: Raster) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{}", "no STAC item collection"),
+        ("{}", "not a STAC item collection"),
         ("no json", "is not JSON"),
-        ('{"id": "a", "assets": {"image": null}}', "not as STAC describes it"),
+        ('{"id": "a", "assets": {"image": null}}', "is not valid STAC"),
         (
             '{"id": "a", "assets": {}, "geometry": {"type": "Round"}}',
-            "not as STAC describes it .*round",
+            "is not valid STAC .*round",
         ),
     ],
 )

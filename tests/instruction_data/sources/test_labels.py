@@ -15,8 +15,9 @@ from rasterio.transform import from_origin
 from rasterio.windows import Window
 
 from instruction_data.sources.chips import Truth
-from instruction_data.sources.labels import empty_polygons, open_labels
+from instruction_data.sources.labels import open_labels
 from instruction_data.sources.legends import legend
+from instruction_data.sources.polygons import empty_polygons
 from spex.errors import RecordError
 from spex.raster.scene import Scene
 
@@ -161,7 +162,7 @@ def test_a_binary_mask_speaks_of_one_class(scene_file: Raster, raster: Raster, o
 
 
 def test_a_raster_needs_a_legend_and_one_band(scene_file: Raster, raster: Raster) -> None:
-    with pytest.raises(RecordError, match="say what the codes mean"):
+    with pytest.raises(RecordError, match="state what the codes mean"):
         truth_of(raster("cover.tif", halves(80, 10)), scene_file(), None)
     with pytest.raises(RecordError, match="has 3 bands"):
         truth_of(raster("rgb.tif", np.zeros((3, 64, 64), np.uint8)), scene_file())
@@ -248,9 +249,9 @@ def test_invalid_polygons_are_repaired_and_counted(tmp_path: Path, scene_file: R
 @pytest.mark.parametrize(
     ("shapes", "message"),
     [
-        ([], "holds no polygon"),
+        ([], "contains no polygon"),
         ([square(100000, 0, 4)], "does not overlap"),
-        ([shapely.Point(500100, 4999900)], "features 1 enclose no ground"),
+        ([shapely.Point(500100, 4999900)], "features 1 have no area"),
     ],
 )
 def test_polygons_that_cannot_serve_are_refused(
@@ -274,7 +275,7 @@ def test_attributes_that_no_legend_lists_and_columns_that_are_not_there(
     tmp_path: Path, scene_file: Raster
 ) -> None:
     path = polygons(tmp_path / "p.gpkg", [square(0, 0, 8)], kind=["qwerty"], note=["x"])
-    with pytest.raises(RecordError, match="kind 'qwerty' name no SPEX class"):
+    with pytest.raises(RecordError, match="column kind that name no SPEX class: 'qwerty'"):
         truth_of(path, scene_file(), None, "kind")
     with pytest.raises(RecordError, match="qwerty are not in the legend"):
         truth_of(path, scene_file(), "corine", "kind")

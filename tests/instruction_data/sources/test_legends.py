@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from instruction_data.sources.chips import complete
+from instruction_data.sources.chips import complete_truth
 from instruction_data.sources.legends import legend, legend_truth
 from spex.errors import RecordError
 from spex.evidence.classes import classes
@@ -22,8 +22,8 @@ NAMED = (
 def test_every_legend_of_the_table_loads_and_names_its_codes(name: str) -> None:
     found = legend(name)
     assert found.title and all(meaning.name for meaning in found.codes.values())
-    assert set(found.speaks_of) <= set(classes())
-    assert any(meaning.can_be for meaning in found.codes.values())
+    assert set(found.known_classes) <= set(classes())
+    assert any(meaning.candidates for meaning in found.codes.values())
 
 
 @pytest.mark.parametrize("name", ["esa_worldcover", "corine", "nlcd", "dynamic_world"])
@@ -37,7 +37,7 @@ def test_corine_counts_its_44_raster_codes_in_the_order_of_the_level_3_codes() -
     assert raster.codes[1] == level_3.codes[111]
     assert raster.codes[23] == level_3.codes[311]
     assert raster.codes[44] == level_3.codes[523]
-    assert 45 not in raster.codes and raster.codes[50].can_be == ("water",)
+    assert 45 not in raster.codes and raster.codes[50].candidates == ("water",)
 
 
 def test_a_code_of_one_class_says_what_is_there_and_what_is_not() -> None:
@@ -50,7 +50,7 @@ def test_a_code_of_one_class_says_what_is_there_and_what_is_not() -> None:
 
 
 def test_a_code_of_several_classes_leaves_them_open_and_their_parent_known() -> None:
-    truth = complete(legend_truth(np.array([[3, 1]]), legend("chesapeake")))
+    truth = complete_truth(legend_truth(np.array([[3, 1]]), legend("chesapeake")))
     assert truth["vegetation"][0].tolist() == [[True, False]]
     for child in ("grassland", "cropland", "shrubland"):
         assert truth[child][1].tolist() == [[True, False]]
@@ -97,7 +97,7 @@ def test_unknown_codes_are_named_with_the_file() -> None:
 
 def test_pixels_outside_are_unknown_whatever_their_code() -> None:
     truth = legend_truth(
-        np.array([[10, 7]]), legend("esa_worldcover"), within=np.array([[True, False]])
+        np.array([[10, 7]]), legend("esa_worldcover"), labelled=np.array([[True, False]])
     )
     assert all(unknown[0, 1] for _, unknown in truth.values())
     assert not truth["tree_cover"][1][0, 0]
@@ -110,13 +110,13 @@ def test_a_mapping_of_ones_own_by_code_and_by_name(tmp_path: Path) -> None:
     )
     mine = legend(path)
     assert mine.codes[2].name == "Old forest"
-    assert mine.says(mine.codes[3].can_be, "vegetation") is True
-    assert mine.says(mine.codes[3].can_be, "grassland") is None
-    assert mine.says(mine.codes[9].can_be, "water") is None
+    assert mine.presence(mine.codes[3].candidates, "vegetation") is True
+    assert mine.presence(mine.codes[3].candidates, "grassland") is None
+    assert mine.presence(mine.codes[9].candidates, "water") is None
 
     path.write_text("codes: {Lake: water, Old forest: tree_cover}\nrest: other\n")
     named = legend(path)
-    assert named.codes[named.code("old-forest")].can_be == ("tree_cover",)
+    assert named.codes[named.code("old-forest")].candidates == ("tree_cover",)
     assert named.codes[named.code("tree_cover")].name == "Old forest"
     assert named.code("swamp") is None and named.code("1") is None
     assert [mine.code(value) for value in ("2", 2.0, 2.6, float("nan"))] == [2, 2, None, None]
@@ -130,7 +130,7 @@ def test_a_mapping_of_ones_own_by_code_and_by_name(tmp_path: Path) -> None:
         ("1: water", "no 'codes' mapping"),
         ("codes: {1: water", "is not YAML"),
         ("codes: {1: {}}", "'' is no SPEX class"),
-        ("codes: {1: water}\ndoubts: [water]", "'doubts' is no mapping"),
+        ("codes: {1: water}\ndoubts: [water]", "'doubts' is not a mapping"),
     ],
 )
 def test_a_malformed_mapping_is_refused_with_the_reason(

@@ -21,6 +21,7 @@ from spex.records import BandRef, Rle, SceneRef, SpanTarget, SpieRecord, write_r
 from spex.sensors import Band
 from tests.scenes import write_synthetic_scene
 from train.__main__ import command
+from train.downstream.examples import TaskSettings, augmented, few, load_task
 from train.downstream.experiment import (
     ARMS,
     DownstreamSettings,
@@ -32,7 +33,6 @@ from train.downstream.experiment import (
     run_downstream,
     scores,
 )
-from train.downstream.examples import TaskSettings, augmented, few, load_task
 from train.downstream.heads import FineTuned, LinearProbe, frozen_features
 from train.downstream.unet import sized_unet
 
