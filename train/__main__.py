@@ -110,7 +110,8 @@ def run_comparison(
     ] = None,
 ) -> None:
     """Measure an encoder on downstream tasks against one from scratch and a U-Net: results as JSON and curves."""
-    from train.downstream.experiment import load_downstream, run_downstream, summary
+    from train.downstream.downstream_settings import load_downstream
+    from train.downstream.experiment import run_downstream, summary
 
     settings = load_downstream(config, overrides)
     typer.echo(summary(run_downstream(settings)))
