@@ -1,4 +1,7 @@
-"""One person's scene, questions and results, without any page. Files lie in a folder of their own that goes with it."""
+"""One person's scene, questions and results, without any page.
+
+All files lie in a folder of their own, which is removed with the chat.
+"""
 
 from __future__ import annotations
 
@@ -28,10 +31,13 @@ from spex.raster.scene import Pixels, Scene
 from spex.raster.working_rasters import bounded_gdal_cache
 from spex.results.extraction import Extraction
 
-Method = Literal["model", "index rules"]
-RASTERS = (".tif", ".tiff", ".dat", ".img", ".bsq", ".bil", ".bip", ".raw")
-_TURNS = 2  # exchanges that a question may follow up
-COMPANIONS = (".hdr", ".json")  # an ENVI header, a sidecar <scene>.bands.json
+MethodName = Literal["model", "rules"]
+METHODS: dict[MethodName, str] = {"model": "model", "rules": "index rules"}
+"""Titles of the methods on the page."""
+
+RASTER_SUFFIXES = (".tif", ".tiff", ".dat", ".img", ".bsq", ".bil", ".bip", ".raw")
+COMPANION_SUFFIXES = (".hdr", ".json")  # an ENVI header, a sidecar <scene>.bands.json
+_MAX_EXCHANGES = 2  # that a question may follow up
 
 
 class _Stopped(Exception):
@@ -42,63 +48,68 @@ class Chat:
     """What one person has open.
 
     Args:
-        load: gives the extractor of a method; called once per scene and method.
-        root: where the folder is made; the system's place for temporary files if None.
+        load: loads the extractor of a method; called once per scene and method.
+        root: parent of the chat's folder; None for the system's folder of temporary files.
     """
 
-    def __init__(self, load: Callable[[Method], Extractor], root: Path | None = None) -> None:
+    def __init__(self, load: Callable[[MethodName], Extractor], root: Path | None = None) -> None:
         self._load = load
         self._folder = tempfile.TemporaryDirectory(prefix="spex-chat-", dir=root)
         self._path: Path | None = None
-        self._sessions: dict[Method, Session] = {}
+        self._sessions: dict[MethodName, Session] = {}
         self._stop = threading.Event()
-        self._answers = 0
+        self._saved = 0
         self._history: list[Exchange] = []
         self.scene: Scene | None = None
         self.overview: Pixels | None = None
 
     @property
     def folder(self) -> Path:
-        """Where this person's files lie."""
+        """Folder of this person's files."""
         return Path(self._folder.name)
 
     def upload(self, files: Sequence[str | Path]) -> None:
-        """Take over uploaded files: one raster, and the header or sidecar that belongs to it.
+        """Take over uploaded files.
+
+        Args:
+            files: one raster, and the header or sidecar that belongs to it; they are moved.
 
         Raises:
-            SceneError: not exactly one raster, or one that is neither a GeoTIFF nor an ENVI raster.
+            SceneError: not exactly one raster, or one that is neither a GeoTIFF nor ENVI.
         """
-        rasters = [Path(file).name for file in files if Path(file).suffix.lower() in RASTERS]
+        paths = [Path(file) for file in files]
+        rasters = [path.name for path in paths if path.suffix.lower() in RASTER_SUFFIXES]
         if len(rasters) != 1:
-            given = ", ".join(Path(file).name for file in files)
+            names = ", ".join(path.name for path in paths)
             raise SceneError(
-                f"{given}: give one GeoTIFF, or one ENVI raster with its .hdr, and optionally .bands.json"
+                f"{names}: give one GeoTIFF, or one ENVI raster with its .hdr; "
+                "a .bands.json may be added"
             )
-        place = self._fresh_place()
-        for file in files:
-            shutil.move(file, place / Path(file).name)
-        path = place / rasters[0]
-        # Only formats that hold their own pixels: a VRT, whatever its name, could show any other file of the server.
-        driver = "GTiff" if path.suffix.lower() in (".tif", ".tiff") else "ENVI"
+        folder = self._new_scene_folder()
+        for path in paths:
+            shutil.move(path, folder / path.name)
+        raster = folder / rasters[0]
+        # Only formats that hold their own pixels: a VRT could show any other file of the server.
+        driver = "GTiff" if raster.suffix.lower() in (".tif", ".tiff") else "ENVI"
         try:
-            with bounded_gdal_cache(), rasterio.open(path, driver=driver):
+            with bounded_gdal_cache(), rasterio.open(raster, driver=driver):
                 pass
         except RasterioError as error:
             raise SceneError(
-                f"{path.name} cannot be read as a GeoTIFF or as an ENVI raster with its .hdr"
+                f"{raster.name} cannot be read as a GeoTIFF or as an ENVI raster with its .hdr"
             ) from error
-        self._path = path
+        self._path = raster
 
     def take_sample(self) -> None:
         """Take the Sentinel-2 sample as if it had been uploaded."""
-        self._path = write_sample_scene(self._fresh_place())
+        self._path = write_sample_scene(self._new_scene_folder())
 
     def open(self, sensor: str = "", bands: str = "") -> Scene:
-        """Open what was uploaded last, with what the person says about its bands.
+        """Open the last upload with what the person says about its bands.
 
         Args:
-            sensor: name of a sensor; empty where the file says enough.
-            bands: inline (``"B02=490/65,B03=560/35"``) or the JSON of a sidecar; empty likewise.
+            sensor: name of a sensor; empty if the file says enough.
+            bands: inline (``"B02=490/65,B03=560/35"``) or the JSON of a sidecar; may be empty too.
 
         Raises:
             SceneError: nothing was uploaded, or it cannot be read.
@@ -106,23 +117,25 @@ class Chat:
         """
         if self._path is None:
             raise SceneError("there is no scene yet; upload one or take the sample")
-        self._forget()
+        self._close_scene()
         try:
             scene = Scene.open(
-                self._path, sensor=sensor.strip() or None, bands=_bands(bands.strip())
+                self._path, sensor=sensor.strip() or None, bands=_bands_argument(bands.strip())
             )
             with bounded_gdal_cache():
                 overview = scene.overview(1024)
         except SceneError as error:
-            raise type(error)(_without(self._path.parent, error)) from error
+            raise type(error)(_without_folder(error, self._path.parent)) from error
         scene.path = self._path.name  # the results name the file, not a folder of the server
-        self.scene, self.overview = scene, overview
+        self.scene = scene
+        self.overview = overview
         return scene
 
-    def ask(self, query: str, method: Method) -> Iterator[str | Extraction]:
-        """Answer a query: lines that say what is being done, then the extraction, unless ``stop`` was called.
+    def ask(self, query: str, method: MethodName) -> Iterator[str | Extraction]:
+        """Answer a query, which may follow up the last answers on this scene.
 
-        The query may follow up the last answers on this scene.
+        Yields:
+            Names of the steps as they begin, then the extraction unless ``stop`` was called.
 
         Raises:
             QueryError: no scene is open, or the query cannot be accepted.
@@ -131,7 +144,9 @@ class Chat:
         if self.scene is None:
             raise QueryError("open a scene first: upload one or take the sample")
         clean_query(query)
-        scene, stop, steps = self.scene, threading.Event(), SimpleQueue[str | None]()
+        scene = self.scene
+        steps = SimpleQueue[str | None]()
+        stop = threading.Event()
         self._stop = stop
 
         def progress(done: int, total: int) -> None:
@@ -139,7 +154,7 @@ class Chat:
                 raise _Stopped
             steps.put(f"tiles {done}/{total}" if done < total else "measuring the masks")
 
-        def work() -> Extraction:
+        def answer() -> Extraction:
             try:
                 session = self._session(scene, method, steps.put)
                 steps.put("reading the query")
@@ -148,7 +163,7 @@ class Chat:
                 steps.put(None)
 
         with ThreadPoolExecutor(1) as pool:
-            future = pool.submit(work)
+            future = pool.submit(answer)
             try:
                 while (step := steps.get()) is not None:
                     yield step
@@ -157,69 +172,72 @@ class Chat:
             with suppress(_Stopped):
                 extraction = future.result()
                 if not extraction.refused:
-                    self._history = [*self._history, extraction.exchange][-_TURNS:]
+                    self._history = [*self._history, extraction.exchange][-_MAX_EXCHANGES:]
                 yield extraction
 
-    def start_anew(self) -> None:
-        """Forget what was asked and answered; the scene stays open."""
+    def forget_exchanges(self) -> None:
+        """Forget the questions and answers; the scene stays open."""
         self._history = []
 
     def stop(self) -> None:
-        """End the work on the current query, after the tile in hand."""
+        """End the work on the current query after the current tile."""
         self._stop.set()
 
     def save(self, extraction: Extraction) -> Path:
-        """Write the result folder of an extraction and pack it; returns the path of the zip.
+        """Write the result folder of an extraction and return the path of a zip of it.
 
         Raises:
             OutputError: the results cannot be written.
         """
-        self._answers += 1
-        name = f"spex-{Path(extraction.scene.path).stem}-{self._answers}"
+        self._saved += 1
+        name = f"spex-{Path(extraction.scene.path).stem}-{self._saved}"
         try:
             folder = extraction.save(self.folder / "results" / name)
         except OutputError as error:
-            raise OutputError(_without(self.folder, error)) from error
+            raise OutputError(_without_folder(error, self.folder)) from error
         archive = shutil.make_archive(str(folder), "zip", folder.parent, folder.name)
         shutil.rmtree(folder)
         return Path(archive)
 
     def close(self) -> None:
-        """End what runs and remove every file."""
+        """End the work and remove every file."""
         self.stop()
-        self._forget()
+        self._close_scene()
         self._folder.cleanup()
 
-    def _session(self, scene: Scene, method: Method, say: Callable[[str], None]) -> Session:
+    def _session(self, scene: Scene, method: MethodName, report: Callable[[str], None]) -> Session:
+        """The open session of a method; ``report`` is told the steps of opening one."""
         if method not in self._sessions:
-            say("loading the model" if method == "model" else "loading the rules")
+            report(f"loading the {method}")
             extractor = self._load(method)
-            say("measuring evidence")
+            report("reading the scene")
             self._sessions[method] = extractor.open(scene)
         return self._sessions[method]
 
-    def _fresh_place(self) -> Path:
-        self._forget()
+    def _new_scene_folder(self) -> Path:
+        """An empty folder for the next scene; the last one is closed and removed."""
+        self._close_scene()
         self._path = None
-        shutil.rmtree(self.folder / "scene", ignore_errors=True)
-        place = self.folder / "scene"
-        place.mkdir()
-        return place
+        folder = self.folder / "scene"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        return folder
 
-    def _forget(self) -> None:
-        self.scene = self.overview = None
-        self.start_anew()
+    def _close_scene(self) -> None:
+        self.scene = None
+        self.overview = None
+        self.forget_exchanges()
         while self._sessions:
             self._sessions.popitem()[1].close()
 
 
-def _without(folder: Path, error: Exception) -> str:
-    """The error's line without a folder of the server, which says nothing to a person."""
+def _without_folder(error: Exception, folder: Path) -> str:
+    """The error's message without a folder of the server, which tells a person nothing."""
     return str(error).replace(f"{folder}/", "")
 
 
 def mask_overview(extraction: Extraction) -> NDArray[np.uint8]:
-    """The mask raster at the size of the overview, ``(h, w)``: 0 background, 1..n, 255 no data."""
+    """The mask raster at the size of the overview, ``(h, w)``: 0 background, 1..n, 255 nodata."""
     shape = extraction.overview.valid.shape
     if extraction.mask_path is None:
         return np.zeros(shape, np.uint8)
@@ -228,8 +246,12 @@ def mask_overview(extraction: Extraction) -> NDArray[np.uint8]:
     return values
 
 
-def _bands(text: str) -> str | dict[str, Any] | None:
-    """What the person wrote about the bands; never the path of a file of the server, which the library would read."""
+def _bands_argument(text: str) -> str | dict[str, Any] | None:
+    """What a person wrote about the bands, as ``Scene.open`` takes it.
+
+    Raises:
+        BandError: neither JSON nor inline text. A path is refused: it would be a server's file.
+    """
     if not text:
         return None
     if text.startswith("{"):

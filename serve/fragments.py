@@ -1,4 +1,7 @@
-"""What the page shows of a scene and its answer: HTML fragments that hold everything they need, pictures included."""
+"""HTML fragments of the page: the scene with its masks, the facts, the scene's line.
+
+Every fragment holds all that it needs, pictures included.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,6 @@ import base64
 import io
 from collections.abc import Sequence
 from html import escape
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +17,6 @@ from PIL import Image
 from spex.evidence.classes import classes
 from spex.postprocess.facts import MaskFacts, fact_text
 from spex.raster.scene import Pixels, Scene
-from spex.results.extraction import Extraction
 from spex.results.rendering import (
     STRETCH,
     casing_colour,
@@ -25,10 +26,10 @@ from spex.results.rendering import (
     rgb_image,
 )
 
-_DRAWN = (
-    900  # small scenes are enlarged to about this many pixels a side, so that outlines stay thin
-)
-_FILL, _OUTLINE = 100, 255  # opacity, of 255
+# Small scenes are enlarged to about this many pixels a side, so that outlines stay thin.
+_ENLARGED_PX = 900
+_FILL_OPACITY = 100  # of 255
+_OUTLINE_OPACITY = 255
 _OUTLINE_PX = 2
 _CASING_PX = 1
 
@@ -39,39 +40,36 @@ EMPTY = (
 
 
 def picture(
-    pixels: Pixels, extraction: Extraction | None = None, values: NDArray[np.uint8] | None = None
+    pixels: Pixels, facts: Sequence[MaskFacts] = (), mask: NDArray[np.uint8] | None = None
 ) -> str:
-    """The scene as the eye sees it, and each mask as a layer that can be switched off in the legend.
+    """The scene in colour, and each mask as a layer that the legend switches on and off.
 
     Args:
-        values: the mask raster at the size of ``pixels``, ``(h, w)``.
+        pixels: overview of the scene.
+        facts: one per mask.
+        mask: (h, w), values of the mask raster at the size of ``pixels``; None without masks.
     """
-    image, words = rgb_image(pixels)
+    image, description = rgb_image(pixels)
     height, width = image.shape[:2]
-    times = max(1, round(_DRAWN / max(height, width)))
-    layers = [_img(_jpeg(image), "image/jpeg", f"the scene, {words}")]
+    factor = max(1, round(_ENLARGED_PX / max(height, width)))
+    layers = [_img(_jpeg(image), "image/jpeg", f"the scene, {description}")]
     legend = []
-    facts = extraction.facts if extraction is not None and values is not None else ()
-    for one in facts:
-        assert values is not None
-        colour = classes()[one.span.class_name].colour
-        layer = _layer((values == one.value).repeat(times, 0).repeat(times, 1), colour)
-        layers.append(_img(layer, "image/png", f"mask of {one.span.phrase}", number=one.value))
-        legend.append(
-            f'<label><input type="checkbox" checked data-mask="{one.value}" onchange="{_SWITCH}">'
-            f'<span class="spex-swatch" style="background:{colour}"></span>{escape(one.span.phrase)}</label>'
-        )
+    for mask_facts in facts:
+        assert mask is not None, "facts come with their mask"
+        colour = classes()[mask_facts.span.class_name].colour
+        phrase = mask_facts.span.phrase
+        enlarged = (mask == mask_facts.value).repeat(factor, 0).repeat(factor, 1)
+        layer = _layer(enlarged, colour)
+        layers.append(_img(layer, "image/png", f"mask of {phrase}", mask_facts.value))
+        legend.append(_switch(mask_facts.value, colour, phrase))
     if legend:
-        legend.append(
-            f'<label class="spex-opacity">opacity <input type="range" min="0" max="1" step="0.05" value="1"'
-            f' aria-label="opacity of the masks" oninput="{_FADE}"></label>'
-        )
-    pixelated = " spex-pixelated" if times > 1 else ""
+        legend.append(_OPACITY)
+    pixelated = " spex-pixelated" if factor > 1 else ""
     return (
         f'<figure class="spex-figure" style="--ratio:{width / height:.4f}">'
         f'<div class="spex-stage{pixelated}">{"".join(layers)}</div>'
         f'<figcaption><span class="spex-legend">{"".join(legend)}</span>'
-        f'<span class="spex-note">{escape(words)}, {STRETCH}</span></figcaption></figure>'
+        f'<span class="spex-note">{escape(description)}, {STRETCH}</span></figcaption></figure>'
     )
 
 
@@ -80,53 +78,74 @@ _SWITCH = (
     ".style.visibility = this.checked ? 'visible' : 'hidden'"
 )
 _FADE = "this.closest('figure').style.setProperty('--opacity', this.value)"
+_OPACITY = (
+    '<label class="spex-opacity">opacity <input type="range" min="0" max="1" step="0.05"'
+    f' value="1" aria-label="opacity of the masks" oninput="{_FADE}"></label>'
+)
+
+
+def _switch(value: int, colour: str, phrase: str) -> str:
+    """The entry of a mask in the legend."""
+    return (
+        f'<label><input type="checkbox" checked data-mask="{value}" onchange="{_SWITCH}">'
+        f"{_swatch(colour)}{escape(phrase)}</label>"
+    )
+
+
+def _swatch(colour: str) -> str:
+    return f'<span class="spex-swatch" style="background:{colour}"></span>'
+
+
+_COLUMNS = {
+    "area": "area",
+    "share": "share",
+    "count": "regions",
+    "largest": "largest",
+    "location": "where",
+    "probability": "probability",
+}
+"""Facts of the table with the titles of their columns."""
 
 
 def facts_table(facts: Sequence[MaskFacts]) -> str:
-    """The measured facts of each mask."""
+    """The measured facts of each mask, a row per mask; nothing if there is no mask."""
     if not facts:
         return ""
-    names = {
-        "area": "area",
-        "share": "share",
-        "count": "regions",
-        "largest": "largest",
-        "location": "where",
-    }
-    head = "".join(
-        f"<th>{title}</th>"
-        for title in ("", *names.values(), "probability", "index inside / outside")
+    titles = ("", *_COLUMNS.values(), "index inside / outside")
+    head = "".join(f"<th>{title}</th>" for title in titles)
+    body = "".join(f"<tr>{_facts_row(mask_facts)}</tr>" for mask_facts in facts)
+    return (
+        f'<div class="spex-facts"><table><thead><tr>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
     )
-    rows = []
-    for one in facts:
-        colour = classes()[one.span.class_name].colour
-        cells = [fact_text(one, name, None) for name in (*names, "probability")]
-        indices = "; ".join(
-            f"{name} {_number(value.inside)} / {_number(value.outside)}"
-            for name, value in one.evidence.items()
-        )
-        rows.append(
-            f'<th scope="row"><span class="spex-swatch" style="background:{colour}"></span>'
-            f"{escape(one.span.phrase)}</th>"
-            + "".join(f"<td>{escape(cell)}</td>" for cell in (*cells, indices))
-        )
-    body = "".join(f"<tr>{row}</tr>" for row in rows)
-    return f'<div class="spex-facts"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _facts_row(mask_facts: MaskFacts) -> str:
+    cells = [fact_text(mask_facts, name, None) for name in _COLUMNS]
+    indices = []
+    for name, index_facts in mask_facts.evidence.items():
+        inside = _number(index_facts.inside)
+        indices.append(f"{name} {inside} / {_number(index_facts.outside)}")
+    cells.append("; ".join(indices))
+    swatch = _swatch(classes()[mask_facts.span.class_name].colour)
+    heading = f'<th scope="row">{swatch}{escape(mask_facts.span.phrase)}</th>'
+    return heading + "".join(f"<td>{escape(cell)}</td>" for cell in cells)
 
 
 def scene_line(scene: Scene, overview: Pixels) -> str:
-    """What was opened, in one line."""
+    """The open scene in one line: file, bands, size, CRS, sensor, nodata."""
     gsd = f" of {scene.gsd_m:.4g} m" if scene.gsd_m else ""
-    facts = [
+    parts = [
         f"{len(scene.bands)} bands ({_listed([band.name for band in scene.bands])})",
         f"{scene.width:,} × {scene.height:,} pixels{gsd}",
         scene.crs.to_string() if scene.crs else "no CRS",
     ]
     if scene.sensor:
-        facts.append(scene.sensor.title)
+        parts.append(scene.sensor.title)
     if not overview.valid.all():
-        facts.append(f"{1 - float(overview.valid.mean()):.1%} no data")
-    return f'<div class="spex-scene"><strong>{escape(scene.path)}</strong> {escape(" · ".join(facts))}</div>'
+        parts.append(f"{1 - float(overview.valid.mean()):.1%} nodata")
+    name = escape(scene.path)
+    return f'<div class="spex-scene"><strong>{name}</strong> {escape(" · ".join(parts))}</div>'
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -151,10 +170,13 @@ def _layer(mask: NDArray[np.bool_], colour: str) -> bytes:
     layer = Image.fromarray(levels)
     layer.putpalette([0, 0, 0, *rgb(colour), *rgb(colour), *casing_colour(colour)])
     stream = io.BytesIO()
-    layer.save(stream, "PNG", transparency=bytes([0, _FILL, _OUTLINE, _OUTLINE]))
+    opacities = bytes([0, _FILL_OPACITY, _OUTLINE_OPACITY, _OUTLINE_OPACITY])
+    layer.save(stream, "PNG", transparency=opacities)
     return stream.getvalue()
 
 
-def _img(data: bytes, kind: str, words: str, **attributes: Any) -> str:
-    number = f' data-mask="{attributes["number"]}"' if attributes else ""
-    return f'<img{number} alt="{escape(words)}" src="data:{kind};base64,{base64.b64encode(data).decode()}">'
+def _img(data: bytes, media_type: str, description: str, mask: int | None = None) -> str:
+    """An ``img`` element with its data inside; ``mask`` is the value of the mask that it shows."""
+    attribute = "" if mask is None else f' data-mask="{mask}"'
+    source = f"data:{media_type};base64,{base64.b64encode(data).decode()}"
+    return f'<img{attribute} alt="{escape(description)}" src="{source}">'

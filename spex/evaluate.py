@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from spex.engine.methods import Predictor
 from spex.errors import AnswerError
+from spex.evidence.class_evidence import MAX_REGIONS, ClassEvidence
 from spex.evidence.indices import available_indices, role_planes
 from spex.evidence.regions import label_runs, main_location, regions
-from spex.evidence.scene_evidence import MAX_REGIONS, ClassEvidence, SceneEvidence, measure
+from spex.evidence.scene_evidence import SceneEvidence, measure
 from spex.evidence.text import evidence_text
 from spex.query.answer_markup import Plan
 from spex.query.constraints import Constraints

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import rasterio
 
-from instruction_data.dialogues import dialogue
+from instruction_data.dialogues.compose import draw_dialogue
 from instruction_data.sources.chips import Chip, Split, complete_truth
 from spex.evidence.classes import classes
 from spex.evidence.scene_evidence import SceneEvidence, measure
@@ -113,10 +113,10 @@ def dialogue_records(
     """Conversations about one chip, drawn from its evidence and never from its labels."""
     for number in range(count):
         rng = np.random.default_rng([seed, number, *survey.id.encode()])
-        drawn = dialogue(rng, evidence, survey.split)
+        drawn = draw_dialogue(rng, evidence, survey.split)
         turns: list[Turn] = []
         for exchange in drawn.exchanges:
-            message = user_message(exchange.query, "" if turns else drawn.prior)
+            message = user_message(exchange.query, "" if turns else drawn.evidence_text)
             turns.append(Turn(role="user", content=message))
             turns.append(Turn(role="assistant", content=exchange.answer))
         yield survey.model_copy(
@@ -125,7 +125,7 @@ def dialogue_records(
                 "kind": "dialogue",
                 "turns": turns,
                 "spans": list(drawn.spans),
-                "prior": drawn.prior,
+                "prior": drawn.evidence_text,
                 "provenance": {
                     "turns": f"template {drawn.template}",
                     "language": drawn.language,

@@ -6,26 +6,39 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from instruction_data.dialogues.phrases import Form, NounPhrase, condition, draw_phrase
-from instruction_data.dialogues.typed import dressed
-from instruction_data.dialogues.words import Words, wording
+from instruction_data.dialogues.constraint_wording import draw_constraint
+from instruction_data.dialogues.nouns import NounForm
+from instruction_data.dialogues.phrases import NounPhrase, draw_phrase
+from instruction_data.dialogues.typed import add_typing_style
+from instruction_data.dialogues.words import WordingSampler, load_wording
 from spex.evidence.classes import classes
 from spex.evidence.indices import available_indices
 from spex.evidence.scene_evidence import SceneEvidence
 from spex.query.constraints import SCENE_PARTS
 from spex.query.prompt import clean_query
 
-_SHARED = {"where": 0.45, "min_area": 0.45, "max_area": 0.1}
-_LENGTH = {"explain": "middle", "explain_short": "short", "explain_long": "long"}
-_PAIRS = ("pair", "compare", "one_of_them")
-_LISTED = ("several", "everywhere", *_PAIRS)
+_SHARED_CONSTRAINTS = {"where": 0.45, "min_area": 0.45, "max_area": 0.1}
+_EXPLANATION_LENGTHS = {"explain": "middle", "explain_short": "short", "explain_long": "long"}
+_PAIR_ACTS = ("pair", "compare", "one_of_them")
+_LIST_ACTS = ("several", "everywhere", *_PAIR_ACTS)
+_UNCOUNTED_OR_PLURAL: tuple[NounForm, ...] = ("mass", "many")
+
+Slots = dict[str, str]
 
 
 @dataclass(frozen=True)
 class DialogueRequest:
-    """One turn of a person: the words, the wording they came from, and what is meant.
+    """One turn of a person.
 
-    ``act`` chooses the answer; ``length`` is that of an explanation; ``refusal`` says why there is no answer.
+    Attributes:
+        act: what is asked for; chooses the answer.
+        query: the words.
+        template: the act and the wording that the words come from.
+        phrases: the classes that are meant, with their constraints.
+        index: index that is asked about.
+        length: length of the explanation that is asked for: short, middle or long.
+        refusal: why there is no answer; empty: there is one.
+        language: code of the language.
     """
 
     act: str
@@ -38,127 +51,163 @@ class DialogueRequest:
     language: str = "en"
 
 
-def request(words: Words, evidence: SceneEvidence, *, described: bool) -> DialogueRequest:
-    """Draw a request that stands on its own; ``described``: a description of the scene may be asked for."""
-    acts = wording("acts")
-    act = words.weighted(
-        {name: w for name, w in acts["weights"].items() if described or name != "describe"}
-    )
+def draw_request(
+    sampler: WordingSampler, evidence: SceneEvidence, *, may_describe: bool
+) -> DialogueRequest:
+    """Draw a request that stands on its own.
+
+    Args:
+        sampler: draws the wording.
+        evidence: of the scene.
+        may_describe: whether a description of the scene may be asked for.
+    """
+    acts = load_wording("acts")
+    weights = dict(acts["weights"])
+    if not may_describe:
+        weights.pop("describe", None)
+    act = sampler.choose_weighted(weights)
     if act == "refuse":
-        return _refused(words)
-    index = words.one(available_indices(evidence.roles) or ["NDVI"])
+        return _draw_refused(sampler)
+    index = sampler.choose(available_indices(evidence.roles) or ["NDVI"])
     frames = acts[act]
-    slots, phrases = dict[str, str](), list[NounPhrase]()
+    slots: Slots = {}
+    phrases: list[NounPhrase] = []
     if act == "shared":
-        slots, phrases = _shared(words, evidence)
-        frames = acts["shared_two"] if len(phrases) == 2 and words.chance(0.5) else frames
-    elif act in _LISTED:
-        slots, phrases = _listed(words, act, evidence)
-    frame = words.pick(frames)
+        slots, phrases = _draw_shared(sampler, evidence)
+        if len(phrases) == 2 and sampler.chance(0.5):
+            frames = acts["shared_two"]
+    elif act in _LIST_ACTS:
+        slots, phrases = _draw_list(sampler, act, evidence)
+    frame = sampler.pick(frames)
     if not phrases and act != "describe":
-        slots, phrases = _single(words, act, frame, evidence)
-    text = words.expand(frame, acts["parts"], i=index, **slots)
-    query = clean_query(dressed(words, text, slips=0.25 if act == "telegraph" else 0.16))
-    kind = "explain" if act in _LENGTH else act
+        slots, phrases = _draw_single(sampler, act, frame, evidence)
+    text = sampler.expand(frame, acts["parts"], i=index, **slots)
+    text = add_typing_style(sampler, text, error_chance=0.25 if act == "telegraph" else 0.16)
     return DialogueRequest(
-        kind, query, f"{act}: {frame}", tuple(phrases), index, _LENGTH.get(act, "")
+        act="explain" if act in _EXPLANATION_LENGTHS else act,
+        query=clean_query(text),
+        template=f"{act}: {frame}",
+        phrases=tuple(phrases),
+        index=index,
+        length=_EXPLANATION_LENGTHS.get(act, ""),
     )
 
 
-def _single(
-    words: Words, act: str, frame: str, evidence: SceneEvidence
-) -> tuple[dict[str, str], list[NounPhrase]]:
-    fields = set(re.findall(r"\{(\w+)\}", frame))
-    form: Form = (
-        "many"
-        if "nouns" in fields
-        else "one"
-        if "one" in fields
-        else "mass"
-        if "noun" in fields
-        else "any"
-    )
-    (name,) = _names(words, evidence, 1, unavailable=act == "possible")
+def _draw_single(
+    sampler: WordingSampler, act: str, frame: str, evidence: SceneEvidence
+) -> tuple[Slots, list[NounPhrase]]:
+    """One class for the noun slot of a frame."""
+    form = _noun_form(frame)
+    (name,) = _draw_classes(sampler, evidence, 1, prefer_unavailable=act == "possible")
     if act == "fronted":
-        phrase = draw_phrase(words, name, words.one(("mass", "many")), evidence.roles, 0.0)
-        worded, meant = condition(words, words.weighted(_SHARED), name, evidence.roles)
-        phrase = phrase.limited(**meant)
-        return {"noun": phrase.noun, "c": worded}, [phrase]
-    often = 0.62 if act == "ask" else 0.8 if act == "telegraph" else 0.25 if form == "any" else 0.0
-    phrase = draw_phrase(words, name, form, evidence.roles, often, short=act == "telegraph")
+        noun_form = sampler.choose(_UNCOUNTED_OR_PLURAL)
+        phrase = draw_phrase(sampler, name, noun_form, evidence.roles, 0.0)
+        kind = sampler.choose_weighted(_SHARED_CONSTRAINTS)
+        words, fields = draw_constraint(sampler, kind, name, evidence.roles)
+        phrase = phrase.constrained(**fields)
+        return {"noun": phrase.noun, "c": words}, [phrase]
+    constrained = {"ask": 0.62, "telegraph": 0.8}.get(act, 0.25 if form == "any" else 0.0)
+    short = act == "telegraph"
+    phrase = draw_phrase(sampler, name, form, evidence.roles, constrained, short=short)
     if act == "biggest":
-        phrase = phrase.limited(top=1)
+        phrase = phrase.constrained(top=1)
     return dict.fromkeys(("np", "noun", "nouns", "one"), phrase.text), [phrase]
 
 
-def _listed(
-    words: Words, act: str, evidence: SceneEvidence
-) -> tuple[dict[str, str], list[NounPhrase]]:
-    names = _names(
-        words,
-        evidence,
-        2 if act in _PAIRS or words.chance(0.45) else 3 + int(words.rng.random() ** 2 * 4),
-    )
-    often = {"several": 0.3, "one_of_them": 1.0}.get(act, 0.0)
-    phrases = [draw_phrase(words, name, "any", evidence.roles, often) for name in names]
+def _noun_form(frame: str) -> NounForm:
+    """The form of noun that a frame has a slot for."""
+    slots = set(re.findall(r"\{(\w+)\}", frame))
+    if "nouns" in slots:
+        return "many"
+    if "one" in slots:
+        return "one"
+    return "mass" if "noun" in slots else "any"
+
+
+def _draw_list(
+    sampler: WordingSampler, act: str, evidence: SceneEvidence
+) -> tuple[Slots, list[NounPhrase]]:
+    """Several classes, each with constraints of its own, or all of them in one place."""
+    count = 2
+    if act not in _PAIR_ACTS and not sampler.chance(0.45):
+        count = 3 + int(sampler.rng.random() ** 2 * 4)
+    names = _draw_classes(sampler, evidence, count)
+    constrained = {"several": 0.3, "one_of_them": 1.0}.get(act, 0.0)
+    phrases = [draw_phrase(sampler, name, "any", evidence.roles, constrained) for name in names]
     if act == "one_of_them":
-        phrases[0] = draw_phrase(words, names[0], words.one(("mass", "many")), evidence.roles, 0.0)
+        form = sampler.choose(_UNCOUNTED_OR_PLURAL)
+        phrases[0] = draw_phrase(sampler, names[0], form, evidence.roles, 0.0)
     slots = {
-        "nps": _list(words, [p.text for p in phrases]),
+        "nps": _join(sampler, [phrase.text for phrase in phrases]),
         "x": phrases[0].text,
         "y": phrases[1].text,
     }
     if act == "everywhere":
-        place = words.one(SCENE_PARTS)
-        phrases = [phrase.limited(where=place) for phrase in phrases]
-        slots["place"] = words.pick(wording("constraints")["places"][place])
+        part = sampler.choose(SCENE_PARTS)
+        phrases = [phrase.constrained(where=part) for phrase in phrases]
+        slots["place"] = sampler.pick(load_wording("constraints")["places"][part])
     return slots, phrases
 
 
-def _shared(words: Words, evidence: SceneEvidence) -> tuple[dict[str, str], list[NounPhrase]]:
+def _draw_shared(
+    sampler: WordingSampler, evidence: SceneEvidence
+) -> tuple[Slots, list[NounPhrase]]:
     """Several classes with one constraint that holds for each of them."""
-    names = _names(words, evidence, 2 if words.chance(0.6) else 3)
-    phrases = [
-        draw_phrase(words, name, words.one(("mass", "many")), evidence.roles, 0.0) for name in names
-    ]
-    worded, meant = condition(words, words.weighted(_SHARED), "", evidence.roles)
-    slots = {"nps": _list(words, [phrase.text for phrase in phrases]), "c": worded}
-    return slots, [phrase.limited(**meant) for phrase in phrases]
+    names = _draw_classes(sampler, evidence, 2 if sampler.chance(0.6) else 3)
+    phrases = []
+    for name in names:
+        form = sampler.choose(_UNCOUNTED_OR_PLURAL)
+        phrases.append(draw_phrase(sampler, name, form, evidence.roles, 0.0))
+    kind = sampler.choose_weighted(_SHARED_CONSTRAINTS)
+    words, fields = draw_constraint(sampler, kind, "", evidence.roles)
+    slots = {"nps": _join(sampler, [phrase.text for phrase in phrases]), "c": words}
+    return slots, [phrase.constrained(**fields) for phrase in phrases]
 
 
-def _names(
-    words: Words, evidence: SceneEvidence, count: int, *, unavailable: bool = False
+def _draw_classes(
+    sampler: WordingSampler,
+    evidence: SceneEvidence,
+    count: int,
+    *,
+    prefer_unavailable: bool = False,
 ) -> list[str]:
-    """Classes to ask about: often ones that the evidence shows; absent ones as well.
+    """Draw different classes, often ones that the evidence shows; absent ones as well.
 
-    ``unavailable``: half of the time one that the scene's bands cannot tell.
+    Args:
+        sampler: draws them.
+        evidence: of the scene.
+        count: number of classes.
+        prefer_unavailable: half of the time, prefer classes that the bands cannot show.
     """
-    status = "unavailable" if unavailable and words.chance(0.5) else "present"
-    likely = [name for name, item in evidence.classes.items() if item.status == status]
+    status = "unavailable" if prefer_unavailable and sampler.chance(0.5) else "present"
+    preferred = [name for name, item in evidence.classes.items() if item.status == status]
     chosen: list[str] = []
     while len(chosen) < count:
-        pool = (
-            likely
-            if likely and words.chance(0.4) and not set(likely) <= set(chosen)
-            else list(classes())
-        )
-        name = words.one(pool)
+        pool = list(classes())
+        if preferred and sampler.chance(0.4) and not set(preferred) <= set(chosen):
+            pool = preferred
+        name = sampler.choose(pool)
         if name not in chosen:
             chosen.append(name)
     return chosen
 
 
-def _list(words: Words, texts: Sequence[str]) -> str:
-    return ", ".join(texts[:-1]) + words.pick(wording("acts")["lists"]) + " " + texts[-1]
+def _join(sampler: WordingSampler, texts: Sequence[str]) -> str:
+    conjunction = sampler.pick(load_wording("acts")["lists"])
+    return f"{', '.join(texts[:-1])}{conjunction} {texts[-1]}"
 
 
-def _refused(words: Words) -> DialogueRequest:
-    """A request that land cover cannot answer."""
-    cases = wording("refusals")
-    reason = words.one(list(cases))
-    item, template = words.pick(cases[reason]["items"]), words.pick(cases[reason]["ask"])
+def _draw_refused(sampler: WordingSampler) -> DialogueRequest:
+    """Draw a request that land cover cannot answer."""
+    cases = load_wording("refusals")
+    reason = sampler.choose(list(cases))
+    item = sampler.pick(cases[reason]["items"])
+    template = sampler.pick(cases[reason]["ask"])
     named = item if "{item}" in template else "such things"
-    query = clean_query(dressed(words, template.replace("{item}", item)))
+    text = add_typing_style(sampler, template.replace("{item}", item))
     return DialogueRequest(
-        "refuse", query, f"refuse: {template}", refusal=reason.format(item=named)
+        act="refuse",
+        query=clean_query(text),
+        template=f"refuse: {template}",
+        refusal=reason.format(item=named),
     )

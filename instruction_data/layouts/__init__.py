@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from instruction_data.layouts import highres, repository, sentinel, worldcover
+from instruction_data.layouts import (
+    chesapeake,
+    highres,
+    landcovernet,
+    repository,
+    sentinel,
+    spacenet,
+    worldcover,
+)
 from instruction_data.sources.chips import Layout
 from spex.errors import RecordError
 
@@ -13,8 +21,11 @@ LAYOUTS: Mapping[str, Layout] = {
     layout.name: layout
     for layout in (
         *repository.LAYOUTS,
+        *chesapeake.LAYOUTS,
         *highres.LAYOUTS,
+        *spacenet.LAYOUTS,
         *sentinel.LAYOUTS,
+        *landcovernet.LAYOUTS,
         *worldcover.LAYOUTS,
     )
 }

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from rasterio.errors import NotGeoreferencedWarning
 
-from instruction_data.dialogues import false_claims
+from instruction_data.dialogues.arguments import false_claims
 from instruction_data.review.check_report import CheckReport
 from instruction_data.review.record_files import record_files, rows, survey_file
 from instruction_data.review.remeasure import disagreements

@@ -30,15 +30,18 @@ _FIELDS = {*_DEFAULTS, "title", "parent", "words", "without", "beside"}
 def add_classes(entries: Mapping[str, Mapping[str, Any]], source: str) -> None:
     """Add classes for the rest of this process.
 
-    An entry that was added before, word for word, stays. A class without recipes is one that no spectral index shows:
-    only a model that learned it can find it. Words of an added class no longer name another class.
+    An entry that was added before, word for word, stays. A class without recipes is one that no
+    spectral index shows: only a model that learned it can find it. Words of an added class no
+    longer name another class.
 
     Args:
-        entries: by class name, in the form of ``classes.yaml``; every field but ``title`` may be left out.
+        entries: by class name, in the form of ``classes.yaml``; every field but ``title`` may be
+            left out.
         source: where the entries come from, for messages.
 
     Raises:
-        ConfigError: an entry is malformed, or differs from that of an existing class of the same name.
+        ConfigError: an entry is malformed, or differs from that of an existing class of the same
+            name.
     """
     names = {*shipped_entries(), *entries}
     complete = {name: _complete(name, entry, names, source) for name, entry in entries.items()}

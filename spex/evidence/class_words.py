@@ -1,7 +1,7 @@
 """Words for the land-cover classes: which class a phrase or a request names, in six languages.
 
-Case, accents, English articles and regular English plurals do not matter. Chinese is written without spaces, so
-Chinese words are found anywhere in a text.
+Case, accents, English articles and regular English plurals do not matter. Chinese is written
+without spaces, so Chinese words are found anywhere in a text.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ class _Lexicon(NamedTuple):
 def resolve_class(phrase: str) -> str | None:
     """The class that a phrase names, or None.
 
-    The longest synonym in the phrase decides; among equally long ones the last ("forest lake" is a lake).
+    The longest synonym in the phrase decides; among equally long ones the last ("forest lake" is a
+    lake).
     """
     matches = _matches(phrase)
     if not matches:

@@ -1,7 +1,8 @@
 """Spectral indices of a scene's band roles, every one of them by spyndex's own formula.
 
-``spyndex.computeIndex`` sweeps whole planes once per operation and reads its table anew at every call. Here the same
-operations run block by block, so that what is in between stays in the processor's cache.
+``spyndex.computeIndex`` sweeps whole planes once per operation and reads its table anew at every
+call. Here the same operations run block by block, so that what is in between stays in the
+processor's cache.
 """
 
 from __future__ import annotations
@@ -96,7 +97,8 @@ def compute_indices(
 ) -> dict[str, np.ndarray[Any, np.dtype[np.float32]]]:
     """Several indices at once, each ``(h, w)`` float32 with NaN where undefined.
 
-    Negative reflectance (over-corrected dark pixels) counts as zero, so a normalised difference stays within -1..1.
+    Negative reflectance (over-corrected dark pixels) counts as zero, so a normalised difference
+    stays within -1..1.
 
     Raises:
         MissingBandError: an index is unknown or needs a role that ``planes`` lacks.

@@ -20,8 +20,8 @@ CHANNELS: tuple[str, ...] = (
     *(f"{name}:{kind}" for name in EVIDENCE_INDICES for kind in ("value", "relative", "valid")),
 )
 """Maps in their fixed order: per role its reflectance, half its z-score in the scene (within -2..2) and a flag; per
-index its value, its distance from the scene's threshold in units of 0.2 (within -3..3) and a flag. What is absent or
-invalid is 0."""
+index its value, its distance from the scene's threshold in units of 0.2 (within -3..3) and a flag.
+What is absent or invalid is 0."""
 
 
 def evidence_maps(pixels: Pixels, evidence: SceneEvidence) -> Array:

@@ -1,7 +1,8 @@
 """The recipes of ``classes.yaml`` applied to pixels: one margin map per class, positive where the class is.
 
-A margin is the smallest of the recipe's signed distances from its thresholds, in units of each quantity's softness, so
-that ``1 / (1 + exp(-margin))`` is a soft score and the class's mask is exactly ``margin > 0``.
+A margin is the smallest of the recipe's signed distances from its thresholds, in units of each
+quantity's softness, so that ``1 / (1 + exp(-margin))`` is a soft score and the class's mask is
+exactly ``margin > 0``.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ class RecipeMaps:
         thresholds: the scene's threshold per index.
         mean: the scene's mean per role.
         std: the scene's standard deviation per role.
-        present: tells whether a class is present in the scene; absent classes take nothing away from others.
+        present: tells whether a class is present in the scene; absent classes take nothing away
+            from others.
         indices: index maps that are at hand already.
     """
 

@@ -25,9 +25,9 @@ _PLACES = (
 class Region:
     """One 8-connected region.
 
-    ``centroid`` is (x, y) and ``box`` the four corners of the smallest enclosing rectangle, both in shares of the
-    scene's width and height from its upper left corner. ``area_m2`` is None where pixels have no known size. ``stats``
-    holds the means of the index maps.
+    ``centroid`` is (x, y) and ``box`` the four corners of the smallest enclosing rectangle, both in
+    shares of the scene's width and height from its upper left corner. ``area_m2`` is None where
+    pixels have no known size. ``stats`` holds the means of the index maps.
     """
 
     label: int
@@ -61,7 +61,8 @@ def main_location(mask: Mask) -> str:
 class Runs:
     """A mask as horizontal runs in raster order: row, first column, column after the last, and the region's label.
 
-    Labels 1..``count`` number the 8-connected regions by their first pixels; ``shape`` is the mask's.
+    Labels 1..``count`` number the 8-connected regions by their first pixels; ``shape`` is the
+    mask's.
     """
 
     shape: tuple[int, int]
@@ -150,7 +151,8 @@ def _boxes(runs: Runs, order: Array, shape: tuple[int, int]) -> Array:
     runs = runs.of(np.argsort(position[runs.label], kind="stable"))
     x = np.stack([runs.start, runs.stop, runs.start, runs.stop], axis=1).ravel()
     y = np.stack([runs.row, runs.row, runs.row + 1, runs.row + 1], axis=1).ravel()
-    # One line through all corners of a region's runs: the same hull as their points, and far cheaper to build.
+    # One line through all corners of a region's runs: the same hull as their points, and far
+    # cheaper to build.
     lines = shapely.linestrings(
         np.column_stack([x, y]).astype(float), indices=np.repeat(position[runs.label], 4)
     )
@@ -173,8 +175,10 @@ def regions(
 
     Args:
         mask: ``(h, w)`` bool.
-        area_m2: area of a pixel, one number or one per row ``(h,)``; None gives regions without an area.
-        planes: index maps ``(h, w)`` by name whose means inside each region are wanted; NaN is left out of a mean.
+        area_m2: area of a pixel, one number or one per row ``(h,)``; None gives regions without an
+            area.
+        planes: index maps ``(h, w)`` by name whose means inside each region are wanted; NaN is left
+            out of a mean.
         limit: attributes are worked out for this many of the largest regions only; None for all.
         runs: what ``label_runs(mask)`` gave, if it is at hand.
     """

@@ -24,10 +24,11 @@ MIN_ASHMAN_D = 2.0
 def scene_threshold(sample: Array, limits: IndexRange) -> tuple[float, bool]:
     """Threshold of an index in a scene, and whether the index has two modes there.
 
-    Otsu's threshold is taken on the values near the physical bounds and moved to the bottom of the valley beside it.
-    It stands only if it lies within the bounds and passes three tests: enough pixels on either side, two components
-    further apart than their spread (Ashman's D), and a real valley between them. Otherwise the physical default is
-    returned, so that one mode is never cut in half.
+    Otsu's threshold is taken on the values near the physical bounds and moved to the bottom of the
+    valley beside it. It stands only if it lies within the bounds and passes three tests: enough
+    pixels on either side, two components further apart than their spread (Ashman's D), and a real
+    valley between them. Otherwise the physical default is returned, so that one mode is never cut
+    in half.
 
     Args:
         sample: finite index values ``(n,)`` of the scene's valid pixels.
@@ -40,7 +41,8 @@ def scene_threshold(sample: Array, limits: IndexRange) -> tuple[float, bool]:
         return limits.threshold, False
     centers = (edges[:-1] + edges[1:]) / 2
     density = np.convolve(counts, _SMOOTH / _SMOOTH.sum(), mode="same")
-    # Across an empty gap every cut is Otsu's; skimage gives the first one, of the mirrored histogram the last.
+    # Across an empty gap every cut is Otsu's; skimage gives the first one, of the mirrored
+    # histogram the last.
     first = float(threshold_otsu(hist=(counts, centers)))  # type: ignore[no-untyped-call]  # skimage has no types
     last = -float(threshold_otsu(hist=(counts[::-1], -centers[::-1])))  # type: ignore[no-untyped-call]
     cut = _valley(density, centers, max(limits.low, first - _NEAR), min(limits.high, last + _NEAR))

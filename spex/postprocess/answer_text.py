@@ -35,9 +35,8 @@ def unavailable(answer: Answer, evidence: SceneEvidence) -> dict[int, Absence]:
     for number, span in enumerate(answer.spans):
         state = evidence.classes[span.class_name]
         if state.status == "unavailable":
-            reason = re.sub("^needs ", "requires ", state.reason)
-            sentence = f"{span.phrase} cannot be mapped in this scene: {reason}"
-            absences[number] = Absence(reason, sentence)
+            sentence = f"{span.phrase} cannot be mapped in this scene: {state.reason}"
+            absences[number] = Absence(state.reason, sentence)
     return absences
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,60 +12,69 @@ from rasterio.crs import CRS
 
 from spex.errors import SceneError
 
+# Middles of a pixel's west, east, north and south edge, in pixels (right, down) from its centre.
+_EDGE_MIDDLES = ((-0.5, 0.0), (0.5, 0.0), (0.0, -0.5), (0.0, 0.5))
 
-@lru_cache(
-    maxsize=16
-)  # asked for several times per query, and a projection takes a millisecond to set up
+
+# Every query asks for them several times, and a projection takes a millisecond to set up.
+@lru_cache(maxsize=16)
 def row_areas(crs: CRS, transform: Affine, height: int, width: int) -> npt.NDArray[np.float64]:
-    """Square metres of one pixel of each row (height,), taken at the middle column.
+    """Area of one pixel of each row, taken at the middle column.
 
-    Geographic and cylindrical (Mercator, plate carree) coordinates are measured on the ellipsoid; other projections
-    count as true to area, which holds within 0.2 % for UTM and national grids.
+    Geographic and cylindrical coordinates (Mercator, plate carree) are measured on the ellipsoid.
+    Other projections count as equal-area, which holds within 0.2 % for UTM and national grids.
+
+    Args:
+        crs: coordinate system of the raster.
+        transform: from (column, row) to coordinates.
+        height: rows of the raster.
+        width: columns of the raster.
+
+    Returns:
+        Square metres, (height,), read-only.
 
     Raises:
-        SceneError: the georeference leaves the globe.
+        SceneError: the georeference puts pixels outside the globe.
     """
     import pyproj
 
     system = pyproj.CRS.from_user_input(crs.to_wkt())
-    operation = system.coordinate_operation
-    method = operation.method_name if operation is not None else ""
-    if (
-        not system.is_geographic
-        and not ("Mercator" in method and "Transverse" not in method)
-        and "Cylindrical" not in method
-    ):
-        factor = system.axis_info[0].unit_conversion_factor if system.axis_info else 1.0
-        return _fixed(np.full(height, abs(transform.determinant) * factor**2))
+    if not _varies_in_scale(system):
+        unit_m = system.axis_info[0].unit_conversion_factor if system.axis_info else 1.0
+        return _read_only(np.full(height, abs(transform.determinant) * unit_m**2))
     rows = np.arange(height) + 0.5
-    offsets = [
-        (-0.5, 0.0),
-        (0.5, 0.0),
-        (0.0, -0.5),
-        (0.0, 0.5),
-    ]  # the middles of a pixel's edges: west, east, north, south
     to_degrees = pyproj.Transformer.from_crs(system, system.geodetic_crs, always_xy=True)
-    corners = []
-    for across, down in offsets:
-        col, row = width / 2 + across, rows + down
-        x, y = (k * col + m * row + n for k, m, n in (transform[0:3], transform[3:6]))
-        corners.append(np.radians(np.array(to_degrees.transform(x, y))))
-    west, east, north, south = corners
+    edges = []
+    for right, down in _EDGE_MIDDLES:
+        col, row = width / 2 + right, rows + down
+        x = transform.a * col + transform.b * row + transform.c
+        y = transform.d * col + transform.e * row + transform.f
+        edges.append(np.radians(np.array(to_degrees.transform(x, y))))
+    west, east, north, south = edges
     latitude = (north[1] + south[1]) / 2
     if not (np.isfinite(latitude) & (np.abs(latitude) <= np.pi / 2)).all():
         raise SceneError(
-            f"the georeference puts pixels off the globe (CRS {system.name}); correct the CRS or the transform"
+            f"the georeference puts pixels outside the globe (CRS {system.name}); "
+            "correct the CRS or the transform of the file"
         )
-    eastward, downward = east - west, south - north
+    eastward = east - west
+    downward = south - north
     ellipsoid = system.get_geod()
     assert ellipsoid is not None
     # Area element of the ellipsoid: meridian radius x transverse radius x cos(latitude).
     radii = ellipsoid.a**2 * (1 - ellipsoid.es) / (1 - ellipsoid.es * np.sin(latitude) ** 2) ** 2
-    return _fixed(
-        np.abs(eastward[0] * downward[1] - eastward[1] * downward[0]) * radii * np.cos(latitude)
-    )
+    square_radians = np.abs(eastward[0] * downward[1] - eastward[1] * downward[0])
+    return _read_only(square_radians * radii * np.cos(latitude))
 
 
-def _fixed(areas: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _varies_in_scale(system: Any) -> bool:
+    """Whether the area scale of a ``pyproj.CRS`` changes so much that it must be measured."""
+    operation = system.coordinate_operation
+    method = operation.method_name if operation is not None else ""
+    mercator = "Mercator" in method and "Transverse" not in method
+    return system.is_geographic or mercator or "Cylindrical" in method
+
+
+def _read_only(areas: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     areas.flags.writeable = False
     return areas

@@ -1,33 +1,42 @@
-"""What the bands of a raster are: the command line first, then what the file says, then what lies beside it.
+"""Where a band's wavelength comes from: the sources of band metadata, in their order.
 
-Sources, each asked only for what the ones before it leave open: ``--bands`` and ``--sensor``; tags (ENVI header, GDAL
-IMAGERY domain, STAC ``bands`` or ``eo:bands``), a STAC item beside the file, wavelengths or names of bands in the band
-descriptions; ``<scene>.bands.json``; the colour interpretation; a sensor that alone delivers this count and type.
+Each source fills only what the ones before it leave open:
+
+1. ``--bands`` and ``--sensor`` (``band_json``, ``spex.sensors``);
+2. tags of the file: STAC ``bands`` or ``eo:bands``, ENVI header, GDAL's IMAGERY domain
+   (``band_tags``);
+3. a STAC item ``<scene>.json`` beside the file (``band_tags``);
+4. band descriptions: wavelengths (``band_tags``), then names of bands (``band_names``);
+5. scale and offset in GDAL's own tags, then those of the product that the file's name or tags name
+   (``product_names``);
+6. ``<scene>.bands.json`` beside the file (``band_json``);
+7. the colour interpretation red, green, blue of an 8-bit image;
+8. the only sensor that delivers this number of bands in this data type (``spex.sensors``).
 """
 
 from __future__ import annotations
 
-import json
-import os
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from spex.errors import BandError
-from spex.raster.band_metadata import HOW_TO_SAY, BandMetadata, check_bands, number
-from spex.raster.band_tags import described, read_wavelength_tags, stac_item, stac_tags
-from spex.raster.product_names import ProductName, candidates, match_names, read_product
-from spex.sensors import LEVELS, Band, Sensor, get_sensor, recognise
-
-BandsArgument: TypeAlias = "str | os.PathLike[str] | Mapping[str, Any]"
+from spex.raster.band_json import BandsArgument, parse_bands
+from spex.raster.band_metadata import HOW_TO_STATE_BANDS, BandMetadata, check_bands
+from spex.raster.band_names import match_names, sensors_with_bands
+from spex.raster.band_tags import (
+    read_described_wavelengths,
+    read_stac_item,
+    read_stac_tags,
+    read_wavelength_tags,
+)
+from spex.raster.product_names import ProductMetadata, read_product
+from spex.sensors import Band, Sensor, get_sensor, recognise
 
 _STORED_INTEGERS = ("int16", "uint16", "int32", "uint32")
-_JSON_KEYS = {"bands", "sensor", "scale", "offset", "gsd_m", "level", "bad_bands"}
-_BAND_KEYS = {"name", "wavelength_nm", "fwhm_nm", "gsd_m"}
 
 
-def stated(
+def read_band_metadata(
     dataset: Any,
     path: str,
     indexes: Sequence[int],
@@ -35,210 +44,145 @@ def stated(
     sensor: str | None = None,
     bands: BandsArgument | None = None,
 ) -> BandMetadata:
-    """Everything the sources say about the raster bands ``indexes``, completed in their order.
+    """Everything the sources state about the bands of a raster, completed in their order.
+
+    Args:
+        dataset: an open raster.
+        path: of the raster; files beside it are read.
+        indexes: of the spectral bands in the raster, from 1.
+        sensor: name of a sensor of the table, as the user states it.
+        bands: the bands as the user states them.
 
     Raises:
-        BandError: the bands stay unknown, or what is said about them is impossible or does not fit the raster.
+        BandError: the bands stay unknown, or what is stated is impossible or does not fit the
+            raster.
     """
-    count, dtype = len(indexes), dataset.dtypes[indexes[0] - 1]
-    descriptions = [dataset.descriptions[i - 1] or "" for i in indexes]
+    count = len(indexes)
+    dtype = dataset.dtypes[indexes[0] - 1]
+    descriptions = [dataset.descriptions[index - 1] or "" for index in indexes]
     product = read_product(path, dataset.tags())
-    found = BandMetadata("command line")
-    for said in (
+    metadata = BandMetadata("command line")
+    for source in (
         None if bands is None else parse_bands(bands, count),
         None if sensor is None else _named_sensor(sensor, descriptions),
-        stac_tags(dataset, count),
+        read_stac_tags(dataset, count),
         read_wavelength_tags(dataset, indexes),
-        stac_item(path, count),
-        described(descriptions),
-        _by_names(descriptions, dtype, product),
+        read_stac_item(path, count),
+        read_described_wavelengths(descriptions),
+        _from_names(descriptions, dtype, product),
         _gdal_scale(dataset, indexes),
-        product.stated(count) if dtype in _STORED_INTEGERS else None,
-        _sidecar(path, count),
+        product.radiometry(count) if dtype in _STORED_INTEGERS else None,
+        _read_sidecar(path, count),
     ):
-        found = found if said is None else found.fill(said)
-    if found.bands is None:
-        guess = _colours(dataset, indexes) or _recognised(count, dtype)
-        found = found if guess is None else found.fill(guess)
-    if found.bands is None or all(band.wavelength_nm is None for band in found.bands):
-        named = ", ".join(d or "?" for d in descriptions[:12]) if any(descriptions) else "none"
-        could = candidates(descriptions)
-        several = f"; by these names it could be {', '.join(could)}" if could else ""
-        raise BandError(
-            f"{path}: wavelengths unknown for {count} bands of {dtype} (descriptions: {named}){several}; {HOW_TO_SAY}"
-        )
-    check_bands(found.bands, path)
-    return found
+        if source is not None:
+            metadata = metadata.completed_by(source)
+    if metadata.bands is None:
+        guess = _from_colours(dataset, indexes) or _from_count(count, dtype)
+        if guess is not None:
+            metadata = metadata.completed_by(guess)
+    if metadata.bands is None or all(band.wavelength_nm is None for band in metadata.bands):
+        raise BandError(_unknown_bands(path, dtype, descriptions))
+    check_bands(metadata.bands, path)
+    return metadata
 
 
-def parse_bands(argument: BandsArgument, count: int, origin: str = "--bands") -> BandMetadata:
-    """Read inline text, a JSON file or a mapping of that JSON.
-
-    Raises:
-        BandError: not readable, unknown keys, or another number of bands than ``count``.
-    """
-    if isinstance(argument, Mapping):
-        return _from_json(argument, count, origin)
-    text = os.fspath(argument)
-    if not text.lstrip().startswith("{"):
-        if "=" in text and not Path(text).is_file():
-            return BandMetadata(origin, bands=_inline(text, count, origin))
-        try:
-            text, origin = Path(text).read_text(encoding="utf-8"), text
-        except (OSError, UnicodeDecodeError) as error:
-            raise BandError(
-                f'{origin}: {text!r} is neither a readable JSON file nor like "B02=490/65,B03=560/35"'
-            ) from error
-    try:
-        content = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise BandError(f"{origin}: not JSON ({error})") from error
-    return _from_json(content, count, origin)
-
-
-def _inline(text: str, count: int, origin: str) -> tuple[Band, ...]:
-    found = []
-    for part in text.split(","):
-        match = re.fullmatch(r"\s*([^=]+?)\s*=\s*([0-9.eE+-]+)(?:/([0-9.eE+-]+))?\s*", part)
-        try:
-            name, centre, width = match.groups() if match else ("", "", "")
-            found.append(Band(name, float(centre), float(width) if width else None))
-        except ValueError:
-            raise BandError(
-                f"{origin}: {part.strip()!r} is not NAME=CENTRE or NAME=CENTRE/WIDTH in nm"
-            ) from None
-    return _fitting(tuple(found), count, origin)
-
-
-def _fitting(bands: tuple[Band, ...], count: int, origin: str) -> tuple[Band, ...]:
-    if len(bands) != count:
-        raise BandError(
-            f"{origin} describes {len(bands)} bands, the raster has {count}; describe each in file order"
-        )
-    return bands
-
-
-def _from_json(content: Any, count: int, origin: str) -> BandMetadata:
-    if not isinstance(content, Mapping) or not isinstance(content.get("bands", []), list):
-        raise BandError(
-            f'{origin}: the JSON must be an object like {{"bands": [...], "scale": 0.0001}}'
-        )
-    unknown = set(content) - _JSON_KEYS
-    bands = []
-    for i, entry in enumerate(content.get("bands", ()), 1):
-        if not isinstance(entry, Mapping):
-            raise BandError(
-                f"{origin}: band {i} is {entry!r}; it must be an object with name and wavelength_nm"
-            )
-        unknown |= set(entry) - _BAND_KEYS
-        numbers = [
-            number(entry.get(key), key, origin) for key in ("wavelength_nm", "fwhm_nm", "gsd_m")
-        ]
-        bands.append(Band(str(entry.get("name", i)), *numbers))
-    if unknown:
-        raise BandError(
-            f"{origin}: unknown keys {sorted(unknown)}; use {sorted(_JSON_KEYS)} and in a band {sorted(_BAND_KEYS)}"
-        )
-    level = content.get("level")
-    if level is not None and level not in LEVELS:
-        raise BandError(f"{origin}: level {level!r} is unknown; it is one of {', '.join(LEVELS)}")
-    sensor = None if content.get("sensor") is None else get_sensor(str(content["sensor"]))
-    names = [band.name for band in bands] or [str(i) for i in range(1, count + 1)]
-    bad = {
-        str(b): (b - 1 if isinstance(b, int) else names.index(b) if b in names else -1)
-        for b in content.get("bad_bands", ())
-    }
-    wrong = [name for name, position in bad.items() if not 0 <= position < count]
-    if wrong:
-        raise BandError(
-            f"{origin}: bad_bands names {wrong}, which are no bands; give names or numbers from 1"
-        )
-    scale, offset = (number(content.get(key), key, origin) for key in ("scale", "offset"))
-    gsd_m = number(content.get("gsd_m"), "gsd_m", origin)
-    if (scale is not None and scale <= 0) or (gsd_m is not None and gsd_m <= 0):
-        raise BandError(
-            f"{origin}: scale {scale} and gsd_m {gsd_m} must be above 0 where they are given"
-        )
-    layout = None if sensor is None else sensor.layout(count)
-    return BandMetadata(
-        origin,
-        bands=_fitting(tuple(bands), count, origin) if bands else layout,
-        sensor=sensor,
-        scale=None if scale is None else (scale,) * count,
-        offset=None if offset is None else (offset,) * count,
-        level=level,
-        gsd_m=gsd_m,
-        bad=frozenset(bad.values()),
+def _unknown_bands(path: str, dtype: str, descriptions: Sequence[str]) -> str:
+    if any(descriptions):
+        described = ", ".join(description or "?" for description in descriptions[:12])
+    else:
+        described = "none"
+    sensors = ", ".join(sensors_with_bands(descriptions))
+    hint = f"; these band names are used by {sensors}" if sensors else ""
+    return (
+        f"{path}: the wavelengths of its {len(descriptions)} bands of {dtype} are unknown "
+        f"(descriptions: {described}){hint}; {HOW_TO_STATE_BANDS}"
     )
 
 
 def _of_sensor(
     sensor: Sensor, bands: tuple[Band, ...], origin: str, note: str | None = None
 ) -> BandMetadata:
-    bad = frozenset(i for i, band in enumerate(bands) if band.name in sensor.bad)
+    bad = frozenset(position for position, band in enumerate(bands) if band.name in sensor.bad)
     return BandMetadata(origin, bands=bands, sensor=sensor, bad=bad, note=note)
 
 
 def _named_sensor(name: str, descriptions: Sequence[str]) -> BandMetadata:
+    """The bands of a sensor that the user names: by their descriptions, else by their number."""
     sensor = get_sensor(name)
-    by_name = [sensor.find(d) if d else None for d in descriptions]
-    if all(by_name) and len(set(by_name)) == len(by_name):
-        return _of_sensor(sensor, tuple(b for b in by_name if b), f"--sensor {name}")
+    origin = f"--sensor {name}"
+    named = []
+    for description in descriptions:
+        band = sensor.find(description) if description else None
+        if band is not None:
+            named.append(band)
+    if len(named) == len(descriptions) and len(set(named)) == len(named):
+        return _of_sensor(sensor, tuple(named), origin)
     layout = sensor.layout(len(descriptions))
     if layout is None:
-        counts = sorted({len(sensor.bands), *map(len, sensor.orders)})
+        counts = [str(n) for n in sorted({len(sensor.bands), *map(len, sensor.orders)})]
+        delivered = " or ".join(filter(None, (", ".join(counts[:-1]), counts[-1])))
         raise BandError(
-            f"the raster has {len(descriptions)} bands, {sensor.title} delivers {' or '.join(map(str, counts))}; "
-            "name its bands with --bands"
+            f"the raster has {len(descriptions)} bands, but products of {sensor.title} have "
+            f"{delivered}; state the bands with --bands"
         )
-    return _of_sensor(sensor, layout, f"--sensor {name}")
+    return _of_sensor(sensor, layout, origin)
 
 
-def _by_names(descriptions: Sequence[str], dtype: str, product: ProductName) -> BandMetadata | None:
-    match = match_names(descriptions, dtype, product)
-    if match is not None:
+def _from_names(
+    descriptions: Sequence[str], dtype: str, product: ProductMetadata
+) -> BandMetadata | None:
+    """Bands by their names; without names, those of the product's sensor."""
+    match = match_names(descriptions, dtype, product.sensor)
+    if match:
         return BandMetadata("band names", bands=match.bands, sensor=match.sensor, note=match.note)
-    sensor = product.sensor
-    layout = None if sensor is None else sensor.layout(len(descriptions))
-    return None if sensor is None or layout is None else _of_sensor(sensor, layout, "product")
+    if product.sensor is None:
+        return None
+    layout = product.sensor.layout(len(descriptions))
+    return None if layout is None else _of_sensor(product.sensor, layout, "product")
 
 
 def _gdal_scale(dataset: Any, indexes: Sequence[int]) -> BandMetadata | None:
-    scale = tuple(dataset.scales[i - 1] for i in indexes)
-    offset = tuple(dataset.offsets[i - 1] for i in indexes)
-    plain = all(s == 1 for s in scale) and all(o == 0 for o in offset)
-    return None if plain else BandMetadata("scale tags", scale=scale, offset=offset)
+    """Scale and offset that GDAL reads from the file, unless they change nothing."""
+    scale = tuple(dataset.scales[index - 1] for index in indexes)
+    offset = tuple(dataset.offsets[index - 1] for index in indexes)
+    if set(scale) == {1} and set(offset) == {0}:
+        return None
+    return BandMetadata("scale tags", scale=scale, offset=offset)
 
 
-def _sidecar(path: str, count: int) -> BandMetadata | None:
-    for place in (
-        (Path(path + ".bands.json"), Path(path).with_suffix(".bands.json"))
-        if "://" not in path
-        else ()
-    ):
-        if place.is_file():
-            return parse_bands(place, count)
+def _read_sidecar(path: str, count: int) -> BandMetadata | None:
+    if "://" in path:
+        return None
+    for sidecar in (Path(path + ".bands.json"), Path(path).with_suffix(".bands.json")):
+        if sidecar.is_file():
+            return parse_bands(sidecar, count)
     return None
 
 
-def _colours(dataset: Any, indexes: Sequence[int]) -> BandMetadata | None:
-    """Bands that the file marks as red, green and blue; with a fourth band of 8 bits it is taken for NAIP."""
-    kinds = [dataset.colorinterp[i - 1].name for i in indexes]
-    if kinds[:3] != ["red", "green", "blue"] or len(kinds) > 4:
+def _from_colours(dataset: Any, indexes: Sequence[int]) -> BandMetadata | None:
+    """An 8-bit file marked as red, green, blue and perhaps a fourth band has the bands of NAIP."""
+    colours = [dataset.colorinterp[index - 1].name for index in indexes]
+    if colours[:3] != ["red", "green", "blue"] or len(colours) > 4:
         return None
     naip = get_sensor("naip")
-    layout = naip.layout(len(kinds))
+    layout = naip.layout(len(colours))
     if layout is None or dataset.dtypes[0] != "uint8":
         return None
     names = ", ".join(band.name for band in layout)
-    note = f"bands taken as {names} of an aerial camera from the file's colours; if not so, {HOW_TO_SAY}"
+    note = (
+        f"bands taken as {names} of an aerial camera because of the file's colour interpretation; "
+        f"if that is wrong, {HOW_TO_STATE_BANDS}"
+    )
     return _of_sensor(naip, layout, "colour interpretation", note)
 
 
-def _recognised(count: int, dtype: str) -> BandMetadata | None:
+def _from_count(count: int, dtype: str) -> BandMetadata | None:
     sensor = recognise(count, dtype)
     layout = None if sensor is None else sensor.layout(count)
     if sensor is None or layout is None:
         return None
-    note = f"taken for {sensor.title} because it alone delivers {count} bands of {dtype}; if not so, {HOW_TO_SAY}"
+    note = (
+        f"taken for {sensor.title}, the only known sensor that delivers {count} bands of {dtype}; "
+        f"if that is wrong, {HOW_TO_STATE_BANDS}"
+    )
     return _of_sensor(sensor, layout, "count and type", note)

@@ -1,10 +1,16 @@
-"""From stored numbers to reflectance: what the file states, else what its sensor does, else a rule that is said aloud.
+"""From stored numbers to reflectance: scale, offset and processing level of a raster.
 
-The rule where nothing is stated. 8-bit numbers are display values: divided by 255, level *uncalibrated*. Floats are
-taken as they are, above 100 as reflectance x 10 000. Larger integers whose brightest percentile lies in 256-20 000 are
-reflectance x 10 000, the usual convention; up to 255 they are display values; above 20 000 they are reflectance over
-the whole range of their type, even where the sensor's usual scale is 1e-4. Every guess is a warning of the scene, and
-so is a scale that makes pixels brighter than any surface.
+What the file states comes first, then what its sensor usually delivers, then this rule for files
+that state nothing:
+
+- 8-bit numbers are display values: divided by 255, level *uncalibrated*.
+- Floats are reflectance, above 100 reflectance x 10 000.
+- Larger integers are judged by the 99th percentile of their brightest band. 256-20 000: reflectance
+  x 10 000, the usual convention. Up to 255: display values. Above 20 000: reflectance over the
+  whole range of their type, even where the sensor's usual scale is 1e-4.
+
+Every guess is a warning of the scene, and so is a scale that makes pixels brighter than any
+surface.
 """
 
 from __future__ import annotations
@@ -21,21 +27,30 @@ from rasterio.windows import Window
 from spex.raster.band_metadata import BandMetadata
 from spex.sensors import Level, Sensor
 
-_SIDE = 64
+_SAMPLE_SIDE = 64
 _CONVENTION_BELOW = 20_000
 _BRIGHTEST = 1.6  # reflectance of sunlit snow and cloud with some slope
-_SAY_SCALE = "state scale, offset and level with --bands '{\"scale\": ...}' or in <scene>.bands.json if that is wrong"
+_VISIBLE_BELOW_NM = 700
+_HOW_TO_STATE_SCALE = (
+    "if that is wrong, state scale, offset and level with --bands '{\"scale\": ...}' "
+    "or in <scene>.bands.json"
+)
 
 
 @dataclass(frozen=True)
 class PixelSample:
-    """Some thousand pixels from all over a raster: stored numbers (C, n) and where they are valid (C, n)."""
+    """Some thousand pixels from all over a raster.
+
+    Attributes:
+        values: stored numbers (C, n).
+        valid: where they are valid (C, n).
+    """
 
     values: npt.NDArray[np.float64]
     valid: npt.NDArray[np.bool_]
 
-    def rows(self, positions: Sequence[int]) -> PixelSample:
-        """The sample of some of the bands."""
+    def of_bands(self, positions: Sequence[int]) -> PixelSample:
+        """The sample of the bands at some positions."""
         return PixelSample(self.values[list(positions)], self.valid[list(positions)])
 
     def high(self) -> float | None:
@@ -47,41 +62,51 @@ class PixelSample:
         return self._percentile(1, min)
 
     def _percentile(self, share: float, choose: Callable[[list[float]], float]) -> float | None:
-        found = [
-            float(np.percentile(v[m], share))
-            for v, m in zip(self.values, self.valid, strict=True)
-            if m.any()
-        ]
-        return choose(found) if found else None
+        percentiles = []
+        for band, valid in zip(self.values, self.valid, strict=True):
+            if valid.any():
+                percentiles.append(float(np.percentile(band[valid], share)))
+        return choose(percentiles) if percentiles else None
 
 
-def take_sample(dataset: Any) -> PixelSample:
-    """Read a bounded number of pixels of every band: an overview, or windows in the middle, quarters, last corner."""
+def sample_pixels(dataset: Any) -> PixelSample:
+    """Read a bounded number of pixels of every band of an open raster.
+
+    They come from an overview, or from windows in the middle, in the middles of the quarters and in
+    the last corner.
+    """
     indexes = list(dataset.indexes)
     height, width = dataset.height, dataset.width
-    if dataset.overviews(1) or height * width <= (4 * _SIDE) ** 2:
-        factor = max(1.0, max(height, width) / (4 * _SIDE))
+    if dataset.overviews(1) or height * width <= (4 * _SAMPLE_SIDE) ** 2:
+        factor = max(1.0, max(height, width) / (4 * _SAMPLE_SIDE))
         shape = (max(1, int(height / factor)), max(1, int(width / factor)))
-        options: list[dict[str, Any]] = [{"out_shape": shape, "resampling": Resampling.nearest}]
+        reads: list[dict[str, Any]] = [{"out_shape": shape, "resampling": Resampling.nearest}]
     else:
-        places = [(0.5, 0.5), (0.25, 0.25), (0.25, 0.75), (0.75, 0.25), (0.75, 0.75), (1.0, 1.0)]
-        rows, cols = min(_SIDE, height), min(_SIDE, width)
-        options = [
-            {"window": Window(int((width - cols) * x), int((height - rows) * y), cols, rows)}
-            for y, x in places
-        ]
-    parts = [dataset.read(indexes, **option).reshape(len(indexes), -1) for option in options]
+        centres = [(0.5, 0.5), (0.25, 0.25), (0.25, 0.75), (0.75, 0.25), (0.75, 0.75), (1.0, 1.0)]
+        rows, cols = min(_SAMPLE_SIDE, height), min(_SAMPLE_SIDE, width)
+        reads = []
+        for y, x in centres:
+            window = Window(int((width - cols) * x), int((height - rows) * y), cols, rows)
+            reads.append({"window": window})
+    parts = [dataset.read(indexes, **options).reshape(len(indexes), -1) for options in reads]
     stored = np.concatenate(parts, axis=1)
     valid = np.isfinite(stored)
-    for plane, mask, nodata in zip(stored, valid, dataset.nodatavals, strict=True):
+    for band, band_valid, nodata in zip(stored, valid, dataset.nodatavals, strict=True):
         if nodata is not None:
-            mask &= plane != np.asarray(nodata).astype(plane.dtype)
+            band_valid &= band != np.asarray(nodata).astype(band.dtype)
     return PixelSample(np.nan_to_num(stored.astype(np.float64)), valid)
 
 
 @dataclass(frozen=True)
 class Radiometry:
-    """Reflectance = stored number x ``scale`` (C,) + ``offset`` (C,); ``notes`` say what was guessed."""
+    """Reflectance = stored number x scale + offset.
+
+    Attributes:
+        scale: per band (C,).
+        offset: per band (C,).
+        level: processing level of the result.
+        notes: warnings for the user about what was guessed.
+    """
 
     scale: npt.NDArray[np.float64]
     offset: npt.NDArray[np.float64]
@@ -89,69 +114,121 @@ class Radiometry:
     notes: tuple[str, ...] = ()
 
 
-def calibrate(said: BandMetadata, dtype: str, sample: PixelSample) -> Radiometry:
-    """Decide scale, offset and level of the bands of ``said``; ``sample`` has the same bands in the same order."""
-    count = len(sample.values)
-    sensor = said.sensor
-    scale, offset = np.ones(count), np.zeros(count)
-    level: Level = said.level or (sensor.level if sensor else "surface")
-    notes = []
+def decide_radiometry(metadata: BandMetadata, dtype: str, sample: PixelSample) -> Radiometry:
+    """Decide scale, offset and level of a raster's bands.
+
+    Args:
+        metadata: what is stated about the bands.
+        dtype: data type of the raster.
+        sample: of the same bands in the same order.
+    """
+    sensor = metadata.sensor
     high = sample.high()
-    stated = said.scale is not None or said.offset is not None
-    if stated:
-        scale, offset = np.array(said.scale or scale), np.array(said.offset or offset)
+    if metadata.scale is not None or metadata.offset is not None:
+        radiometry = _stated(metadata, len(sample.values))
     elif dtype == "uint8":
-        scale /= 255
-        level = said.level or "uncalibrated"
+        radiometry = _uniform(metadata, sample, 1 / 255, "uncalibrated")
     elif dtype.startswith("float"):
-        if high is not None and high > 100 and level != "radiance":
-            scale /= 1e4
-            notes.append(f"floats up to {high:g} taken as reflectance x 10 000; {_SAY_SCALE}")
+        radiometry = _floats(metadata, sample, high)
     elif sensor is not None and dtype in sensor.dtypes and not _full_range(sensor, high):
-        top = (
-            sensor.toa
-            if sensor.toa and any(band.name == sensor.toa[0] for band in said.bands or ())
-            else None
-        )
-        scale, offset = (
-            (scale * top[1], offset + top[2])
-            if top
-            else (scale * sensor.scale, offset + sensor.offset)
-        )
-        level = said.level or ("toa" if top else level)
-        dark = sample.rows(
-            [i for i, band in enumerate(said.bands or ()) if (band.wavelength_nm or 0) < 700]
-        ).low()
-        if sensor.family == "sentinel-2" and dark is not None and 950 <= dark < 2500:
-            notes.append(
-                f"no value below {dark:g}: baseline 04.00 or later? then its offset is -0.1; {_SAY_SCALE}"
-            )
+        radiometry = _usual(metadata, sensor, sample)
     else:
-        factor, level, meaning = _guess(high, dtype, level)
-        scale *= factor
-        level = said.level or level
+        radiometry = _guess(metadata, dtype, sample, high)
+    notes = (*radiometry.notes, *_too_bright(radiometry, sample))
+    return Radiometry(radiometry.scale, radiometry.offset, radiometry.level, notes)
+
+
+def _usual_level(metadata: BandMetadata) -> Level:
+    if metadata.level:
+        return metadata.level
+    return metadata.sensor.level if metadata.sensor else "surface"
+
+
+def _uniform(
+    metadata: BandMetadata,
+    sample: PixelSample,
+    scale: float,
+    level: Level,
+    offset: float = 0.0,
+    notes: tuple[str, ...] = (),
+) -> Radiometry:
+    """The same scale and offset for all bands; a stated level comes before ``level``."""
+    count = len(sample.values)
+    return Radiometry(
+        np.ones(count) * scale, np.zeros(count) + offset, metadata.level or level, notes
+    )
+
+
+def _stated(metadata: BandMetadata, count: int) -> Radiometry:
+    scale = np.array(metadata.scale or np.ones(count))
+    offset = np.array(metadata.offset or np.zeros(count))
+    return Radiometry(scale, offset, _usual_level(metadata))
+
+
+def _floats(metadata: BandMetadata, sample: PixelSample, high: float | None) -> Radiometry:
+    level = _usual_level(metadata)
+    if high is None or high <= 100 or level == "radiance":
+        return _uniform(metadata, sample, 1.0, level)
+    note = (
+        f"floating-point values up to {high:g} taken as reflectance x 10 000; {_HOW_TO_STATE_SCALE}"
+    )
+    return _uniform(metadata, sample, 1 / 1e4, level, notes=(note,))
+
+
+def _usual(metadata: BandMetadata, sensor: Sensor, sample: PixelSample) -> Radiometry:
+    """The scale at which the sensor's products are usually delivered."""
+    bands = metadata.bands or ()
+    notes = []
+    visible = [
+        position
+        for position, band in enumerate(bands)
+        if (band.wavelength_nm or 0) < _VISIBLE_BELOW_NM
+    ]
+    dark = sample.of_bands(visible).low()
+    if sensor.family == "sentinel-2" and dark is not None and 950 <= dark < 2500:
         notes.append(
-            f"no scale stated: {dtype} up to {high or 0:g} taken as {meaning}; {_SAY_SCALE}"
+            f"no value is below {dark:g}: this may be Sentinel-2 of processing baseline 04.00 or "
+            "later, with reflectance = value x 0.0001 - 0.1; if so, state "
+            '--bands \'{"scale": 0.0001, "offset": -0.1}\''
         )
-    if high is not None and level in ("toa", "surface"):
-        calibrated = PixelSample(
-            sample.values * scale[:, None] + offset[:, None], sample.valid
-        ).high()
-        if calibrated is not None and calibrated > _BRIGHTEST:
-            notes.append(
-                f"the brightest percentile has reflectance {calibrated:.3g}, above any surface; {_SAY_SCALE}"
-            )
-    return Radiometry(scale, offset, level, tuple(notes))
+    if sensor.toa and any(band.name == sensor.toa[0] for band in bands):
+        _, scale, offset = sensor.toa
+        return _uniform(metadata, sample, scale, "toa", offset, tuple(notes))
+    level = _usual_level(metadata)
+    return _uniform(metadata, sample, sensor.scale, level, sensor.offset, tuple(notes))
 
 
 def _full_range(sensor: Sensor, high: float | None) -> bool:
-    """Whether numbers are too large for the sensor's scale, as in exports of reflectance over the whole type."""
+    """Whether numbers use the whole range of their type instead of the sensor's scale."""
     return high is not None and high > _CONVENTION_BELOW and sensor.scale == 1e-4
 
 
-def _guess(high: float | None, dtype: str, level: Level) -> tuple[float, Level, str]:
+def _guess(
+    metadata: BandMetadata, dtype: str, sample: PixelSample, high: float | None
+) -> Radiometry:
+    level = _usual_level(metadata)
     if high is None or 255 < high <= _CONVENTION_BELOW:
-        return 1e-4, level, "reflectance x 10 000"
-    if high <= 255:
-        return 1 / 255, "uncalibrated", "display values of 8 bits"
-    return 1 / np.iinfo(dtype).max, level, "reflectance 0-1 over the whole range of the type"
+        scale, meaning = 1e-4, "reflectance x 10 000"
+    elif high <= 255:
+        scale, meaning = 1 / 255, "display values of 8 bits"
+        level = "uncalibrated"
+    else:
+        scale, meaning = 1 / np.iinfo(dtype).max, "reflectance 0-1 over the whole range of the type"
+    note = (
+        f"no scale stated: {dtype} values up to {high or 0:g} taken as {meaning}; "
+        f"{_HOW_TO_STATE_SCALE}"
+    )
+    return _uniform(metadata, sample, scale, level, notes=(note,))
+
+
+def _too_bright(radiometry: Radiometry, sample: PixelSample) -> list[str]:
+    if radiometry.level not in ("toa", "surface"):
+        return []
+    reflectance = sample.values * radiometry.scale[:, None] + radiometry.offset[:, None]
+    high = PixelSample(reflectance, sample.valid).high()
+    if high is None or high <= _BRIGHTEST:
+        return []
+    return [
+        f"the brightest 1 % of the pixels has reflectance {high:.3g} or more, above any surface; "
+        f"{_HOW_TO_STATE_SCALE}"
+    ]

@@ -1,6 +1,7 @@
-"""One raster as the rest of SPEX sees it: calibrated pixels by window, bands, validity, georeference, pixel areas.
+"""A scene: one raster as reflectance, with its bands, validity, georeference and pixel areas.
 
-A scene never holds its pixels: ``read`` and ``overview`` take what they return and no more, however large the file.
+A scene never holds its pixels: ``read`` and ``overview`` read what they return and no more, however
+large the file.
 """
 
 from __future__ import annotations
@@ -15,28 +16,33 @@ import numpy as np
 import numpy.typing as npt
 from affine import Affine
 from rasterio.crs import CRS
-from rasterio.enums import ColorInterp
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from spex.errors import BandError, SceneError
-from spex.raster.band_metadata import BandMetadata, check_bands
-from spex.raster.band_sources import BandsArgument, stated
+from spex.raster.area import row_areas
+from spex.raster.band_json import BandsArgument
+from spex.raster.band_metadata import check_bands
+from spex.raster.band_sources import read_band_metadata
 from spex.raster.pixel_source import ArraySource, BoolArray, FileSource, PixelSource, open_raster
-from spex.raster.radiometry import PixelSample, calibrate, take_sample
+from spex.raster.radiometry import decide_radiometry, sample_pixels
+from spex.raster.usable_bands import check_raster, find_spectral_bands, find_usable_bands
 from spex.sensors import Band, Level, Sensor
 
 FloatArray = npt.NDArray[np.float32]
 
-MAX_BANDS = 500
-THERMAL_FROM_NM = 3000.0  # emitted light; the reflective code has no use for it
-
 
 @dataclass(frozen=True)
 class Pixels:
-    """Calibrated pixels of a window: ``values`` (C, h, w), 0 where not ``valid`` (h, w); ``gsd_m`` is theirs.
+    """Calibrated pixels of a window.
 
-    ``family`` is that of the sensor (one of ``spex.sensors.FAMILIES``), empty where unknown.
+    Attributes:
+        values: (C, h, w), reflectance, 0 where not valid.
+        valid: (h, w).
+        bands: of the first axis.
+        level: processing level.
+        gsd_m: size of these pixels in metres; they may be larger than those of the scene.
+        family: of the sensor, one of ``spex.sensors.FAMILIES``; empty where unknown.
     """
 
     values: FloatArray
@@ -50,7 +56,22 @@ class Pixels:
 class Scene:
     """A raster with its bands, radiometric scale, validity and georeference.
 
-    Make one with ``Scene.open`` or ``Scene.from_array``. It can be pickled and read from several threads and processes.
+    Make one with ``Scene.open`` or ``Scene.from_array``. A scene can be pickled, and read from
+    several threads and processes.
+
+    Attributes:
+        path: of the raster, or the name of an array.
+        bands: that are used, in file order.
+        sensor: None where unknown.
+        level: processing level.
+        scale: per band (C,), reflectance = stored number x scale + offset.
+        offset: per band (C,).
+        height: rows.
+        width: columns.
+        crs: None without a georeference.
+        transform: from (column, row) to coordinates.
+        gsd_m: size of a pixel in metres, None where unknown.
+        warnings: what the user should know about how the raster was read.
     """
 
     def __init__(
@@ -80,13 +101,10 @@ class Scene:
         self.crs = crs
         self.transform = transform
         self.warnings = list(notes)
-        area = self.pixel_area_m2()
-        self.gsd_m = (
-            gsd_m if area is None or crs is None else float(math.sqrt(area[self.height // 2]))
-        )
-
-    def _family(self) -> str:
-        return self.sensor.family if self.sensor else ""
+        self.gsd_m = gsd_m
+        if crs is not None:
+            middle_row = row_areas(crs, transform, self.height, self.width)[self.height // 2]
+            self.gsd_m = float(math.sqrt(middle_row))
 
     def __repr__(self) -> str:
         return f"Scene({self.path!r}, {len(self.bands)} bands, {self.height} x {self.width})"
@@ -104,9 +122,10 @@ class Scene:
 
         Args:
             path: anything GDAL reads.
-            sensor: name of a sensor of the table; overrides what the file says.
-            bands: inline text ``"B02=490/65,B03=560/35"``, the path of a JSON file, or a mapping of that JSON.
-            gsd_m: size of a pixel in metres, for a scene without georeference.
+            sensor: name of a sensor of the table; overrides what the file states.
+            bands: inline text ``"B02=490/65,B03=560/35"``, the path of a JSON file, or a mapping of
+                that JSON.
+            gsd_m: size of a pixel in metres, for a scene without a georeference.
 
         Raises:
             SceneError: not readable as a raster.
@@ -114,42 +133,37 @@ class Scene:
         """
         name = os.fspath(path)
         with open_raster(name) as dataset:
-            _check_raster(dataset, name)
+            check_raster(dataset, name)
             try:
-                sample = take_sample(dataset)
+                sample = sample_pixels(dataset)
             except RasterioError as error:
                 raise SceneError(
-                    f"{name} cannot be read, the file is damaged or cut short ({error})"
+                    f"{name} cannot be read; the file is damaged or cut short ({error})"
                 ) from error
-            spectral, notes = _spectral(dataset, sample)
-            if not 1 <= len(spectral) <= MAX_BANDS:
-                raise BandError(
-                    f"{name} has {len(spectral)} spectral bands; a scene has 1 to {MAX_BANDS}"
-                )
-            said = stated(dataset, name, spectral, sensor=sensor, bands=bands)
-            good, left_out = _good_bands(said, sample.rows([i - 1 for i in spectral]))
-            said = said.only(good)
-            kept = [spectral[i] for i in good]
-            gsd_m = gsd_m or said.gsd_m
-            radiometry = calibrate(
-                said, dataset.dtypes[kept[0] - 1], sample.rows([i - 1 for i in kept])
+            spectral, notes = find_spectral_bands(dataset, sample, name)
+            metadata = read_band_metadata(dataset, name, spectral, sensor=sensor, bands=bands)
+            spectral_sample = sample.of_bands([index - 1 for index in spectral])
+            usable, band_notes = find_usable_bands(metadata, spectral_sample)
+            metadata = metadata.of_bands(usable)
+            indexes = [spectral[position] for position in usable]
+            radiometry = decide_radiometry(
+                metadata, dataset.dtypes[indexes[0] - 1], spectral_sample.of_bands(usable)
             )
-            notes += [*filter(None, [said.note]), *left_out, *radiometry.notes]
+            if metadata.note:
+                notes.append(metadata.note)
+            notes += [*band_notes, *radiometry.notes]
+            gsd_m = gsd_m or metadata.gsd_m
             crs, transform = dataset.crs, dataset.transform
             if crs is None or transform.is_identity:
                 crs, transform = None, Affine.identity()
-                notes.append(
-                    "no georeference: areas and places are in pixels"
-                    + (f" of {gsd_m:g} m" if gsd_m else "")
-                )
-            assert said.bands is not None
+                notes.append(_no_georeference(gsd_m))
+            alpha = next((index for index in dataset.indexes if index not in spectral), None)
+            assert metadata.bands is not None
             return cls(
-                FileSource(
-                    name, kept, alpha=next((i for i in dataset.indexes if i not in spectral), None)
-                ),
+                FileSource(name, indexes, alpha=alpha),
                 path=name,
-                bands=said.bands,
-                sensor=said.sensor,
+                bands=metadata.bands,
+                sensor=metadata.sensor,
                 level=radiometry.level,
                 scale=radiometry.scale,
                 offset=radiometry.offset,
@@ -173,14 +187,25 @@ class Scene:
         level: Level = "surface",
         name: str = "array",
     ) -> Scene:
-        """A scene of calibrated pixels in memory: ``values`` (C, h, w) in reflectance, ``valid`` (h, w).
+        """A scene of calibrated pixels in memory.
+
+        Args:
+            values: (C, h, w), reflectance; pixels that are not finite are invalid.
+            bands: of the first axis.
+            valid: (h, w), all pixels if None.
+            crs: anything that rasterio takes as a CRS.
+            transform: from (column, row) to coordinates.
+            gsd_m: size of a pixel in metres, for an array without a georeference.
+            level: processing level.
+            name: for messages.
 
         Raises:
-            BandError: as many bands as planes are needed, with possible wavelengths.
+            BandError: the number of bands is not that of the array, or a band is impossible.
         """
         if values.ndim != 3 or len(values) != len(bands):
             raise BandError(
-                f"{name}: {len(bands)} bands for an array of shape {values.shape}; the array must be (band, row, col)"
+                f"{name}: {len(bands)} bands for an array of shape {values.shape}; "
+                "the array must be (band, row, column)"
             )
         check_bands(tuple(bands), name)
         mask = (
@@ -207,28 +232,31 @@ class Scene:
     def read(
         self, window: Window | None = None, out_shape: tuple[int, int] | None = None
     ) -> Pixels:
-        """The calibrated pixels of a window inside the scene (all of it if None), resampled to ``out_shape`` if given.
+        """The calibrated pixels of a window.
+
+        Args:
+            window: inside the scene; all of the scene if None.
+            out_shape: rows and columns of the result; those of the window if None.
 
         Raises:
-            SceneError: the window leaves the scene, or its part of the file is damaged.
+            SceneError: the window is not inside the scene, or its part of the file is damaged.
         """
         window = window or Window(0, 0, self.width, self.height)
-        inside = window.col_off >= 0 and window.row_off >= 0
-        if (
-            not inside
-            or window.col_off + window.width > self.width
-            or window.row_off + window.height > self.height
-        ):
+        starts_inside = window.col_off >= 0 and window.row_off >= 0
+        last_col = window.col_off + window.width
+        last_row = window.row_off + window.height
+        if not starts_inside or last_col > self.width or last_row > self.height:
             raise SceneError(
-                f"{window} leaves the scene of {self.height} rows and {self.width} columns"
+                f"{window} is not inside the scene of {self.height} rows and {self.width} columns"
             )
         shape = out_shape or (int(window.height), int(window.width))
-        raw, valid = self._source.read(window, shape)
-        values = np.empty(raw.shape, dtype=np.float32)
-        for plane, stored, scale, offset in zip(values, raw, self.scale, self.offset, strict=True):
-            np.multiply(stored, np.float32(scale), out=plane, casting="unsafe")
-            if offset:
-                plane += np.float32(offset)
+        stored, valid = self._source.read(window, shape)
+        values = np.empty(stored.shape, dtype=np.float32)
+        for band, band_values in enumerate(values):
+            scale = np.float32(self.scale[band])
+            np.multiply(stored[band], scale, out=band_values, casting="unsafe")
+            if self.offset[band]:
+                band_values += np.float32(self.offset[band])
         if not valid.all():
             values[:, ~valid] = 0
         factor = math.sqrt(window.height * window.width / (shape[0] * shape[1]))
@@ -238,13 +266,17 @@ class Scene:
             self.bands,
             self.level,
             self.gsd_m and self.gsd_m * factor,
-            self._family(),
+            self.sensor.family if self.sensor else "",
         )
 
     def read_stored(self, window: Window) -> tuple[npt.NDArray[Any], BoolArray]:
-        """The numbers of a window inside the scene as the file has them (C, h, w), and where they are valid (h, w).
+        """The numbers of a window as stored; reflectance is ``number * scale + offset``.
 
-        Calibrated they are ``number * scale + offset``, as ``read`` returns them.
+        Args:
+            window: inside the scene.
+
+        Returns:
+            Stored numbers (C, h, w), and where they are valid (h, w).
 
         Raises:
             SceneError: this part of the file is damaged.
@@ -252,7 +284,10 @@ class Scene:
         return self._source.read(window, (int(window.height), int(window.width)))
 
     def overview(self, max_size: int = 1024) -> Pixels:
-        """The whole scene, its longer side at most ``max_size`` pixels, aspect kept; averages where that is affordable.
+        """The whole scene at a reduced size; averages of its pixels where that is affordable.
+
+        Args:
+            max_size: pixels of the longer side at most; the aspect is kept.
 
         Raises:
             SceneError: no pixel of the scene is valid.
@@ -262,72 +297,21 @@ class Scene:
         pixels = self.read(out_shape=shape)
         if not pixels.valid.any():
             raise SceneError(
-                f"{self.path} holds no valid pixel: every one is nodata, masked or not finite"
+                f"{self.path} has no valid pixel: every pixel is nodata, masked or not finite; "
+                "check the nodata value of the file"
             )
         return pixels
 
     def pixel_area_m2(self) -> npt.NDArray[np.float64] | None:
-        """Area on the ground of one pixel of each row (height,); None where neither a CRS nor a GSD is known."""
-        if self.crs is None:
-            known = getattr(self, "gsd_m", None)
-            return None if known is None else np.full(self.height, known**2)
-        from spex.raster.area import row_areas
-
-        return row_areas(self.crs, self.transform, self.height, self.width)
+        """Ground area of a pixel of each row (height,), None without a CRS and a GSD."""
+        if self.crs is not None:
+            return row_areas(self.crs, self.transform, self.height, self.width)
+        return None if self.gsd_m is None else np.full(self.height, self.gsd_m**2)
 
 
-def _spectral(dataset: Any, sample: PixelSample) -> tuple[list[int], list[str]]:
-    """The raster's bands without alpha; NIR that a file calls alpha (as writers of four 8-bit bands do) stays in."""
-    kept, notes = [], []
-    for index, kind in zip(dataset.indexes, dataset.colorinterp, strict=True):
-        values = sample.values[index - 1]
-        graded = (
-            kind == ColorInterp.alpha
-            and float(np.mean((values > values.min()) & (values < values.max()))) > 0.05
-        )
-        if kind != ColorInterp.alpha or graded:
-            kept.append(index)
-        if graded:
-            notes.append(
-                f"band {index} is marked as alpha but holds a picture: taken as a spectral band"
-            )
-    return kept, notes
-
-
-def _good_bands(said: BandMetadata, sample: PixelSample) -> tuple[list[int], list[str]]:
-    """Positions of the bands to use: not stated as bad, not thermal, and not empty where other bands hold values."""
-    assert said.bands is not None
-    thermal = [
-        i for i, band in enumerate(said.bands) if (band.wavelength_nm or 0) > THERMAL_FROM_NM
-    ]
-    holds = [bool(mask.any()) for mask in sample.valid]
-    empty = [i for i, held in enumerate(holds) if any(holds) and not held and i not in said.bad]
-    notes = [
-        f"left out as {why}: {', '.join(said.bands[i].name for i in positions)}"
-        for why, positions in (
-            ("thermal", thermal),
-            ("empty", empty),
-            ("marked bad", sorted(said.bad)),
-        )
-        if positions
-    ]
-    good = [i for i in range(len(said.bands)) if i not in said.bad.union(thermal, empty)]
-    if not good:
-        raise BandError("no usable band: all are marked bad, thermal or empty")
-    return good, notes
-
-
-def _check_raster(dataset: Any, name: str) -> None:
-    if dataset.count == 0:
-        inner = dataset.subdatasets
-        hint = (
-            f"; name one of the {len(inner)} rasters in it, for example {inner[0]}" if inner else ""
-        )
-        raise SceneError(f"{name} holds no band{hint}")
-    odd = next((t for t in dataset.dtypes if "complex" in t), None)
-    if odd:
-        raise SceneError(f"{name} holds {odd} numbers; a scene needs integers or floats")
-    if dataset.colorinterp[0] == ColorInterp.palette:
-        raise BandError(
-            f"{name} is a palette image: its numbers are colours or classes, not spectral values"
-        )
+def _no_georeference(gsd_m: float | None) -> str:
+    if gsd_m:
+        return f"no georeference: locations are in pixels, areas assume pixels of {gsd_m:g} m"
+    return (
+        "no georeference: locations and areas are in pixels; state the pixel size with --gsd METRES"
+    )

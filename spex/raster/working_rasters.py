@@ -1,7 +1,7 @@
-"""Working rasters: the intermediate rasters of a query, read and written in strips with bounded memory.
+"""Working rasters: probabilities and masks of a query, in strips with bounded memory.
 
-Probabilities are stored as ``round(250 p)`` in uint8, 255 where there is none: four times smaller than float32, and
-the mask (``p >= 0.5``) follows from the file exactly.
+Probabilities are stored as ``round(250 p)`` in uint8, 255 where there are no data. That is four
+times smaller than float32, and the mask (``p >= 0.5``) follows from the file exactly.
 """
 
 from __future__ import annotations
@@ -17,12 +17,21 @@ from rasterio.windows import Window
 from spex.raster.scene import Scene
 
 PROBABILITY_SCALE = 250
-NODATA = 255
+"""Stored number of probability 1."""
 HALF_PROBABILITY = PROBABILITY_SCALE // 2
+"""Stored number of probability 0.5."""
+NODATA = 255
+"""Stored number of pixels without data, in probability and mask rasters."""
 
 
 def row_strips(height: int, width: int, planes: int) -> Iterator[Window]:
-    """Full-width windows from the top down, sized so that ``planes`` float32 planes of one take about 64 MB."""
+    """Windows of full width from the top down, each of about 64 MB.
+
+    Args:
+        height: rows of the raster.
+        width: columns of the raster.
+        planes: float32 planes that are held of one window.
+    """
     rows = max(16, min(512, (1 << 24) // (width * max(planes, 1)) // 16 * 16))
     for row in range(0, height, rows):
         yield Window(0, row, width, min(rows, height - row))
@@ -30,15 +39,23 @@ def row_strips(height: int, width: int, planes: int) -> Iterator[Window]:
 
 @contextmanager
 def bounded_gdal_cache() -> Iterator[None]:
-    """GDAL with a bounded block cache, and no warning about a missing georeference (a scene says that itself)."""
-    # The default cache is a share of the machine's memory, which would make peak memory grow with the scene.
+    """GDAL with a bounded block cache and no warning about a missing georeference.
+
+    A scene has its own warning.     GDAL's default cache is a share of the machine's memory, which
+    would make peak memory grow with the scene.
+    """
     with warnings.catch_warnings(), rasterio.Env(GDAL_CACHEMAX=128, GDAL_NUM_THREADS="ALL_CPUS"):
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         yield
 
 
 def working_profile(scene: Scene, count: int) -> dict[str, object]:
-    """Creation options of an intermediate uint8 raster: strips, so that appended rows rewrite no blocks."""
+    """Creation options of a uint8 raster in strips, so that appended rows rewrite no blocks.
+
+    Args:
+        scene: whose size and georeference it has.
+        count: number of its bands.
+    """
     return {
         "driver": "GTiff",
         "dtype": "uint8",

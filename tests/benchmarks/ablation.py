@@ -1,7 +1,8 @@
 """What aggregation, evidence maps and prior text are worth: IoU on validation places.
 
-Aggregation and evidence maps: small models trained alike by stage ``masks``, one per arm and seed. Prior text and
-evidence maps of a finished checkpoint: each given or withheld as the scene is asked, all else unchanged.
+Aggregation and evidence maps: small models trained alike by stage ``masks``, one per arm and
+seed. Prior text and evidence maps of a finished checkpoint: each given or withheld as the scene
+is asked, all else unchanged.
 
     python tests/benchmarks/ablation.py RECORDS -o OUT          # RECORDS: spex spie build
 """
@@ -119,8 +120,11 @@ class Parted(QueryMethod):
 def asked(records: Path, limit: int) -> Scores:
     """Scores of the shipped checkpoint by what it is given, on so many scenes of each source."""
     predictor = load()
-    doors = {f"{'text' if t else 'no text'}, {'maps' if m else 'no maps'}": Parted(predictor, t, m)
-             for m in (True, False) for t in (True, False)}  # fmt: skip
+    doors = {
+        f"{'text' if t else 'no text'}, {'maps' if m else 'no maps'}": Parted(predictor, t, m)
+        for m in (True, False)
+        for t in (True, False)
+    }
     scores, sources = Scores(), dict[str, list[SpieRecord]]()
     for one in (
         one for shard in sorted(records.glob("survey_*.parquet")) for one in read_records(shard)
@@ -169,7 +173,8 @@ def main() -> None:
             f" {name}",
         )
     print(
-        f"\nThe shipped checkpoint by what it is given: IoU\n\n{asked(given.records, given.limit).table('iou')}"
+        "\nThe shipped checkpoint with and without evidence: IoU\n\n"
+        + asked(given.records, given.limit).table("iou")
     )
 
 

@@ -1,17 +1,20 @@
-"""Accuracy on places that nothing was trained or tuned on: `make bench-accuracy DATA=... RECORDS=...`.
+"""Accuracy on validation places: `make bench-accuracy DATA=... RECORDS=...`.
 
     python tests/benchmarks/accuracy.py --records RECORDS --data DATA -o OUT
 
-RECORDS is what `python -m instruction_data build` made from DATA (the folder of labelled scenes). Every chip of the
-validation places is asked through the same door as any scene ("open water", whole chip as one tile); pixels are pooled
-over the chips. Methods, all measured on the same pixels in the same run:
+RECORDS is what `python -m instruction_data build` made from DATA (the folder of labelled scenes).
+Every chip of the validation places is asked through the same door as any scene ("open water",
+whole chip as one tile); pixels are pooled over the chips. Methods, all measured on the same
+pixels in the same run:
 
 - rules alone: the index rules of `--method rules`;
-- model without evidence: no evidence text, evidence maps zero; model with evidence; model with evidence from the
-  label: the evidence text alone is made from the label (an upper bound of what a better text could give);
-- best index: of all indices, sides and thresholds the one with the highest IoU on the training places;
-- random forest: on the same bands (aerial chips: also local means and deviations), fitted on pixels of the training
-  places, its probability threshold chosen on its out-of-bag votes.
+- model without evidence: no evidence text, evidence maps zero; model with evidence; model with
+  evidence from the label: the evidence text alone is made from the label (an upper bound of what
+  a better text could give);
+- best index: of all indices, sides and thresholds the one with the highest IoU on the training
+  places;
+- random forest: on the same bands (aerial chips: also local means and deviations), fitted on
+  pixels of the training places, its probability threshold chosen on its out-of-bag votes.
 
 The two last are fitted once and kept in OUT; a second run there uses them again.
 """
@@ -74,7 +77,7 @@ def records_of(folder: Path, source: str, split: str) -> Iterator[SpieRecord]:
 
 
 def asked(record: SpieRecord, pixels: Pixels, data: Path) -> tuple[LabelTarget, ...]:
-    """The record's targets; of the flood chips also the water mask as it was supplied, doubtful pixels included."""
+    """The record's targets; for flood chips also the water mask as supplied."""
     found = targets(record, pixels.valid, QUERIES[record.source])
     if record.source != "hls_flood_wc":
         return found
@@ -90,7 +93,7 @@ def asked(record: SpieRecord, pixels: Pixels, data: Path) -> tuple[LabelTarget, 
 
 
 def features(pixels: Pixels, texture: bool) -> np.ndarray[Any, Any]:
-    """Bands, for aerial chips with their means and deviations in windows of 5 and 15 pixels: (h * w, features)."""
+    """Features of each pixel, (h * w, features): its bands; for aerial chips also texture."""
     planes = list(pixels.values)
     for size in (5, 15) if texture else ():
         for plane in pixels.values:
@@ -199,7 +202,7 @@ _METHODS: dict[str, Any] = {}
 
 
 def stop_after_first_span() -> None:
-    """Let answers end with their first span: the mask depends on nothing behind it, and the run takes half the time.
+    """Let answers end with their first span: no mask depends on what follows.
 
     The language model is causal, and a mask is decoded from the hidden states of its own span.
     """
@@ -261,7 +264,7 @@ def report(scores: Scores, fitted: Mapping[str, Baselines], facts: dict[str, Any
         scores.table("f1"),
         "## Expected calibration error of the probabilities",
         scores.table("ece", without=("best index", "random forest")),
-        "## False alarms: chips without the class (not one pixel of the label) where some was found",
+        "## False alarms: chips without a labelled pixel of the class where some was found",
         scores.table("false_alarms"),
         "## Misses: chips with at least 1 % of the class where none was found",
         scores.table("misses"),

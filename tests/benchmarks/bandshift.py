@@ -1,10 +1,12 @@
-"""Trained on some bands, tested on others: land-cover segmentation with three embeddings in front of the same encoder.
+"""Other bands than those trained on: three embeddings in front of the same encoder.
 
-Simulated landscapes are seen through several sets of bands, all of the same ground and air. A model learns on one set
-and is measured on land it never saw: with the same bands, with shifted and disjoint ones, with half of them, and with
-those of another sensor. Beside ours stand a linear patch embedding, each of whose inputs takes the nearest band there
-is, and a generator that knows of a band its centre alone (as in DOFA, Xiong et al., arXiv 2403.15356). All have the
-same stages, head, training time and seeds. Relative losses are of the score that the same model has on its own bands.
+Simulated landscapes are seen through several sets of bands, all of the same ground and air. A
+model learns on one set and is measured on land it never saw: with the same bands, with shifted
+and disjoint ones, with half of them, and with those of another sensor. Beside ours stand a linear
+patch embedding, each of whose inputs takes the nearest band there is, and a generator that knows
+of a band its centre alone (as in DOFA, Xiong et al., arXiv 2403.15356). All have the same stages,
+head, training time and seeds. Relative losses are of the score that the same model has on its own
+bands.
 
     python tests/benchmarks/bandshift.py --data DATA --output bandshift.json
 """
@@ -49,12 +51,17 @@ from spex.sensors import Band, get_sensor
 from train.data.spectral_views import mix_neighbours, select_bands
 
 CLASSES = {
-    "water": ("water",), "trees": ("tree_cover",), "low plants": ("shrubland", "grassland", "cropland", "wetland"),
-    "built-up": ("built_up",), "bare": ("soil", "sand", "rock"), "snow": ("snow_ice",), "burned": ("burned",),
+    "water": ("water",),
+    "trees": ("tree_cover",),
+    "low plants": ("shrubland", "grassland", "cropland", "wetland"),
+    "built-up": ("built_up",),
+    "bare": ("soil", "sand", "rock"),
+    "snow": ("snow_ice",),
+    "burned": ("burned",),
     "cloud": ("cloud",),
-}  # fmt: skip
+}
 REAL = ("aviris_jasper", "hsi_moffett")
-"""Scenes with labels that hold all bands; they do not tell trees from other plants in the same way."""
+"""Labelled hyperspectral scenes; their labels separate trees from other plants differently."""
 _REAL_CLASSES = {"water": 0, "tree": 2, "vegetation": 2, "road": 3, "soil": 4}
 SMALL = SpecAwareConfig(
     hidden_sizes=(32, 48, 64, 96), depths=(1, 1, 2, 1), hyper_dim=64, rank=8, fusion_dim=48
@@ -73,8 +80,8 @@ def _known(sensor: str, names: str) -> tuple[Band, ...]:
     )
 
 
-# All outside the bands of water vapour. Shifted by half the distance to the next; disjoint ones share no light with
-# those trained on, and leave other gaps.
+# All outside the bands of water vapour. Shifted by half the distance to the next; disjoint ones
+# share no light with those trained on, and leave other gaps.
 SETS = {
     "eight": _made_up(460, 580, 700, 820, 1020, 1220, 1560, 2120),
     "shifted": _made_up(520, 640, 760, 920, 1120, 1290, 1640, 2220),
@@ -94,7 +101,7 @@ SHIFTS = {
 
 @dataclass(frozen=True)
 class Ground:
-    """A square of land: values of ``BANDS``, float16 (C, h, w), and number of the class, int64 (h, w), -1 unknown."""
+    """A square of land: ``BANDS``, float16 (C, h, w), and class, int64 (h, w), -1 unknown."""
 
     values: NDArray[np.float16]
     label: NDArray[np.int64]
@@ -114,7 +121,7 @@ class Ground:
 
 
 def simulated(spectra: Spectra, seed: int, count: int) -> list[Ground]:
-    """Four grounds of each of ``count`` landscapes, each of other materials, from one library of spectra, and air."""
+    """Four grounds of each of ``count`` landscapes, each with its own materials and atmosphere."""
     return [
         ground
         for number in range(count)
@@ -174,7 +181,7 @@ def _response(grid: NDArray[np.float64]) -> NDArray[np.float32]:
 
 
 class _Patches(nn.Module):
-    """What the embeddings compared have in common: kernels summed over bands, a bias, and a norm."""
+    """What all compared embeddings share: kernels summed over bands, a bias, a norm."""
 
     embed = SpecAwareEmbedding.embed
 
@@ -195,7 +202,7 @@ class _Patches(nn.Module):
 
 
 class LinearPatches(_Patches):
-    """A linear layer on the bands of one sensor; of another, each of its inputs takes the nearest band."""
+    """A linear layer on the bands of one sensor; for another, each input takes the nearest band."""
 
     def __init__(self, config: SpecAwareConfig, bands: Sequence[Band]) -> None:
         super().__init__(config)
@@ -218,7 +225,7 @@ class LinearPatches(_Patches):
 
 
 class CentreGenerator(_Patches):
-    """A transformer makes kernels from the centres of all bands: no width, no content, a plain sum over bands."""
+    """A transformer generates kernels from band centres alone, summed over bands."""
 
     def __init__(self, config: SpecAwareConfig, bands: Sequence[Band]) -> None:
         super().__init__(config)
@@ -250,9 +257,11 @@ class Segmenter(nn.Module):
         width, patch = encoder.config.fusion_dim, encoder.config.patch_size
         self.encoder = encoder
         self.head = nn.Sequential(
-            nn.Conv2d(width, width, 3, padding=1), nn.GELU(), nn.Conv2d(width, len(CLASSES) * patch**2, 1),
+            nn.Conv2d(width, width, 3, padding=1),
+            nn.GELU(),
+            nn.Conv2d(width, len(CLASSES) * patch**2, 1),
             nn.PixelShuffle(patch),
-        )  # fmt: skip
+        )
 
     def forward(self, images: Sequence[Pixels]) -> Tensor:
         """Logits (B, K, h, w) of images of equal size."""
@@ -267,7 +276,7 @@ class Segmenter(nn.Module):
 
 
 def varied(pixels: Pixels, rng: Generator) -> Pixels:
-    """The image through other bands that its own can make, as in pre-training: some left out, some mixed."""
+    """The image through other bands, as in pre-training: some left out, some mixed."""
     count = len(pixels.bands)
     kept = np.sort(rng.permutation(count)[: rng.integers(count // 2, count + 1)])
     return mix_neighbours(rng, select_bands(pixels, kept))
@@ -276,7 +285,7 @@ def varied(pixels: Pixels, rng: Generator) -> Pixels:
 def fit(
     model: Segmenter, grounds: list[Ground], sensor: str, minutes: float, seed: int, vary: bool
 ) -> int:
-    """Train for some minutes of the processor, so that other work on the machine costs no arm its steps; the steps."""
+    """Train for some minutes of processor time; returns the number of steps."""
     rng = np.random.default_rng(seed)
     counts = np.bincount(
         np.concatenate([g.label[g.label >= 0] for g in grounds]), minlength=len(CLASSES)
@@ -323,7 +332,7 @@ def _draw(
 def score(
     model: Segmenter, grounds: list[Ground], sensor: str, merged: bool = False
 ) -> dict[str, float]:
-    """Mean IoU of the classes there are, and share of pixels right; ``merged``: trees are low plants."""
+    """Mean IoU of the classes present, and pixel accuracy; ``merged``: trees are low plants."""
     model.eval()
     confusion = np.zeros((len(CLASSES),) * 2, np.int64)
     for ground in grounds:
@@ -345,10 +354,13 @@ class Arm:
 
 
 ARMS = {
-    "SpecAware": Arm(None), "SpecAware, varied": Arm(None, True), "linear": Arm(LinearPatches),
-    "linear, varied": Arm(LinearPatches, True), "centres": Arm(CentreGenerator),
+    "SpecAware": Arm(None),
+    "SpecAware, varied": Arm(None, True),
+    "linear": Arm(LinearPatches),
+    "linear, varied": Arm(LinearPatches, True),
+    "centres": Arm(CentreGenerator),
     "centres, varied": Arm(CentreGenerator, True),
-}  # fmt: skip
+}
 
 
 def make(arm: Arm, bands: Sequence[Band], checkpoint: Path | None) -> Segmenter:
@@ -371,7 +383,7 @@ def measure(
     minutes: float,
     checkpoint: Path | None,
 ) -> list[dict[str, Any]]:
-    """Scores of every arm, seed and set of bands trained on: per test ground and set of bands tested on."""
+    """Scores of every arm, seed and training band set, per test ground and test band set."""
     rows = []
     for seed in range(seeds):
         for trained, shifts in SHIFTS.items():
@@ -406,7 +418,7 @@ def measure(
 
 
 def losses(rows: list[dict[str, Any]], where: str, kind: str) -> list[dict[str, Any]]:
-    """Relative losses: one row per shift with, per arm, the score on its own bands, on the others, and the loss."""
+    """Relative losses: a row per shift; per arm the score on own bands, on others, and the loss."""
     table = []
     for trained, shifts in SHIFTS.items():
         for tested, budget in shifts.items():
@@ -423,9 +435,11 @@ def losses(rows: list[dict[str, Any]], where: str, kind: str) -> list[dict[str, 
                 own, other = (np.array([s[key][kind] for s in scores]) for key in (trained, tested))
                 lost = 1 - other / own
                 line["arms"][name] = {
-                    "own": float(own.mean()), "other": float(other.mean()), "loss": float(lost.mean()),
+                    "own": float(own.mean()),
+                    "other": float(other.mean()),
+                    "loss": float(lost.mean()),
                     "loss_sd": float(lost.std()),
-                }  # fmt: skip
+                }
             table.append(line)
     return table
 
@@ -437,9 +451,8 @@ def show(table: list[dict[str, Any]], title: str) -> None:
         cells = ""
         for one in line["arms"].values():
             mark = "*" if one["loss"] <= line["budget"] else " "
-            cells += f"{one['own']:.3f} {one['other']:.3f} {one['loss']:4.0%}±{one['loss_sd']:.0%}{mark}".rjust(
-                26
-            )
+            loss = f"{one['loss']:4.0%}±{one['loss_sd']:.0%}{mark}"
+            cells += f"{one['own']:.3f} {one['other']:.3f} {loss}".rjust(26)
         print(f"{line['trained'] + ' -> ' + line['tested']:28}{line['budget']:7.0%}{cells}")
 
 

@@ -1,11 +1,12 @@
-"""What instruction data cost to build: index and region work beside the memory's bandwidth, and records per hour.
+"""The cost of instruction data: index and region work beside memory bandwidth; records per hour.
 
     python tests/benchmarks/builder.py [--size 4096] [--chips 256]
 
-The bound of a piece of work is the bytes that it must at least move, every input read once and every output written
-once, over the bandwidth of a triad ``a = b + s * c`` on float32 planes of the same size, measured in turns with it, all
-on one core and in the process's own time. Records per hour come from whole builds, from the start of Python to the data
-card, with one and two processes; 16 cores are taken for eight times two.
+The bound of a piece of work is the bytes that it must at least move, every input read once and
+every output written once, over the bandwidth of a triad ``a = b + s * c`` on float32 planes of
+the same size, measured in turns with it, all on one core and in the process's own time. Records
+per hour come from whole builds, from the start of Python to the data card, with one and two
+processes; 16 cores are taken for eight times two.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ SPECTRA = np.array(
 
 
 def bandwidth(size: int) -> list[tuple[str, float, float]]:
-    """(work, GB/s that it moves, GB/s of the triad) for index and region work on ``size`` x ``size`` pixels."""
+    """(work, its GB/s, the triad's GB/s) for index and region work on ``size`` squared pixels."""
     rng = np.random.default_rng(0)
     planes = {
         role: rng.uniform(0.05, 0.5, (size, size)).astype(np.float32)
@@ -86,14 +87,14 @@ def bandwidth(size: int) -> list[tuple[str, float, float]]:
 
 
 def seconds(run: Callable[[], object]) -> float:
-    """Seconds of this process, which has one thread: what others on a shared machine take away is not counted."""
+    """Processor seconds of this single-threaded process."""
     start = time.process_time()
     run()
     return time.process_time() - start
 
 
 def write_scenes(folder: Path, count: int) -> None:
-    """Scenes of one chip with a mask of their water, in patches of many sizes, far from each other."""
+    """Scenes of one chip each with a water mask in patches of many sizes, far apart."""
     (folder / "labels").mkdir(parents=True)
     for number in range(count):
         rng = np.random.default_rng(number)
@@ -161,7 +162,8 @@ def main() -> None:
     arguments = parser.parse_args()
 
     print(
-        f"\nOn {arguments.size} x {arguments.size} pixels, one core\n{'':36}{'GB/s':>8}{'triad':>8}{'share':>8}"
+        f"\nOn {arguments.size} x {arguments.size} pixels, one core\n"
+        f"{'':36}{'GB/s':>8}{'triad':>8}{'share':>8}"
     )
     for name, rate, bound in bandwidth(arguments.size):
         print(f"{name:36}{rate:8.1f}{bound:8.1f}{rate / bound:8.0%}")

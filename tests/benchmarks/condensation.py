@@ -1,7 +1,8 @@
-"""What becomes of a span's hidden states: K prompt tokens by attention or by pooling, on validation places.
+"""Condensation: K prompt tokens by attention or by pooling, on validation places.
 
-Encoder, language model and pixel decoder of a checkpoint stay as they are; per arm and seed, condensation and refiner
-learn anew from what these give for every labelled class of training chips.
+Encoder, language model and pixel decoder of a checkpoint stay as they are; per arm and seed,
+condensation and refiner learn anew from what these give for every labelled class of training
+chips.
 
     python tests/benchmarks/condensation.py RECORDS -o OUT
 """
@@ -35,7 +36,7 @@ SIDE, SPANS, RATE = 128, 16, 1e-3
 
 @dataclass(frozen=True)
 class Seen:
-    """What the frozen parts give for one chip: features (D, h, w), the pooled overview, hidden states per class."""
+    """Frozen outputs for one chip: features (D, h, w), pooled overview, hidden states per class."""
 
     source: str
     features: Tensor
@@ -48,7 +49,7 @@ class Seen:
 def see(
     predictor: ModelPredictor, folder: Path, split: str, limit: int, rng: np.random.Generator
 ) -> list[Seen]:
-    """Chips of a split, at most ``limit`` of them; in training a synonym stands for the class, else its title."""
+    """At most ``limit`` chips of a split; a synonym names the class in training, else its title."""
     records = [
         record
         for shard in sorted(folder.glob("survey_*.parquet"))

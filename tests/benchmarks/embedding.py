@@ -1,8 +1,9 @@
-"""Memory and time of embedding an image by its band count, beside the published formulation, and of the encoder.
+"""Memory and time of the band embedding beside the published formulation, and of the encoder.
 
-The published one (SpecAware, arXiv 2510.27219) embeds every patch of every band before it sums over bands, so that a
-(patches, bands, channels) tensor exists; here the generated pair is merged to a kernel. Both generate the same matrices
-and give the same tokens. Shares are of the rate of a matrix product measured in the same process and precision.
+The published one (SpecAware, arXiv 2510.27219) embeds every patch of every band before it sums
+over bands, so that a (patches, bands, channels) tensor exists; here the generated pair is merged
+to a kernel. Both generate the same matrices and give the same tokens. Shares are of the rate of a
+matrix product measured in the same process and precision.
 
     python tests/benchmarks/embedding.py
 """
@@ -95,7 +96,7 @@ def measure(way: str, count: int, shape: str) -> dict[str, float]:
 
 
 def measure_encoder(side: int, dtype: str) -> dict[str, float]:
-    """Seconds of the encoder of size base on a tile of four bands, kernels given, and its share of the GEMM rate."""
+    """Seconds of the ``base`` encoder on a tile of four bands, and its share of the GEMM rate."""
     torch.manual_seed(0)
     encoder = SpecAwareEncoder(SpecAwareConfig()).eval()
     bands = tuple(
@@ -127,7 +128,7 @@ def _status_mib(name: str) -> float:
 
 
 def _shortest(work: Callable[[], object]) -> float:
-    """Seconds of the shortest of some runs; of one thread those of the processor, which others cannot stretch."""
+    """Seconds of the shortest of several runs; processor time where there is one thread."""
     clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
     work()
     times: list[float] = []
@@ -153,10 +154,12 @@ def main() -> None:
     threads = parser.parse_args().threads
     for shape, (channels, rank, patch) in SHAPES.items():
         print(
-            f"\n{SIDE} x {SIDE} pixels, patch {patch}, {channels} channels, rank {rank}, {threads} threads"
+            f"\n{SIDE} x {SIDE} pixels, patch {patch}, {channels} channels, "
+            f"rank {rank}, {threads} threads"
         )
         print(
-            f"{'bands':>6}{'ms':>9}{'published':>11}{'faster':>8}{'MiB':>8}{'published':>11}{'less':>7}{'GEMM':>7}"
+            f"{'bands':>6}{'ms':>9}{'published':>11}{'faster':>8}"
+            f"{'MiB':>8}{'published':>11}{'less':>7}{'GEMM':>7}"
         )
         for count in BANDS:
             ours, theirs = (
@@ -164,7 +167,8 @@ def main() -> None:
             )
             print(
                 f"{count:6d}{1e3 * ours['seconds']:9.1f}{1e3 * theirs['seconds']:11.1f}"
-                f"{theirs['seconds'] / ours['seconds']:8.1f}{ours['peak_mib']:8.1f}{theirs['peak_mib']:11.1f}"
+                f"{theirs['seconds'] / ours['seconds']:8.1f}"
+                f"{ours['peak_mib']:8.1f}{theirs['peak_mib']:11.1f}"
                 f"{theirs['peak_mib'] / max(ours['peak_mib'], 1):7.1f}{ours['gemm_share']:7.0%}",
                 flush=True,
             )
@@ -174,7 +178,8 @@ def main() -> None:
         for dtype in ("float32", "bfloat16"):
             cost = _apart(threads, measure_encoder, side, dtype)
             print(
-                f"{f'{side} x {side}':>12}{dtype:>10}{1e3 * cost['seconds']:8.0f}{cost['gemm_share']:7.0%}",
+                f"{f'{side} x {side}':>12}{dtype:>10}"
+                f"{1e3 * cost['seconds']:8.0f}{cost['gemm_share']:7.0%}",
                 flush=True,
             )
 

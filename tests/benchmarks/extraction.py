@@ -1,6 +1,7 @@
-"""Time and peak memory of one extraction, beside a bare read and write of the same scene: `make bench`.
+"""Time and peak memory of one extraction, beside a bare copy of the same scene: `make bench`.
 
-The scenes are four bands of uint16 like the sample of `make run`: its 300 x 300 pixels, and 1024 x 1024.
+The scenes are four bands of uint16 like the sample of `make run`: its 300 x 300 pixels, and 1024
+x 1024.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ BANDS = "B02=490/65,B03=560/35,B04=665/30,B08=842/115"
 SPECTRA = np.array([[0.06, 0.07, 0.04, 0.02], [0.03, 0.07, 0.04, 0.42], [0.10, 0.14, 0.19, 0.27]])
 COPY = """
 import sys, rasterio
-with rasterio.open(sys.argv[1]) as source, rasterio.open(sys.argv[2], "w", **source.profile) as copy:
+source = rasterio.open(sys.argv[1])
+with source, rasterio.open(sys.argv[2], "w", **source.profile) as copy:
     copy.write(source.read())
 """
 

@@ -1,8 +1,9 @@
-"""What reading queries costs: one by one, in a batch, by Hugging Face's ``generate``, in int8; visual tokens; strides.
+"""The cost of reading queries: single, batched, by ``generate``, in int8; visual tokens; strides.
 
     python tests/benchmarks/generation.py [-m MODEL] [--threads N] [--repeats N]
 
-Every row is measured in this one process, in turns, and told as a multiple of its table's first: compare ratios.
+Every row is measured in this one process, in turns, and told as a multiple of its table's first:
+compare ratios.
 """
 
 from __future__ import annotations
@@ -31,9 +32,15 @@ from spex.raster.sample_scene import write_sample_scene
 from spex.raster.scene import Pixels, Scene
 
 QUERIES = (
-    "open water", "vegetation with NDVI above 0.4", "the largest lake", "where are forests?", "bare soil in the north",
-    "water and vegetation", "fields larger than 1 ha", "grassland but no trees",
-)  # fmt: skip
+    "open water",
+    "vegetation with NDVI above 0.4",
+    "the largest lake",
+    "where are forests?",
+    "bare soil in the north",
+    "water and vegetation",
+    "fields larger than 1 ha",
+    "grassland but no trees",
+)
 
 
 class Grammar(LogitsProcessor):  # type: ignore[misc]
@@ -49,17 +56,21 @@ class Grammar(LogitsProcessor):  # type: ignore[misc]
 
 
 def by_hugging_face(predictor: ModelPredictor, visual: torch.Tensor) -> int:
-    """Tokens that ``generate`` writes, one query after another, all of it in bfloat16 where that pays."""
+    """Tokens that ``generate`` writes, one query after another, in bfloat16 where that pays."""
     model, processor, count = predictor.model, predictor.processor, 0
     for query in QUERIES:
         ids = torch.tensor([processor.encode(query, "")[0]])
         grammar = Grammar(_Writer(GenerationRequest(query), processor.words))
         with autocast(model.device):
             count += model.language.generate(
-                inputs_embeds=model.embed(ids, visual), attention_mask=torch.ones_like(ids), max_new_tokens=256,
-                do_sample=False, logits_processor=LogitsProcessorList([grammar]),
-                pad_token_id=processor.tokenizer.pad_token_id, eos_token_id=processor.words.end,
-            ).shape[1]  # fmt: skip
+                inputs_embeds=model.embed(ids, visual),
+                attention_mask=torch.ones_like(ids),
+                max_new_tokens=256,
+                do_sample=False,
+                logits_processor=LogitsProcessorList([grammar]),
+                pad_token_id=processor.tokenizer.pad_token_id,
+                eos_token_id=processor.words.end,
+            ).shape[1]
     return count
 
 
@@ -104,12 +115,13 @@ def quantised(model: SpexModel) -> SpexModel:
 def vision(
     predictor: ModelPredictor, overview: Pixels, evidence: SceneEvidence
 ) -> dict[str, Callable[[], Any]]:
-    """Reading a query with more visual tokens; what summing the strides adds to a tile of 512 x 512 pixels."""
+    """Queries with more visual tokens; the cost of summing strides for a 512 x 512 tile."""
     model, encoder, rows = predictor.model, predictor.model.encoder, {}
     tile = replace(
         overview,
-        values=np.resize(overview.values, (len(overview.values), 512, 512)), valid=np.ones((512, 512), bool),
-    )  # fmt: skip
+        values=np.resize(overview.values, (len(overview.values), 512, 512)),
+        valid=np.ones((512, 512), bool),
+    )
 
     def read(grid: int) -> None:
         model.config.visual_grid = grid
@@ -146,13 +158,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     model, visual = predictor.model, context.visual
     int8 = quantised(model)
     with torch.inference_mode():
-        show("8 queries read", turns({
-            "one by one": lambda: ours(model, predictor, visual, 1),
-            "in one batch": lambda: ours(model, predictor, visual, 8),
-            "one by one, Hugging Face's generate": lambda: by_hugging_face(predictor, visual),
-            "one by one, int8": lambda: ours(int8, predictor, visual, 1),
-            "in one batch, int8": lambda: ours(int8, predictor, visual, 8),
-        }, given.repeats))  # fmt: skip
+        show(
+            "8 queries read",
+            turns(
+                {
+                    "one by one": lambda: ours(model, predictor, visual, 1),
+                    "in one batch": lambda: ours(model, predictor, visual, 8),
+                    "one by one, Hugging Face's generate": lambda: by_hugging_face(
+                        predictor, visual
+                    ),
+                    "one by one, int8": lambda: ours(int8, predictor, visual, 1),
+                    "in one batch, int8": lambda: ours(int8, predictor, visual, 8),
+                },
+                given.repeats,
+            ),
+        )
         show(
             "Visual tokens and strides", turns(vision(predictor, overview, evidence), given.repeats)
         )

@@ -1,4 +1,4 @@
-"""Time and peak memory of a command, beside a baseline measured in the same run on the same machine."""
+"""Time and peak memory of a command, beside a baseline measured in the same run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Cost:
 
 
 def cost(arguments: Sequence[str], repeats: int = 3) -> Cost:
-    """Run ``python ARGUMENTS`` from the checkout and measure it; a command that fails ends the benchmark."""
+    """Run ``python ARGUMENTS`` from the checkout and measure it; a failure ends the benchmark."""
     seconds, peak = float("inf"), 0.0
     for _ in range(repeats):
         start = time.perf_counter()

@@ -1,9 +1,9 @@
-"""How many queries are understood: classes in order and every constraint exact, or a refusal where there must be one.
+"""How many queries are understood: classes and constraints exact, or refused where they must be.
 
     python tests/benchmarks/queries.py [--model CHECKPOINT] [--baselines-only] [-o OUT]
 
-The queries and what they mean are in `queries.yaml`; the language model stands beside the fixed rules of
-`--method rules`. Only the reading is judged, no mask.
+The queries and what they mean are in `queries.yaml`; the language model stands beside the fixed
+rules of `--method rules`. Only the reading is judged, no mask.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def load_scenes() -> dict[str, tuple[Pixels, SceneEvidence]]:
 
 
 def possible(spans: Meaning, evidence: SceneEvidence) -> Meaning:
-    """The spans whose class the scene's bands can tell; the engine refuses the others whoever reads the query."""
+    """The spans whose class these bands can map; the engine refuses the others."""
     return [span for span in spans if evidence.classes[span["class"]].status != "unavailable"]
 
 
@@ -95,11 +95,18 @@ def main() -> None:
             overview, evidence = scenes[query.scene]
             meant, text = read(predictor, query, overview, evidence)
             meant, wanted = possible(meant, evidence), possible(query.spans, evidence)
-            rows.append({
-                "reader": title, "ask": query.ask, "seen": query.seen, "understood": meant == wanted,
-                "classes": [s["class"] for s in meant] == [s["class"] for s in wanted],
-                "wanted": wanted, "meant": meant, "answer": text,
-            })  # fmt: skip
+            rows.append(
+                {
+                    "reader": title,
+                    "ask": query.ask,
+                    "seen": query.seen,
+                    "understood": meant == wanted,
+                    "classes": [s["class"] for s in meant] == [s["class"] for s in wanted],
+                    "wanted": wanted,
+                    "meant": meant,
+                    "answer": text,
+                }
+            )
         print(f"{title}: {(time.perf_counter() - started) / len(queries):.2f} s per query")
     page = report(rows, list(readers))
     print(page)

@@ -1,14 +1,16 @@
-"""The simulator: how fast it is, what it looks like beside real scenes, and where its spectra miss the real ones.
+"""The simulator: its speed, its pictures beside real scenes, and how its spectra differ.
 
     python tests/benchmarks/simulator.py [--library SPECTRA.npz] [--chips 80]
     python tests/benchmarks/simulator.py --library SPECTRA.npz --data DATA --gallery OUT.png
     python tests/benchmarks/simulator.py --library SPECTRA.npz --data DATA --overlap
 
-Speed: chips a second of one core, the share of each step, beside one copy of the same planes of materials in the same
-run (the bound by memory). Gallery: pairs of true and false colour, real scenes in the lower half. Overlap: per class,
-pixels of real training places against simulated ones of the same kind of sensor. AUC: how well a classifier that sees
-the bands tells them apart on chips it was not fitted on (0.5: not at all); covered: the share of real pixels within the
-central 98 % of the simulated ones; energy: distance of the two samples in standard deviations of the real one.
+Speed: chips a second of one core, the share of each step, beside one copy of the same planes of
+materials in the same run (the bound by memory). Gallery: pairs of true and false colour, real
+scenes in the lower half. Overlap: per class, pixels of real training places against simulated
+ones of the same kind of sensor. AUC: how well a classifier that sees the bands tells them apart
+on chips it was not fitted on (0.5: not at all); covered: the share of real pixels within the
+central 98 % of the simulated ones; energy: distance of the two samples in standard deviations of
+the real one.
 """
 
 from __future__ import annotations
@@ -91,10 +93,12 @@ def speed(library: Path | None, count: int) -> None:
         planes.copy()
     copied = (time.process_time() - started) / 5 / 4
     print(
-        f"{seconds:.3f} s a chip, {1 / seconds:.1f} chips a second and core, {kept / count / 1e6:.2f} MB a chip"
+        f"{seconds:.3f} s a chip, {1 / seconds:.1f} chips a second and core, "
+        f"{kept / count / 1e6:.2f} MB a chip"
     )
     print(
-        f"a copy of a quarter of 20 planes of 512 x 512: {copied:.4f} s; ratio {seconds / copied:.0f}"
+        f"a copy of a quarter of 20 planes of 512 x 512: {copied:.4f} s; "
+        f"ratio {seconds / copied:.0f}"
     )
     for step, function in _STEPS.items():
         print(f"{step:14}{functions[function].cumtime / whole:7.1%}")
@@ -125,7 +129,7 @@ def _picture(chip: Chip) -> NDArray[np.uint8]:
 def gallery(
     library: Path | None, data: Path | None, target: Path, rows: int = 5, columns: int = 5
 ) -> None:
-    """Write pictures of simulated chips, every one of another landscape, and of real ones below them."""
+    """Write pictures of simulated chips, one per landscape, with real ones below them."""
     made = [
         next(item.read("train"))
         for item in islice(simulated_items(library, 10**6, 3, 1), rows * columns)

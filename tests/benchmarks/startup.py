@@ -1,4 +1,4 @@
-"""How long `spex --help` takes (budget: 0.5 s), beside an interpreter that does nothing: `make bench`."""
+"""How long `spex --help` takes (budget: 0.5 s), beside a bare interpreter: `make bench`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The band-shift benchmark: its band sets are what they claim, mixed bands are exact, and the table comes out whole."""
+"""The band-shift benchmark: its band sets, mixed bands and table are right."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The benchmark's queries are what they claim: sixty, half of them unseen, each with a meaning that can be written."""
+"""The benchmark's queries: sixty, half of them unseen, each with a meaning that can be written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The benchmark of wordings judges a reading as a person would: class, constraints and the turns before it."""
+"""The benchmark of wordings judges class, constraints and the turns before."""
 
 from __future__ import annotations
 
@@ -20,10 +20,19 @@ def test_readings_are_compared_with_the_records(tmp_path: Path) -> None:
         wordings.draw(tmp_path, 10)
     write_synthetic_scene(tmp_path / "scene.tif", height=64, width=64)
     base = {
-        "kind": "dialogue", "split": "val", "place": "p", "source": "made", "sensor": "made", "level": "surface",
-        "scene": SceneRef(path="scene.tif"), "scale": 1e-4,
-        "bands": [BandRef(name=b.name, wavelength_nm=b.wavelength_nm) for b in get_sensor("sentinel-2a").bands],
-    }  # fmt: skip
+        "kind": "dialogue",
+        "split": "val",
+        "place": "p",
+        "source": "made",
+        "sensor": "made",
+        "level": "surface",
+        "scene": SceneRef(path="scene.tif"),
+        "scale": 1e-4,
+        "bands": [
+            BandRef(name=b.name, wavelength_nm=b.wavelength_nm)
+            for b in get_sensor("sentinel-2a").bands
+        ],
+    }
     water = "<seg class=water>lakes</seg>: <fact:area>."
     cases = [
         ("seen", [("lakes", water)], [("water", {})]),
@@ -58,9 +67,15 @@ def test_readings_are_compared_with_the_records(tmp_path: Path) -> None:
     rows = []
     for record, pixels, evidence in wordings.scenes(wordings.draw(tmp_path, 10)):
         meant, _ = wordings.read(RulesPredictor(), record, pixels, evidence)
-        rows.append({
-            "understood": wordings.possible(meant, evidence) == wordings.possible(wordings.wanted(record), evidence),
-            "wording": record.provenance["wording"], "turns": "one", "language": "en", "act": "ask",
-        })  # fmt: skip
+        rows.append(
+            {
+                "understood": wordings.possible(meant, evidence)
+                == wordings.possible(wordings.wanted(record), evidence),
+                "wording": record.provenance["wording"],
+                "turns": "one",
+                "language": "en",
+                "act": "ask",
+            }
+        )
     assert [row["understood"] for row in rows] == [True, True, False, True]
     assert "| all | 2 of 2 (100%) | 1 of 2 (50%) |" in wordings.table(rows)

@@ -1,11 +1,12 @@
-"""Throughput of every part of the model in use and in training, and its share of the machine's own GEMM rate.
+"""Throughput of each part of the model, and its share of the machine's GEMM rate.
 
-    python tests/benchmarks/throughput.py                                    # size base on the CPU
-    python tests/benchmarks/throughput.py --device cuda --size qwen   # with a language model of 1.7 B parameters
+    python tests/benchmarks/throughput.py                                    # size base on the
+    CPU python tests/benchmarks/throughput.py --device cuda --size qwen   # with a language model
+    of 1.7 B parameters
 
-The share is floating-point operations (counted by torch; three times the forward ones with backward) over seconds, over
-the rate of a matrix product measured in the same process and precision; on a GPU that is the MFU. Weights and inputs
-are made at random.
+The share is floating-point operations (counted by torch; three times the forward ones with
+backward) over seconds, over the rate of a matrix product measured in the same process and
+precision; on a GPU that is the MFU. Weights and inputs are made at random.
 """
 
 from __future__ import annotations
@@ -32,8 +33,15 @@ from train.run.losses import mask_losses
 
 BATCH, CROP, TOKENS, SPANS, STEPS = 8, 128, 256, 16, 32
 # The language model of Qwen3-1.7B, whose weights are not needed to measure it.
-QWEN = {"hidden_size": 2048, "intermediate_size": 6144, "num_hidden_layers": 28, "num_attention_heads": 16,
-        "num_key_value_heads": 8, "head_dim": 128, "vocab_size": 151_936}  # fmt: skip
+QWEN = {
+    "hidden_size": 2048,
+    "intermediate_size": 6144,
+    "num_hidden_layers": 28,
+    "num_attention_heads": 16,
+    "num_key_value_heads": 8,
+    "head_dim": 128,
+    "vocab_size": 151_936,
+}
 VIT = {
     "hidden_sizes": (96, 192, 768, 1024),
     "depths": (3, 3, 12, 3),
@@ -67,10 +75,15 @@ class Bench:
         )
         rng = np.random.default_rng(0)
         crops = [
-            Pixels(rng.uniform(0, 0.5, (4, CROP, CROP)).astype(np.float32), np.ones((CROP, CROP), bool), bands,
-                   "surface", 10.0)
+            Pixels(
+                rng.uniform(0, 0.5, (4, CROP, CROP)).astype(np.float32),
+                np.ones((CROP, CROP), bool),
+                bands,
+                "surface",
+                10.0,
+            )
             for _ in range(BATCH)
-        ]  # fmt: skip
+        ]
         self.bands = band_batch(crops).to(device)
         self.values = [torch.from_numpy(crop.values).to(device) for crop in crops]
         self.valid = [torch.from_numpy(crop.valid).to(device) for crop in crops]
@@ -101,9 +114,13 @@ class Bench:
     def decode_text(self) -> Tensor:
         """Some tokens of one answer after a prompt, with a cache."""
         return self.model.language.generate(
-            input_ids=self.ids[:1], attention_mask=self.mask[:1], min_new_tokens=STEPS, max_new_tokens=STEPS,
-            do_sample=False, pad_token_id=0,
-        )  # fmt: skip
+            input_ids=self.ids[:1],
+            attention_mask=self.mask[:1],
+            min_new_tokens=STEPS,
+            max_new_tokens=STEPS,
+            do_sample=False,
+            pad_token_id=0,
+        )
 
     def step(self) -> Tensor:
         """One step of training on conversations with masks: forward, backward, optimiser."""
@@ -133,11 +150,24 @@ class Bench:
             hidden = torch.randn(BATCH, TOKENS, context.visual.shape[-1], device=self.device)
         parts: list[tuple[str, nn.Module | None, Callable[[], Tensor], int, str]] = [
             ("encoder, aggregation", model.encoder, lambda: self.see()[1], BATCH, "images"),
-            ("pixel decoder", model.decoder, lambda: model.features(fused, self.evidence), BATCH, "images"),
-            ("condensation, refiner", None,
-             lambda: model.refiner(model.prompts(hidden, self.spans), context.coarse[self.owner]), SPANS, "spans"),
+            (
+                "pixel decoder",
+                model.decoder,
+                lambda: model.features(fused, self.evidence),
+                BATCH,
+                "images",
+            ),
+            (
+                "condensation, refiner",
+                None,
+                lambda: model.refiner(
+                    model.prompts(hidden, self.spans), context.coarse[self.owner]
+                ),
+                SPANS,
+                "spans",
+            ),
             ("language model", model.language, self.language, BATCH * TOKENS, "tokens"),
-        ]  # fmt: skip
+        ]
         for name, _, run, count, unit in parts:
             yield Work(name, run, count, unit, trains=False)
         yield Work("answer, token by token", self.decode_text, STEPS, "tokens", trains=False)
@@ -165,7 +195,8 @@ class Bench:
     def measure(self, work: Work) -> tuple[float, float]:
         """Seconds of the shortest of some runs, and floating-point operations of one.
 
-        Those of the way back are taken as twice those of the way there: torch counts grouped convolutions wrongly.
+        Those of the way back are taken as twice those of the way there: torch counts grouped
+        convolutions wrongly.
         """
         self.model.requires_grad_(False)
         with FlopCounterMode(display=False) as counter:
@@ -176,7 +207,7 @@ class Bench:
 
 
 def shortest(work: Callable[[], object]) -> float:
-    """Seconds of the shortest of some runs; of one thread those of the processor, which others cannot stretch."""
+    """Seconds of the shortest of several runs; processor time where there is one thread."""
     one_thread = torch.get_num_threads() == 1 and not torch.cuda.is_available()
     clock = time.process_time if one_thread else time.perf_counter
     times: list[float] = []
@@ -232,7 +263,8 @@ def main() -> None:
     for work in bench.works():
         seconds, flops = bench.measure(work)
         print(
-            f"{work.name:42}{1e3 * seconds:9.1f}{f'{work.count / seconds:,.0f} {work.unit}':>18}{flops / 1e9:9.1f}"
+            f"{work.name:42}{1e3 * seconds:9.1f}"
+            f"{f'{work.count / seconds:,.0f} {work.unit}':>18}{flops / 1e9:9.1f}"
             f"{flops / seconds / rate:9.0%}{peak_mib(bench.device):10.0f}",
             flush=True,
         )

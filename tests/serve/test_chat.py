@@ -11,20 +11,20 @@ import numpy as np
 import pytest
 import rasterio
 
-from serve.chat import Chat, Method, mask_overview
+from serve.chat import Chat, MethodName, mask_overview
 from spex.engine.extractor import Extractor, load
 from spex.engine.methods import RulesPredictor
 from spex.errors import BandError, ModelError, QueryError, SceneError
 from spex.results.extraction import Extraction
 
-RULES: Method = "index rules"
+RULES: MethodName = "rules"
 
 
 @pytest.fixture
 def chat(tmp_path: Path) -> Iterator[Chat]:
-    one = Chat(lambda method: load("rules"), tmp_path)
-    yield one
-    one.close()
+    opened = Chat(lambda method: load("rules"), tmp_path)
+    yield opened
+    opened.close()
 
 
 def ask(chat: Chat, query: str) -> tuple[list[str], Extraction]:
@@ -44,7 +44,7 @@ def test_an_upload_is_opened_asked_and_saved(
     steps, extraction = ask(chat, "open water")
     assert steps == [
         "loading the rules",
-        "measuring evidence",
+        "reading the scene",
         "reading the query",
         "measuring the masks",
     ]
@@ -93,12 +93,12 @@ def test_questions_follow_up_the_last_answers_until_the_conversation_starts_anew
     chat.save(answer)  # audits every number
 
     assert ask(chat, "count the cars")[1].refused
-    both = ask(chat, "also the vegetation")[1].to_dict()["masks"]
-    assert [mask["class"] for mask in both] == ["water", "vegetation"], (
+    masks = ask(chat, "also the vegetation")[1].to_dict()["masks"]
+    assert [mask["class"] for mask in masks] == ["water", "vegetation"], (
         "a refusal is not what is followed up"
     )
 
-    chat.start_anew()
+    chat.forget_exchanges()
     assert ask(chat, "why?")[1].refused
     ask(chat, "vegetation")
     chat.open()
@@ -135,15 +135,15 @@ def test_two_people_share_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_scene_that_cannot_say_its_bands_is_opened_with_help(
+def test_a_scene_without_bands_is_opened_with_help(
     chat: Chat, write_scene: Callable[..., Path]
 ) -> None:
     chat.upload([write_scene(np.full((5, 20, 20), 900, "float32"))])
     with pytest.raises(BandError, match=r"^scene\.tif: wavelengths unknown for 5 bands"):
         chat.open()
     assert chat.scene is None
-    said = ",".join(f"b{i}={450 + 100 * i}/60" for i in range(5))
-    assert len(chat.open(bands=said).bands) == 5
+    inline = ",".join(f"b{i}={450 + 100 * i}/60" for i in range(5))
+    assert len(chat.open(bands=inline).bands) == 5
     as_json = {
         "bands": [{"name": f"c{i}", "wavelength_nm": 450 + 100 * i} for i in range(5)],
         "level": "surface",
@@ -165,8 +165,9 @@ def test_an_envi_raster_comes_with_its_header(chat: Chat, write_scene: Callable[
         ("scene.tif", "not a raster", "cannot be read as a GeoTIFF"),
         (
             "scene.tif",
-            '<VRTDataset rasterXSize="9" rasterYSize="9"><VRTRasterBand dataType="Byte" band="1"><SimpleSource>'
-            "<SourceFilename>/etc/hostname</SourceFilename></SimpleSource></VRTRasterBand></VRTDataset>",
+            '<VRTDataset rasterXSize="9" rasterYSize="9"><VRTRasterBand dataType="Byte" band="1">'
+            "<SimpleSource><SourceFilename>/etc/hostname</SourceFilename></SimpleSource>"
+            "</VRTRasterBand></VRTDataset>",
             "cannot be read as a GeoTIFF",
         ),
     ],
@@ -210,7 +211,7 @@ def test_a_query_nobody_can_read_is_refused_before_any_work(chat: Chat) -> None:
 
 
 def test_a_model_that_is_not_there_leaves_the_rules(tmp_path: Path) -> None:
-    def loader(method: Method) -> Extractor:
+    def loader(method: MethodName) -> Extractor:
         if method == "model":
             raise ModelError("no checkpoint")
         return load("rules")
@@ -230,10 +231,10 @@ def test_stopping_and_walking_away_end_the_work(
     class Slow(RulesPredictor):
         tiles = 0
 
-        def decode(self, *given: object) -> np.ndarray:
+        def decode(self, *arguments: object) -> np.ndarray:
             Slow.tiles += 1
             started.stop() if stopping and Slow.tiles == 2 else None
-            return super().decode(*given)  # type: ignore[arg-type]
+            return super().decode(*arguments)  # type: ignore[arg-type]
 
     values = np.random.default_rng(0).integers(300, 3000, (4, 600, 2600)).astype("uint16")
     path = write_scene(values)

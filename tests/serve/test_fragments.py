@@ -1,4 +1,4 @@
-"""What the page shows: pictures, legend, facts; nothing of a query or a file name is taken for markup."""
+"""Fragments of the page: pictures, legend, facts; a query or a file name is never markup."""
 
 from __future__ import annotations
 
@@ -29,21 +29,20 @@ def extraction(tmp_path_factory: pytest.TempPathFactory) -> Extraction:
 
 
 def images(html: str) -> list[np.ndarray]:
-    found = re.findall(r'src="data:image/\w+;base64,([^"]+)"', html)
-    return [
-        np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGBA")) for data in found
-    ]
+    encoded = re.findall(r'src="data:image/\w+;base64,([^"]+)"', html)
+    files = [io.BytesIO(base64.b64decode(data)) for data in encoded]
+    return [np.asarray(Image.open(file).convert("RGBA")) for file in files]
 
 
 def test_each_mask_is_a_layer_in_its_colour(extraction: Extraction) -> None:
     values = mask_overview(extraction)
-    html = picture(extraction.overview, extraction, values)
+    html = picture(extraction.overview, extraction.facts, values)
     scene, *layers = images(html)
     assert scene.shape[:2] == (300, 300) and len(layers) == 2
-    for one, layer in zip(extraction.facts, layers, strict=True):
+    for facts, layer in zip(extraction.facts, layers, strict=True):
         shown = layer[1::3, 1::3, 3] > 0  # layers are enlarged three times
-        np.testing.assert_array_equal(shown, values == one.value)
-        colour = classes()[one.span.class_name].colour
+        np.testing.assert_array_equal(shown, values == facts.value)
+        colour = classes()[facts.span.class_name].colour
         colours = {tuple(pixel) for pixel in layer[layer[..., 3] > 0][:, :3].tolist()}
         assert colours == {rgb(colour), casing_colour(colour)}
         assert set(np.unique(layer[..., 3])) == {0, 100, 255}
@@ -61,9 +60,9 @@ def test_a_large_scene_is_not_enlarged() -> None:
 
 def test_the_facts_are_those_of_the_result(extraction: Extraction) -> None:
     html = facts_table(extraction.facts)
-    for one in extraction.facts:
-        assert one.span.phrase in html and one.location in html
-        assert all(name in html for name in one.evidence)
+    for facts in extraction.facts:
+        assert facts.span.phrase in html and facts.location in html
+        assert all(name in html for name in facts.evidence)
     assert facts_table(()) == ""
 
 

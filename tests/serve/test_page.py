@@ -21,7 +21,8 @@ import pytest
 
 gr = pytest.importorskip("gradio", reason="needs the extra spex[serve]")
 
-from serve.page import Page, serve  # noqa: E402
+from serve.page import Page  # noqa: E402
+from serve.server import serve  # noqa: E402
 from spex.engine.extractor import Extractor, load  # noqa: E402
 from spex.errors import ModelError  # noqa: E402
 
@@ -44,19 +45,22 @@ def person(name: str) -> Any:
 def test_a_question_is_answered_word_by_word_with_its_status(page: Page) -> None:
     opened = page.take_sample(person("a"))
     assert "sentinel2_sample.tif" in opened[1] and "<img" in opened[3]
-    frames = list(page.ask("open water and vegetation", "index rules", person("a")))
+    frames = list(page.ask("open water and vegetation", "rules", person("a")))
     chats = [frame[0] for frame in frames if isinstance(frame[0], list)]
-    titles = [said[-1].get("metadata", {}).get("title") for said in chats]
+    titles = [messages[-1].get("metadata", {}).get("title") for messages in chats]
     assert titles[1:5] == [
         "loading the rules",
-        "measuring evidence",
+        "reading the scene",
         "reading the query",
         "measuring the masks",
     ]
     final = chats[-1]
     assert [message["role"] for message in final] == ["assistant", "user", "assistant", "assistant"]
     answer = final[-1]["content"]
-    assert "ha" in answer and sum(answer.startswith(said[-1]["content"]) for said in chats) > 10
+    assert (
+        "ha" in answer
+        and sum(answer.startswith(messages[-1]["content"]) for messages in chats) > 10
+    )
     download = frames[-1][4]
     assert download.interactive and zipfile.is_zipfile(download.value["path"])
     page.leave(person("a"))
@@ -65,10 +69,10 @@ def test_a_question_is_answered_word_by_word_with_its_status(page: Page) -> None
 @pytest.mark.parametrize(
     ("query", "method", "line"),
     [
-        ("", "index rules", "the query is empty"),
-        ("x" * 100_000, "index rules", "the query has 100000 characters"),
-        ("open water", "model", "no checkpoint here. Until then, “index rules” below"),
-        ("count the cars", "index rules", "This cannot be answered: "),
+        ("", "rules", "the query is empty"),
+        ("x" * 100_000, "rules", "the query has 100000 characters"),
+        ("open water", "model", "no checkpoint here. Until this is fixed, “index rules” below"),
+        ("count the cars", "rules", "This cannot be answered: "),
     ],
 )
 def test_what_cannot_be_answered_is_one_line(
@@ -76,24 +80,24 @@ def test_what_cannot_be_answered_is_one_line(
 ) -> None:
     page.take_sample(person("a"))
     *_, last = page.ask(query, method, person("a"))
-    said = last[0][-1]["content"]
-    assert said.startswith(line) and "\n" not in said and "Traceback" not in said
+    content = last[0][-1]["content"]
+    assert content.startswith(line) and "\n" not in content and "Traceback" not in content
     page.leave(person("a"))
 
 
 def test_a_cleared_chat_follows_nothing_up(page: Page) -> None:
     page.take_sample(person("a"))
     for query in ("vegetation", "only in the north"):
-        *_, last = page.ask(query, "index rules", person("a"))
+        *_, last = page.ask(query, "rules", person("a"))
     assert "(in the north)" in last[0][-1]["content"]
     page.clear(person("a"))
-    *_, last = page.ask("why?", "index rules", person("a"))
+    *_, last = page.ask("why?", "rules", person("a"))
     assert last[0][-1]["content"].startswith("This cannot be answered: ")
     page.leave(person("a"))
 
 
 def test_a_question_without_a_scene_says_so(page: Page) -> None:
-    *_, last = page.ask("open water", "index rules", person("a"))
+    *_, last = page.ask("open water", "rules", person("a"))
     assert last[0][-1]["content"] == "open a scene first: upload one or take the sample"
 
 
@@ -135,9 +139,7 @@ def test_the_server_answers_on_the_loopback_only(address: str) -> None:
     with urllib.request.urlopen(address) as answer:
         text = answer.read().decode()
     assert answer.status == 200 and "SPEX" in text
-    with pytest.raises(
-        OSError
-    ):  # any other address of this machine, here one more of the loopback network
+    with pytest.raises(OSError):  # another address of this machine
         socket.create_connection(("127.0.0.2", place.port), timeout=2).close()
 
 
@@ -151,7 +153,7 @@ def test_a_port_in_use_is_one_line(address: str, capsys: pytest.CaptureFixture[s
 
     port = str(urlsplit(address).port)
     assert main(["serve", "--port", port]) == 2
-    assert capsys.readouterr().err == f"spex: port {port}: not free; choose another with --port\n"
+    assert capsys.readouterr().err == f"spex: port {port} is not free; choose another with --port\n"
 
 
 def test_the_command_serves_until_it_is_ended_and_leaves_nothing(tmp_path: Path) -> None:
@@ -173,8 +175,8 @@ def test_the_command_serves_until_it_is_ended_and_leaves_nothing(tmp_path: Path)
 
 
 FLAGS = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
 )  # fmt: skip
 
 
@@ -263,8 +265,8 @@ def test_an_upload_that_cannot_say_its_bands(
         page.get_by_role("button", name="Upload a scene").click()
     chooser.value.set_files(unnamed)
     page.get_by_text("five.tif: wavelengths unknown for 5 bands").wait_for()
-    said = ",".join(f"b{i}={450 + 100 * i}/60" for i in range(5))
-    page.get_by_label("or bands in file order").fill(said)
+    inline = ",".join(f"b{i}={450 + 100 * i}/60" for i in range(5))
+    page.get_by_label("or bands in file order").fill(inline)
     page.get_by_role("button", name="Open again").click()
     page.get_by_text("five.tif is open.").wait_for()
     page.locator("#scene").get_by_text("5 bands (b0, b1, b2, b3, b4)").wait_for()

@@ -186,7 +186,9 @@ def train(
     crops = CropStream(
         chips, settings.crop_size, settings.source_weights, settings.evidence_map_dropout
     )
-    stream = ConversationStream(crops, load_conversations(settings.data, "train"), processor, settings)
+    stream = ConversationStream(
+        crops, load_conversations(settings.data, "train"), processor, settings
+    )
     trainer = InstructTrainer(model, load_prompts(settings.vision_from))
 
     def save(folder: Path) -> None:

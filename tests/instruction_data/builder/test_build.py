@@ -349,7 +349,13 @@ def test_fourth_band_of_bytes_is_not_taken_for_alpha(tmp_path: Path) -> None:
         for n, c in zip("RGBN", (640, 550, 470, 850), strict=True)
     )
     chip = Chip(
-        "c", "naip", values, bands, "uncalibrated", absent_truth(values[0] > 0, "water"), "made by hand"
+        "c",
+        "naip",
+        values,
+        bands,
+        "uncalibrated",
+        absent_truth(values[0] > 0, "water"),
+        "made by hand",
     )
     (tmp_path / "chips").mkdir()
     survey, _ = chip_records(chip, ChipOrigin("own", "here", "train"), tmp_path, 0, 0)

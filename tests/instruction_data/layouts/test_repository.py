@@ -85,7 +85,7 @@ def test_items_are_listed_without_pixels_and_travel_to_other_processes(data: Pat
     first, second, third = LAYOUTS["hls_flood_wc"].items(data / "hls_flood_wc")
     assert (first.split, second.split, third.split) == ("train", "val", "val")
     assert first.place == "hls_7" and second.place == third.place == "hls_8"
-    with pytest.raises(SceneError, match=r"001\.tif cannot be read .*; fetch"):
+    with pytest.raises(SceneError, match=r"001\.tif cannot be read .*; download"):
         list(pickle.loads(pickle.dumps(second)).read("val"))
 
 

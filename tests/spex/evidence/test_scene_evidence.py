@@ -110,7 +110,7 @@ def test_a_scene_of_one_kind_is_not_cut_in_half(kind: str, here: set[str], gone:
 def test_absence_is_not_claimed_of_a_threshold_that_pixels_pass() -> None:
     grassland = measure(make(np.zeros((96, 96), int), ["forest"])).classes["grassland"]
     assert grassland.status == "absent" and grassland.outside > grassland.threshold
-    assert "nowhere with the other conditions" in grassland.reason
+    assert "none of them meets the other conditions" in grassland.reason
 
 
 def test_burned_land_needs_short_wave_infrared() -> None:
@@ -141,7 +141,7 @@ def test_display_values_use_relative_thresholds_and_refuse_absolute_classes() ->
     pixels = Pixels(stretched.astype(np.float32), shown.valid, shown.bands, "uncalibrated", 1.0)
     evidence = measure(pixels)
     assert iou(class_score(pixels, evidence, "water") > 0.5, kinds == 1) > 0.95
-    assert evidence.classes["cloud"].reason == "needs calibrated reflectance"
+    assert evidence.classes["cloud"].reason == "requires calibrated reflectance"
     assert evidence_text(evidence).startswith("display values\n")
 
 
@@ -295,13 +295,13 @@ def mixed() -> SceneEvidence:
 @pytest.mark.parametrize(
     "query", ["", "lakes", "burned land and forests", "snow", "cars", "all " + "water soil " * 50]
 )
-def test_the_prior_text_follows_its_grammar(mixed: SceneEvidence, query: str) -> None:
+def test_the_evidence_text_follows_its_grammar(mixed: SceneEvidence, query: str) -> None:
     text = evidence_text(mixed, query)
     check_grammar(text)
     assert text == evidence_text(mixed, query)
 
 
-def test_the_prior_text_puts_first_what_is_asked_for(mixed: SceneEvidence) -> None:
+def test_the_evidence_text_puts_first_what_is_asked_for(mixed: SceneEvidence) -> None:
     text = evidence_text(mixed, "where is burned land?")
     assert text.startswith("burned: NBR below ")
     told = text.splitlines()[-1].removeprefix("regions: ").split("; ")
@@ -311,7 +311,7 @@ def test_the_prior_text_puts_first_what_is_asked_for(mixed: SceneEvidence) -> No
     assert "regions:" not in evidence_text(mixed, "snow")
 
 
-def test_the_prior_text_of_display_values_keeps_within_bounds() -> None:
+def test_the_evidence_text_of_display_values_keeps_within_bounds() -> None:
     kinds = np.random.default_rng(2).integers(0, 4, (16, 16)).repeat(8, 0).repeat(8, 1)
     for count in (3, 4, 6):
         evidence = measure(make(kinds, ["forest", "water", "crop", "soil"], "uncalibrated", count))

@@ -11,8 +11,8 @@ import yaml
 from rasterio.windows import Window
 
 import train.data.symmetry
-from instruction_data.dialogues import dialogue
-from instruction_data.dialogues.words import wording
+from instruction_data.dialogues.compose import draw_dialogue
+from instruction_data.dialogues.words import load_wording
 from spex.evidence.scene_evidence import measure
 from spex.postprocess.constraint_masks import Frame
 from spex.query.answer_markup import parse_answer
@@ -104,18 +104,21 @@ def test_the_rules_read_the_place_that_a_turned_query_names(scene: Pixels) -> No
 
 
 def test_the_wordings_are_those_that_training_dialogues_use() -> None:
-    constraints = wording("constraints")
+    constraints = load_wording("constraints")
     lists = {
         "en": [
             constraints["places"],
             constraints["short"]["places"],
             constraints["clause"]["where"],
         ],
-        **{language: [wording(language)["places"]] for language in ("es", "fr", "de", "pt", "zh")},
+        **{
+            language: [load_wording(language)["places"]]
+            for language in ("es", "fr", "de", "pt", "zh")
+        },
     }
     for language, tables in lists.items():
         used = {
-            (place, words) for table in tables for place in table for words in table[place].seen
+            (place, words) for table in tables for place in table for words in table[place].trained
         }
         used |= set(constraints["adjectives"].items()) if language == "en" else set()
         used = {(place, words) for place, words in used if place != "center"}
@@ -127,7 +130,7 @@ def test_the_wordings_are_those_that_training_dialogues_use() -> None:
 def test_dialogues_are_turned_with_their_answers_or_left_alone(scene: Pixels) -> None:
     evidence, rng, placed, left = measure(scene), np.random.default_rng(3), 0, 0
     for number in range(400):
-        exchanges = dialogue(rng, evidence, "train", with_prior=0.0).exchanges
+        exchanges = draw_dialogue(rng, evidence, "train", with_evidence=0.0).exchanges
         symmetry = SYMMETRIES[number % 8]
         spans = [
             span.constraints.where for one in exchanges for span in parse_answer(one.answer).spans
