@@ -84,7 +84,8 @@ def load_task(folder: str | Path, name: str, settings: TaskSettings) -> Downstre
     for split_name, split_examples in examples.items():
         if not split_examples:
             raise RecordError(
-                f"task {name}: no {split_name} example from {', '.join(settings.sources)} in {folder}"
+                f"task {name}: no {split_name} example from "
+                f"{', '.join(settings.sources)} in {folder}"
             )
     if not settings.held_out:
         _require_separate_places(name, examples)
