@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from spex.evidence.classes import classes
-from spex.postprocess.facts import MaskFacts, fact_text
+from spex.postprocess.fact_text import fact_text
+from spex.postprocess.facts import MaskFacts
 from spex.raster.scene import Pixels, Scene
 from spex.results.rendering import (
     STRETCH,

@@ -1,4 +1,4 @@
-"""Errors a user can cause or meet; each message says what is wrong, the value, and what to do.
+"""Expected errors; each message names the problem, the value and what to do.
 
 SpexError                      exit status 2 of the command line
 ├── SceneError (ValueError)    a raster that cannot be read as a scene
@@ -6,9 +6,9 @@ SpexError                      exit status 2 of the command line
 ├── MissingBandError (LookupError)  a computation needs a band role that the scene lacks
 ├── QueryError (ValueError)    a query that cannot be accepted
 ├── AnswerError (ValueError)   an answer whose spans or slots are malformed
-├── OutputError (OSError)      results cannot be written where asked
+├── OutputError (OSError)      results cannot be written to the requested place
 ├── ModelError (RuntimeError)  a checkpoint that cannot be loaded or does not fit
-├── TrainingError (RuntimeError)  a run of training that cannot go on by itself
+├── TrainingError (RuntimeError)  a training run that cannot continue
 ├── RecordError (ValueError)   a SPIE record or label source that is invalid
 ├── ConfigError (ValueError)   a configuration file or option that is invalid
 └── MissingExtraError (ImportError)  an optional dependency is not installed
@@ -18,7 +18,7 @@ from __future__ import annotations
 
 
 class SpexError(Exception):
-    """Root of all errors that SPEX raises on purpose."""
+    """Base class of all errors that SPEX raises on purpose."""
 
 
 class SceneError(SpexError, ValueError):
@@ -42,15 +42,15 @@ class AnswerError(SpexError, ValueError):
 
 
 class OutputError(SpexError, OSError):
-    """Results cannot be written where they were asked for."""
+    """Results cannot be written to the requested place."""
 
 
 class ModelError(SpexError, RuntimeError):
-    """A checkpoint is missing, damaged or of another kind."""
+    """A checkpoint is missing, damaged or does not fit."""
 
 
 class TrainingError(SpexError, RuntimeError):
-    """A run of training cannot go on by itself."""
+    """A training run cannot continue."""
 
 
 class RecordError(SpexError, ValueError):

@@ -148,9 +148,9 @@ def tiles(
     ] = False,
 ) -> int:
     """Cut airborne hyperspectral flight lines into tiles for pre-training; exit status 1 if some could not be used."""
-    from instruction_data.flightlines.tiles import prepare
+    from instruction_data.flightlines.training_tiles import cut_flight_lines
 
-    report = prepare(inputs, out, size=size, strict=strict, say=typer.echo)
+    report = cut_flight_lines(inputs, out, size=size, strict=strict, say=typer.echo)
     skipped = f", {len(report['skipped'])} skipped" if report["skipped"] else ""
     typer.echo(
         f"{report['tiles']} tiles of {len(report['lines'])} files in {out}{skipped}; see report.json there"

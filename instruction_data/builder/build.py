@@ -75,8 +75,7 @@ def build(
             "nothing to build from: no input contains a scene; give scenes or --simulated N"
         )
     configuration: dict[str, Any] = asdict(settings)
-    configuration |= {"strict": None, "layout": layout, "spectra": spectra}
-    configuration |= asdict(scenes)
+    configuration |= {"strict": None, "layout": layout, "spectra": spectra} | asdict(scenes)
     configuration |= {"inputs": list(inputs), "plan": _digest(items)}
     if classes:
         configuration["classes"] = added_classes()
@@ -88,11 +87,7 @@ def build(
         report = _report(shards, out, time.perf_counter() - start)
         report.write(out / "report.json")
         if report.skipped and (settings.strict or not report.chips):
-            first = report.skipped[0]
-            raise RecordError(
-                f"{len(report.skipped)} of {len(items)} scenes could not be used; the first, "
-                f"{first.item}: {first.reason}"
-            )
+            raise _unusable(report.skipped, len(items))
     except SpexError:
         if is_new and (settings.strict or not any(out.glob("survey_*.parquet"))):
             shutil.rmtree(out)
@@ -102,6 +97,14 @@ def build(
             f"cannot write to {out} ({error}); fix this and rerun the same command"
         ) from error
     return report
+
+
+def _unusable(skipped: Sequence[SkippedScene], scene_count: int) -> RecordError:
+    first = skipped[0]
+    return RecordError(
+        f"{len(skipped)} of {scene_count} scenes could not be used; the first, {first.item}: "
+        f"{first.reason}"
+    )
 
 
 def _prepare(out: Path, configuration: Mapping[str, Any]) -> None:

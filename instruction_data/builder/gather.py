@@ -51,8 +51,8 @@ def gather(
     for location in inputs:
         with _listing(location):
             layouts = _find_layouts(Path(location), scenes, layout)
-            for found, folder in layouts:
-                items += [(found.name, item) for item in found.items(folder)]
+            for input_layout, folder in layouts:
+                items += [(input_layout.name, item) for item in input_layout.items(folder)]
             if not layouts:
                 taken = {source for source, _ in items} | {SIMULATED, *LAYOUTS}
                 source = _source_name(str(location), taken)
@@ -110,7 +110,10 @@ def _find_layouts(
     if detected := detect(folder):
         return [(detected, folder)]
     subfolders = sorted(path for path in folder.iterdir() if path.is_dir())
-    layouts = [(found, path) for path in subfolders if (found := detect(path))]
+    layouts: list[tuple[Layout, Path]] = []
+    for subfolder in subfolders:
+        if detected := detect(subfolder):
+            layouts.append((detected, subfolder))
     if layouts and len(layouts) < len(subfolders):
         unknown = sorted({path.name for path in subfolders} - {path.name for _, path in layouts})
         logger.warning("%s: skipped subfolders in no known layout: %s", folder, ", ".join(unknown))

@@ -1,1 +1,1 @@
-"""Airborne flight lines as tiles for pre-training."""
+"""Airborne flight lines, cut into tiles for pre-training."""

@@ -193,18 +193,7 @@ def labelled_chips(
     Raises:
         RecordError: the bands or the truth do not fit the pixels.
     """
-    count, height, width = image.values.shape
-    if len(bands) != count:
-        raise RecordError(
-            f"{image.path} has {count} bands, its layout {len(bands)}; download the file again"
-        )
-    other_shapes = {mask.shape for mask, _ in truth.values()} - {(height, width)}
-    if other_shapes:
-        label_height, label_width = min(other_shapes)
-        raise RecordError(
-            f"{image.path} is {height} x {width} pixels, its label {label_height} x {label_width}; "
-            "download both again"
-        )
+    _check_fit(image, truth, bands)
     if zero_is_gap:
         valid: Mask = np.logical_or.reduce(image.values != 0, axis=0)
         values, nodata = mark_nodata(image.values, valid)
@@ -224,4 +213,19 @@ def labelled_chips(
             nodata=image.nodata,
             crs=image.crs,
             transform=image.transform,
+        )
+
+
+def _check_fit(image: LayoutRaster, truth: Truth, bands: tuple[BandRef, ...]) -> None:
+    count, height, width = image.values.shape
+    if len(bands) != count:
+        raise RecordError(
+            f"{image.path} has {count} bands, its layout {len(bands)}; download the file again"
+        )
+    other_shapes = {mask.shape for mask, _ in truth.values()} - {(height, width)}
+    if other_shapes:
+        label_height, label_width = min(other_shapes)
+        raise RecordError(
+            f"{image.path} is {height} x {width} pixels, its label {label_height} x {label_width}; "
+            "download both again"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from instruction_data.layouts.repository_airborne import CHESAPEAKE, JASPER, MOFFETT, OHIO, SAMSON
-from instruction_data.layouts.repository_satellite import BURN, CROPS, FLOOD, LANDSLIDE, TOKYO
+from instruction_data.layouts.repository_patches import LANDSLIDE, TOKYO
+from instruction_data.layouts.repository_satellite import BURN, CROPS, FLOOD
 
 LAYOUTS = (FLOOD, OHIO, CHESAPEAKE, BURN, CROPS, JASPER, SAMSON, MOFFETT, TOKYO, LANDSLIDE)

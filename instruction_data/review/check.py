@@ -27,7 +27,7 @@ from instruction_data.review.targets import ExpectedAnswer, LabelledChip
 from spex.errors import AnswerError, QueryError, RecordError, SpexError
 from spex.evidence.classes import classes
 from spex.evidence.text import evidence_text
-from spex.postprocess.facts import fact_text
+from spex.postprocess.fact_text import fact_text
 from spex.query.answer_markup import Answer, fill_slots, parse_answer
 from spex.query.numbers import stated_numbers
 from spex.query.prompt import query_of_message, user_message

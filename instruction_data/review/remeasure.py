@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -17,6 +15,7 @@ from spex.postprocess.constraint_masks import Frame
 from spex.postprocess.doubts import DoubtSweep
 from spex.postprocess.facts import MaskFacts
 from spex.raster.working_rasters import NODATA
+from spex.results.audit import differences
 
 _TOLERANCE = 1e-6  # relative; sums differ in their order
 
@@ -28,8 +27,7 @@ def disagreements(chip: LabelledChip, expected: ExpectedAnswer) -> list[str]:
         if not facts.pixels:
             continue
         measured = _measured(chip, expected, number)
-        for difference in _differences(_stated(facts), measured):
-            lines.append(f"{facts.span.class_name} {difference}")
+        lines += differences(_stated(facts), measured, facts.span.class_name, _TOLERANCE)
     return lines
 
 
@@ -107,14 +105,3 @@ def _location(chip: LabelledChip, mask: NDArray[np.bool_], stated: str) -> str:
     }
     side = max(halves, key=lambda name: (round(halves[name], 9), name == stated))
     return side if halves[side] >= 2 / 3 else "all parts of the scene"
-
-
-def _differences(stated: Any, measured: Any, name: str = "") -> Iterator[str]:
-    if isinstance(stated, dict) and isinstance(measured, dict):
-        for key in dict.fromkeys((*stated, *measured)):
-            yield from _differences(stated.get(key), measured.get(key), f"{name} {key}".strip())
-    elif isinstance(stated, (int, float)) and isinstance(measured, (int, float)):
-        if not math.isclose(stated, measured, rel_tol=_TOLERANCE, abs_tol=1e-6):
-            yield f"{name}: stated {stated:g}, measured again {measured:g}"
-    elif stated != measured:
-        yield f"{name}: stated {stated}, measured again {measured}"

@@ -10,19 +10,17 @@ import json
 import re
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from instruction_data.review.record_files import exchanges, open_records, record_count, record_files
 from instruction_data.review.record_files import rows as read_rows
+from instruction_data.review.span_pixels import span_pixels
 from instruction_data.review.stats_tables import render
 from spex.evidence.classes import classes
 
@@ -241,7 +239,7 @@ def _count_surveys(counts: FolderStats, path: Path) -> None:
                 counts.sources[row["source"]]["survey"] += 1
                 counts.sensors[row["sensor"]] += 1
                 counts.places[row["split"]].add(row["place"])
-            for gsd_m, name, size, inside, unknown in _span_pixels(batch):
+            for gsd_m, name, size, inside, unknown in span_pixels(batch):
                 entry = counts.classes[name]
                 entry.present += inside > 0
                 entry.absent += inside == 0
@@ -249,50 +247,6 @@ def _count_surveys(counts: FolderStats, path: Path) -> None:
                 entry.known_pixels += size - unknown
                 entry.all_pixels += size
                 entry.area_km2 += inside * gsd_m**2 / 1e6
-
-
-def _span_pixels(batch: pa.RecordBatch) -> Iterator[tuple[float, str, int, int, int]]:
-    """Pixel counts of every span.
-
-    Yields:
-        Pixel width in metres (0 if unknown), class, pixels of the chip, pixels of the class, and
-        unknown pixels.
-    """
-    spans = batch.column("spans")
-    span_rows = np.repeat(np.arange(len(batch)), np.asarray(pc.list_value_length(spans)))
-    gsd_m = np.asarray(batch.column("gsd_m").to_numpy(zero_copy_only=False), np.float64)
-    flat = spans.flatten()
-    size, inside = _run_sums(flat.field("mask").field("counts"))
-    _, unknown = _run_sums(flat.field("ignore").field("counts"))
-    yield from zip(
-        np.nan_to_num(gsd_m)[span_rows].tolist(),
-        flat.field("class_name").to_pylist(),
-        size.tolist(),
-        inside.tolist(),
-        unknown.tolist(),
-        strict=True,
-    )
-
-
-def _run_sums(counts: pa.ListArray) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Pixels of run-length masks, without decoding them.
-
-    Args:
-        counts: n lists of run lengths, which alternate between False and True.
-
-    Returns:
-        Sums of all runs and of the True runs, both (n).
-    """
-    offsets = np.asarray(counts.offsets)
-    values = np.asarray(counts.values, np.int64)
-    starts = np.repeat(offsets[:-1], np.diff(offsets))
-    is_true = np.zeros(len(values), bool)
-    is_true[offsets[0] : offsets[-1]] = (np.arange(offsets[0], offsets[-1]) - starts) % 2 == 1
-    all_sums = np.concatenate([[0], np.cumsum(values)])
-    true_sums = np.concatenate([[0], np.cumsum(np.where(is_true, values, 0))])
-    first = offsets[:-1]
-    last = offsets[1:]
-    return all_sums[last] - all_sums[first], true_sums[last] - true_sums[first]
 
 
 @cache

@@ -1,7 +1,8 @@
-"""What an answer should extract on its chip: the survey's masks taken for the model's, and the engine does the rest.
+"""What an answer should extract on its chip: the engine's own routine, run on labels.
 
-Constraints, overlaps and facts are the engine's own; only the probabilities come from labels. Where the label cannot
-tell, a class is not; a class that the labels never speak of is what its evidence says.
+Constraints, overlaps and facts are the engine's; only the probabilities come from the survey's
+masks. Where a label does not cover a pixel, the class is not there; a class without any label is
+mapped from its evidence.
 """
 
 from __future__ import annotations
@@ -61,14 +62,20 @@ class LabelledChip:
         self.pixels: Pixels = load_pixels(survey)
         self.evidence: SceneEvidence = measure(self.pixels)
         with bounded_gdal_cache(), rasterio.open(survey.scene.path) as raster:
-            crs, transform = raster.crs, raster.transform
+            crs = raster.crs
+            transform = raster.transform
             if survey.scene.window:
                 transform = raster.window_transform(Window(*survey.scene.window))
         self.scene = Scene.from_array(
-            self.pixels.values, self.pixels.bands, valid=self.pixels.valid, crs=crs,
-            transform=None if crs is None else transform, gsd_m=self.pixels.gsd_m, level=self.pixels.level,
+            self.pixels.values,
+            self.pixels.bands,
+            valid=self.pixels.valid,
+            crs=crs,
+            transform=None if crs is None else transform,
+            gsd_m=self.pixels.gsd_m,
+            level=self.pixels.level,
             name=survey.scene.path,
-        )  # fmt: skip
+        )
         self.planes = role_planes(self.pixels)
         self._labels = {span.class_name: span.mask for span in survey.spans if span.mask}
         self._masks: dict[str, NDArray[np.bool_]] = {}
@@ -111,7 +118,7 @@ class LabelledChip:
                 self.evidence,
                 probability=probability,
                 mask=mask,
-                likely=masks.any(axis=(1, 2)).tolist(),
+                likely=[bool(mask_of_class.any()) for mask_of_class in masks],
             )
             with rasterio.open(mask) as raster:
                 values = raster.read(1)

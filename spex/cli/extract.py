@@ -134,9 +134,9 @@ def _extract(inputs: _Inputs, out: Path, overwrite: bool, line: ProgressLine) ->
     from spex.raster.scene import Scene
     from spex.results.folder import check_folder
 
-    check_folder(out, overwrite=overwrite)
     with scene_path(inputs.scene) as path:
         scene = Scene.open(path, sensor=inputs.sensor, bands=inputs.bands, gsd_m=inputs.gsd_m)
+        check_folder(out, overwrite=overwrite)
         line.step(f"loading the {inputs.method}")
         name = "rules" if inputs.method == "rules" else inputs.model
         extractor = load(name, adapter=inputs.adapter)

@@ -1,4 +1,4 @@
-"""The Python door: load a predictor once, then ask scenes."""
+"""The Python interface: load a predictor once, then query scenes."""
 
 from __future__ import annotations
 
@@ -27,12 +27,15 @@ def extract(
     """Answer one query on a scene.
 
     Args:
-        tile: side of a tile in pixels.
-        overlap: pixels that neighbouring tiles share and blend over.
-        progress: called with tiles done and tiles in all.
+        scene: the scene.
+        query: plain language.
+        predictor: reads the query and computes probabilities.
+        tile: side of a tile in pixels, at least 32.
+        overlap: pixels that neighbouring tiles share and blend over, at most half a tile.
+        progress: called with the number of finished tiles and of all tiles.
 
     Raises:
-        QueryError: the query is empty, too long, or asks for units or indices that this scene cannot give.
+        QueryError: the query is empty or too long, or needs units or indices that this scene lacks.
         SceneError: the scene has no valid pixel, or is damaged.
     """
     with Session(scene, predictor, tile=tile, overlap=overlap) as session:
@@ -40,7 +43,7 @@ def extract(
 
 
 class Extractor:
-    """A predictor ready to be asked: ``extract`` for one query, ``open`` for several on one scene."""
+    """A loaded predictor: ``extract`` answers one query, ``open`` prepares a scene for several."""
 
     def __init__(self, predictor: Predictor) -> None:
         self.predictor = predictor
@@ -49,12 +52,23 @@ class Extractor:
         return f"Extractor({self.predictor.name!r})"
 
     def extract(self, scene: SceneLike, query: str, **options: Any) -> Extraction:
-        """Answer one query on a scene or the path of one; options are those of ``spex.engine.extract``."""
-        return extract(_opened(scene), query, self.predictor, **options)
+        """Answer one query.
+
+        Args:
+            scene: a scene, or the path or URL of one.
+            query: plain language.
+            options: those of ``spex.extract``.
+        """
+        return extract(_as_scene(scene), query, self.predictor, **options)
 
     def open(self, scene: SceneLike, **options: Any) -> Session:
-        """Open a scene for several queries; options are those of ``Session``."""
-        return Session(_opened(scene), self.predictor, **options)
+        """Open a scene for several queries.
+
+        Args:
+            scene: a scene, or the path or URL of one.
+            options: those of ``Session``.
+        """
+        return Session(_as_scene(scene), self.predictor, **options)
 
 
 def load(
@@ -62,13 +76,15 @@ def load(
     *,
     adapter: str | os.PathLike[str] | None = None,
 ) -> Extractor:
-    """A ready extractor: the shipped model, a checkpoint by name or folder, or ``"rules"`` for the index rules alone.
+    """Load an extractor.
 
     Args:
-        adapter: folder of what the model learned of a region or a class, as ``spex train adapt`` writes it.
+        name_or_path: name or folder of a checkpoint; ``"rules"`` for the index rules without a
+            model; ``None`` for the shipped model.
+        adapter: folder that ``spex train adapt`` wrote for a region or a class.
 
     Raises:
-        ModelError: there is no such checkpoint or adapter, it is damaged, or they do not belong together.
+        ModelError: the checkpoint or adapter does not exist or is damaged, or they do not match.
     """
     if name_or_path == "prior":
         warnings.warn('spex.load("prior") is now "rules"', DeprecationWarning, stacklevel=2)
@@ -82,5 +98,5 @@ def load(
     return Extractor(load_model(name_or_path, adapter=adapter))
 
 
-def _opened(scene: SceneLike) -> Scene:
+def _as_scene(scene: SceneLike) -> Scene:
     return scene if isinstance(scene, Scene) else Scene.open(scene)

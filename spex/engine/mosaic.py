@@ -1,4 +1,7 @@
-"""Tiled inference: tiles to one probability raster, blended where they overlap, memory bounded by one row of tiles."""
+"""Tiled inference: from tiles to one probability raster, blended where tiles overlap.
+
+Memory is bounded by one row of tiles.
+"""
 
 from __future__ import annotations
 
@@ -27,11 +30,18 @@ _ROWS = 64  # written at a time
 log = logging.getLogger(__name__)
 
 Decode = Callable[[int, Tile], tuple[NDArray[np.float32], NDArray[np.bool_]]]
+"""Number of a tile and the tile -> probabilities ``(maps, h, w)`` and validity ``(h, w)``."""
 
 
 @dataclass(frozen=True)
 class Mosaic:
-    """What came of the tiles: how many, which failed, and per map the pixels of probability 0.5 or more."""
+    """How the tiles fared.
+
+    Attributes:
+        tiles: how many there are.
+        failed: those that could not be computed.
+        likely: per map, the number of pixels with a probability of 0.5 or more.
+    """
 
     tiles: int
     failed: tuple[FailedTile, ...]
@@ -48,77 +58,114 @@ def write_probability(
     overlap: int,
     progress: Callable[[int, int], None] | None = None,
 ) -> Mosaic:
-    """Decode every tile and write the blended probabilities of ``count`` maps to ``path``.
+    """Decode every tile and write the blended probabilities.
+
+    A pixel whose probability is not finite is no data. If every tile fails, the last error is
+    raised.
 
     Args:
-        decode: number of the tile and the tile to probabilities ``(count, h, w)`` and validity ``(h, w)``.
-        progress: called with tiles done and tiles in all.
-
-    A pixel whose probability is not finite is no data. If every tile fails, the last error is raised.
+        scene: gives the size and the georeference.
+        count: number of maps.
+        decode: computes one tile.
+        path: of the raster to write, one band per map.
+        tile: side of a tile in pixels.
+        overlap: pixels that neighbouring tiles share and blend over.
+        progress: called with the number of finished tiles and of all tiles.
     """
     tiles = plan_tiles(scene.height, scene.width, tile, overlap)
-    rows = [
-        (row, list(group)) for row, group in groupby(enumerate(tiles), key=lambda item: item[1].row)
+    tile_rows = [
+        (top, list(members)) for top, members in groupby(enumerate(tiles), key=_top_of_member)
     ]
-    depth = max(item.height for item in tiles)
-    total = np.zeros((count, depth, scene.width), np.float32)
-    weight = np.zeros((depth, scene.width), np.float32)
+    next_tops = [top for top, _ in tile_rows[1:]] + [scene.height]
+    blend = _TileRowBlend(scene, count, max(item.height for item in tiles), overlap)
     likely = np.zeros(count, np.int64)
     failed: list[FailedTile] = []
     done = 0
     with rasterio.open(path, "w", **working_profile(scene, count)) as out:
-        for place, (top, members) in enumerate(rows):
+        for (top, members), next_top in zip(tile_rows, next_tops, strict=True):
             for number, item in members:
-                result = _twice(decode, number, item, failed)
-                if result is not None:
-                    probability, valid = result
-                    assert probability.shape == (count, item.height, item.width), probability.shape
-                    usable = valid & np.isfinite(probability).all(axis=0)
-                    share = blend_weight(item, (scene.height, scene.width), overlap) * usable
-                    columns = slice(item.col, item.col + item.width)
-                    total[:, : item.height, columns] += np.nan_to_num(probability) * share
-                    weight[: item.height, columns] += share
+                decoded = _decode_twice(decode, number, item, failed)
+                if decoded is not None:
+                    blend.add(item, *decoded)
                 done += 1
                 if progress:
                     progress(done, len(tiles))
-            finished = (rows[place + 1][0] if place + 1 < len(rows) else scene.height) - top
+            finished = next_top - top
             for row in range(0, finished, _ROWS):
-                rows_of = slice(row, min(row + _ROWS, finished))
-                window = Window(0, top + row, scene.width, rows_of.stop - row)
-                levels = _levels(total[:, rows_of], weight[rows_of])
+                rows = slice(row, min(row + _ROWS, finished))
+                window = Window(0, top + row, scene.width, rows.stop - row)
+                levels = blend.levels(rows)
                 likely += ((levels >= HALF_PROBABILITY) & (levels != NODATA)).sum(axis=(1, 2))
                 out.write(levels, window=window)
-            left = depth - finished
-            total[:, :left], weight[:left] = total[:, finished:].copy(), weight[finished:].copy()
-            total[:, left:], weight[left:] = 0, 0
+            blend.drop(finished)
     if len(failed) == len(tiles):
         raise failed[-1].error
     return Mosaic(len(tiles), tuple(failed), tuple(likely.tolist()))
 
 
-def _levels(total: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray[np.uint8]:
-    some = weight > 0
-    mean = total / np.where(some, weight, 1)
-    return np.where(some, np.rint(np.clip(mean, 0, 1) * PROBABILITY_SCALE), NODATA).astype(np.uint8)
+def _top_of_member(member: tuple[int, Tile]) -> int:
+    return member[1].row
 
 
-def _twice(
+class _TileRowBlend:
+    """Weighted sums of the probabilities of one row of tiles.
+
+    Args:
+        scene: gives the size.
+        count: number of maps.
+        depth: rows of the highest tile.
+        overlap: pixels that neighbouring tiles share.
+    """
+
+    def __init__(self, scene: Scene, count: int, depth: int, overlap: int) -> None:
+        self._size = (scene.height, scene.width)
+        self._overlap = overlap
+        self._total = np.zeros((count, depth, scene.width), np.float32)
+        self._weight = np.zeros((depth, scene.width), np.float32)
+
+    def add(self, tile: Tile, probability: NDArray[np.float32], valid: NDArray[np.bool_]) -> None:
+        """Add a tile: probabilities ``(maps, h, w)``, where ``valid`` (h, w) and finite."""
+        assert probability.shape == (len(self._total), tile.height, tile.width), probability.shape
+        usable = valid & np.isfinite(probability).all(axis=0)
+        share = blend_weight(tile, self._size, self._overlap) * usable
+        columns = slice(tile.col, tile.col + tile.width)
+        self._total[:, : tile.height, columns] += np.nan_to_num(probability) * share
+        self._weight[: tile.height, columns] += share
+
+    def levels(self, rows: slice) -> NDArray[np.uint8]:
+        """Stored probabilities of some rows, ``(maps, rows, width)``; no data where no tile is."""
+        weight = self._weight[rows]
+        covered = weight > 0
+        mean = self._total[:, rows] / np.where(covered, weight, 1)
+        levels = np.rint(np.clip(mean, 0, 1) * PROBABILITY_SCALE)
+        return np.where(covered, levels, NODATA).astype(np.uint8)
+
+    def drop(self, rows: int) -> None:
+        """Drop the first rows and move the others up."""
+        left = len(self._weight) - rows
+        self._total[:, :left] = self._total[:, rows:].copy()
+        self._weight[:left] = self._weight[rows:].copy()
+        self._total[:, left:] = 0
+        self._weight[left:] = 0
+
+
+def _decode_twice(
     decode: Decode, number: int, tile: Tile, failed: list[FailedTile]
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]] | None:
-    """Compute a tile, once more if it fails; what fails twice is logged and listed, never silent background."""
+    """Compute a tile, once more if it fails; a tile that fails twice is logged and listed."""
     try:
         return decode(number, tile)
-    except Exception as first:
+    except Exception as error:
         log.warning(
-            "tile %d (row %d, col %d) failed and is tried again: %s",
+            "tile %d (row %d, column %d) failed and is computed again: %s",
             number,
             tile.row,
             tile.col,
-            first,
+            error,
         )
     try:
         return decode(number, tile)
     except Exception as error:
-        log.error("tile %d (row %d, col %d) failed twice: %s", number, tile.row, tile.col, error)
+        log.error("tile %d (row %d, column %d) failed twice: %s", number, tile.row, tile.col, error)
         failed.append(FailedTile(tile.row, tile.col, tile.height, tile.width, error))
         return None

@@ -1,4 +1,4 @@
-"""One scene, many queries: evidence and the features of its tiles are kept from one query to the next."""
+"""One scene, many queries: evidence and the features of tiles are kept between queries."""
 
 from __future__ import annotations
 
@@ -51,11 +51,15 @@ def check_tiling(tile: int, overlap: int) -> None:
 
 
 class Session:
-    """An open scene with its predictor; ``ask`` answers a query. A context manager: closing it drops what was kept.
+    """An open scene with its predictor; ``ask`` answers a query.
+
+    It is a context manager. Closing it drops the features that were kept.
 
     Args:
-        tile: side of a tile in pixels.
-        overlap: pixels that neighbouring tiles share and blend over.
+        scene: the scene.
+        predictor: reads queries and computes probabilities.
+        tile: side of a tile in pixels, at least 32.
+        overlap: pixels that neighbouring tiles share and blend over, at most half a tile.
         memory: bytes of features kept in memory; the rest goes to temporary files.
     """
 
@@ -70,8 +74,10 @@ class Session:
     ) -> None:
         check_tiling(tile, overlap)
         started = time.perf_counter()
-        self.scene, self.predictor = scene, predictor
-        self._tile, self._overlap = tile, overlap
+        self.scene = scene
+        self.predictor = predictor
+        self._tile = tile
+        self._overlap = overlap
         self._cache = FeatureCache(memory)
         with bounded_gdal_cache():
             self.overview = scene.overview(1024)
@@ -100,11 +106,14 @@ class Session:
         """Answer a query on the whole scene.
 
         Args:
-            history: turns that the query may follow up, ``Extraction.exchange`` of each; none is remembered here.
-            progress: called with tiles done and tiles in all.
+            query: plain language.
+            history: ``Extraction.exchange`` of each earlier turn that the query may refer to; a
+                session remembers none.
+            progress: called with the number of finished tiles and of all tiles.
 
         Raises:
-            QueryError: the query is empty, too long, or asks for units or indices that this scene cannot give.
+            QueryError: the query is empty or too long, or needs units or indices that this scene
+                lacks.
         """
         text = clean_query(query)
         clock = _Clock({"evidence": self._opening})
@@ -112,9 +121,9 @@ class Session:
         clock.lap("plan")
         refused = self._refusal(plan.answer)
         if refused:
-            seen = float(self.overview.valid.mean())
+            valid_fraction = float(self.overview.valid.mean())
             return self._extraction(
-                text, refused, clock, plan=plan, refused=refused, valid_fraction=seen
+                text, refused, clock, plan=plan, refused=refused, valid_fraction=valid_fraction
             )
         check(plan.answer, self.scene, self.evidence)
         with (
@@ -124,11 +133,12 @@ class Session:
             return self._extract(text, plan, clock, progress)
 
     def _refusal(self, answer: Answer) -> str | None:
+        """Why nothing can be extracted; None if something can."""
         if answer.refusal is not None:
             return answer.refusal
         if not answer.spans:
-            said = fill_slots(answer, lambda *_: "")
-            return f"no land cover to extract was understood{': ' + said if said else ''}"
+            text = fill_slots(answer, lambda *_: "")
+            return f"the query names no land cover that can be mapped{': ' + text if text else ''}"
         missing = unavailable(answer, self.evidence)
         if len(missing) == len(answer.spans):
             return "; ".join(dict.fromkeys(absence.sentence for absence in missing.values()))
@@ -197,17 +207,9 @@ class Session:
         return self.predictor.decode(features, plan, pixels, self.evidence), pixels.valid
 
     def _extraction(
-        self, query: str, answer: str, clock: _Clock, *, plan: Plan, **found: Any
+        self, query: str, answer: str, clock: _Clock, *, plan: Plan, **measured: Any
     ) -> Extraction:
-        nothing: dict[str, Any] = {
-            "facts": (),
-            "absent": (),
-            "refused": None,
-            "tiles": 0,
-            "failed": (),
-            "warnings": (),
-        }
-        given = {**nothing, **found}
+        warnings = measured.pop("warnings", ())
         return Extraction(
             query=query,
             answer=answer,
@@ -216,24 +218,25 @@ class Session:
             overview=self.overview,
             model=(self.predictor.name, self.predictor.sha256),
             seconds=clock.laps(),
-            **(given | {"warnings": (*self.scene.warnings, *given["warnings"])}),
+            warnings=(*self.scene.warnings, *warnings),
+            **measured,
         )
 
 
 class _Clock:
-    """Seconds spent in each step."""
+    """Seconds spent in each step of a query."""
 
     def __init__(self, before: dict[str, float]) -> None:
         self._laps = before
         self._last = time.perf_counter()
 
     def lap(self, name: str) -> None:
+        """Name the step that ends now."""
         now = time.perf_counter()
         self._laps[name] = now - self._last
         self._last = now
 
     def laps(self) -> dict[str, float]:
-        return {
-            name: round(seconds, 3)
-            for name, seconds in {**self._laps, "total": sum(self._laps.values())}.items()
-        }
+        """Seconds of each step and in total."""
+        laps = {**self._laps, "total": sum(self._laps.values())}
+        return {name: round(seconds, 3) for name, seconds in laps.items()}

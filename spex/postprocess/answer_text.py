@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from spex.evidence.scene_evidence import SceneEvidence
-from spex.postprocess.facts import MaskFacts, fact_text
+from spex.postprocess.fact_text import fact_text
+from spex.postprocess.facts import MaskFacts
 from spex.query.answer_markup import SPAN_OPEN, Answer, Span, fill_slots, format_span, parse_answer
 from spex.query.constraints import Constraints
 from spex.query.numbers import stated_numbers
@@ -23,7 +24,12 @@ _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 
 @dataclass(frozen=True)
 class Absence:
-    """Why a mask is empty: a clause for lists, and a sentence for the answer, without its full stop."""
+    """Why a mask is empty.
+
+    Attributes:
+        reason: a clause, as lists show it.
+        sentence: for the answer, without its full stop.
+    """
 
     reason: str
     sentence: str

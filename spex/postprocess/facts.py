@@ -1,4 +1,4 @@
-"""What is measured on the written mask and the raster, and how a person reads it."""
+"""What is measured on the written mask and the scene."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
+from rasterio.windows import Window
 
-from spex.evidence.classes import classes
 from spex.evidence.indices import available_indices, compute_index, role_planes
 from spex.evidence.scene_evidence import SceneEvidence
 from spex.postprocess.components import RegionSweep, RegionTable
@@ -23,11 +23,19 @@ from spex.raster.working_rasters import HALF_PROBABILITY, NODATA, PROBABILITY_SC
 
 DOUBT_PLANES = 24  # maps that the recipes of a class and of those like it take
 _GRID = 6  # cells a side: thirds and halves of the extent both follow from it
+_DOUBT_SLOTS = re.compile("<fact:(?:confusion|left_out)>")
+_INDEX_SLOTS = re.compile(r"<fact:\w+:([A-Za-z0-9]+)>")
 
 
 @dataclass(frozen=True)
 class IndexFacts:
-    """Mean of an index inside and outside a mask, and the scene's threshold; ``None`` where undefined."""
+    """An index of one mask, each value ``None`` where it is undefined.
+
+    Attributes:
+        inside: mean inside the mask.
+        outside: mean over the other valid pixels.
+        threshold: that of the scene.
+    """
 
     inside: float | None
     outside: float | None
@@ -36,9 +44,19 @@ class IndexFacts:
 
 @dataclass(frozen=True)
 class MaskFacts:
-    """One mask as measured on the written file. Areas are square metres, ``None`` without map units.
+    """One mask as measured on the written file.
 
-    ``doubts`` are measured where the answer has a slot for them.
+    Attributes:
+        value: of its pixels in the mask raster, 1..n.
+        span: the part of the answer that it belongs to.
+        pixels: how many it has.
+        area_m2: square metres; ``None`` without map units.
+        fraction: share of the scene's valid area, 0-1.
+        mean_probability: over its pixels, 0-1; ``None`` if it has none.
+        location: part of the scene in words.
+        evidence: by the name of the index.
+        regions: its connected regions.
+        doubts: what speaks against it; ``None`` where the answer has no slot for it.
     """
 
     value: int
@@ -73,144 +91,181 @@ class MaskFacts:
         return self.regions.sums["pixels"] if self.area_m2 is None else self.regions.sums["area_m2"]
 
 
-def indices_of(span: Span, number: int, answer: Answer, evidence: SceneEvidence) -> list[str]:
-    """Indices that belong to a span: its class's own, those of its conditions and of its answer; possible ones only."""
-    own = evidence.classes[span.class_name].index
-    slots = re.findall(r"<fact:\w+:([A-Za-z0-9]+)>", _territory(answer, number))
-    names = dict.fromkeys(
-        ([own] if own else []) + [condition.name for condition in span.constraints.index] + slots
-    )
-    possible = set(available_indices(evidence.roles))
-    return [name for name in names if name in possible]
-
-
-def _territory(answer: Answer, number: int) -> str:
-    """The text whose slots belong to a span: from its start to the next one's."""
-    follows = answer.spans[number + 1].start if number + 1 < len(answer.spans) else len(answer.text)
-    return answer.text[answer.spans[number].start : follows]
-
-
 def measure_masks(
     frame: Frame, answer: Answer, evidence: SceneEvidence, mask: Path, probability: Path
 ) -> tuple[list[MaskFacts], float]:
     """Measure every mask of the written file in one sweep over the scene.
 
+    Args:
+        frame: extent of the scene's valid pixels.
+        answer: its spans are the masks.
+        evidence: of the scene.
+        mask: raster of the values 1..n in the order of the spans.
+        probability: raster with a band per span.
+
     Returns:
         The facts of each span in order (empty masks too), and the valid fraction of the scene.
     """
-    scene, areas, spans = frame.scene, frame.scene.pixel_area_m2(), answer.spans
-    named = [indices_of(span, number, answer, evidence) for number, span in enumerate(spans)]
-    everything = list(dict.fromkeys(name for names in named for name in names))
-    sweeps = [RegionSweep() for _ in spans]
-    doubting = {
-        number: DoubtSweep(span.class_name, evidence)
-        for number, span in enumerate(spans)
-        if re.search("<fact:(?:confusion|left_out)>", _territory(answer, number))
-    }
-    cells = np.zeros((len(spans), _GRID * _GRID))
-    index_sums = np.zeros((2, len(everything)))  # sum and count over all valid pixels
-    valid_area = valid_pixels = 0.0
+    sweep = _FactSweep(frame, answer, evidence)
+    scene = frame.scene
+    bands = list(range(1, len(answer.spans) + 1))
     with rasterio.open(mask) as mask_file, rasterio.open(probability) as probability_file:
-        held = len(scene.bands) + len(everything) + 8 + DOUBT_PLANES * bool(doubting)
-        for window in row_strips(scene.height, scene.width, held):
+        for window in row_strips(scene.height, scene.width, sweep.planes):
             values = mask_file.read(1, window=window)
-            valid = values != NODATA
-            rows = slice(int(window.row_off), int(window.row_off + window.height))
-            area = np.ones((values.shape[0], 1)) if areas is None else areas[rows, None]
-            valid_pixels += float(valid.sum())
-            valid_area += float((valid.sum(axis=1) * area[:, 0]).sum())
-            maps: dict[str, NDArray[Any]] = {"area_m2": area}
-            recipes = None
-            if (everything or doubting) and valid.any():
-                planes = role_planes(read_around_damage(scene, window, valid))
-                recipes = evidence.recipe_maps(planes)
-                for place, name in enumerate(everything):
-                    maps[name] = compute_index(name, planes)
-                    finite = valid & np.isfinite(maps[name])
-                    index_sums[:, place] += maps[name][finite].sum(dtype=np.float64), finite.sum()
-            east, south = frame.position(window)
-            cell = np.clip(south * _GRID, 0, _GRID - 1).astype(np.int8) * _GRID + np.clip(
-                east * _GRID, 0, _GRID - 1
-            ).astype(np.int8)
-            for number, names in enumerate(named):
-                inside = values == number + 1
-                levels = probability_file.read(number + 1, window=window) / PROBABILITY_SCALE
-                own = {
-                    "area_m2": area,
-                    "probability": levels,
-                    **{name: maps[name] for name in names if name in maps},
-                }
-                sweeps[number].add(inside, own)
-                cells[number] += np.bincount(
-                    np.broadcast_to(cell, inside.shape)[inside], minlength=_GRID * _GRID
-                )
-                if number in doubting and recipes:
-                    others = valid & (values > 0) & ~inside
-                    doubting[number].add(
-                        inside,
-                        others,
-                        levels * PROBABILITY_SCALE >= HALF_PROBABILITY,
-                        valid,
-                        area,
-                        recipes,
-                    )
-    everywhere = dict(zip(everything, index_sums.T, strict=True))
-    facts = []
-    for number, span in enumerate(spans):
-        table = sweeps[number].finish()
-        pixels = int(table.sums["pixels"].sum())
-        area_sum = float(table.sums["area_m2"].sum())
-        facts.append(
-            MaskFacts(
-                value=number + 1,
-                span=span,
-                pixels=pixels,
-                area_m2=None if areas is None else area_sum,
-                fraction=area_sum / valid_area if valid_area else 0.0,
-                mean_probability=float(table.sums["probability"].sum() / pixels)
-                if pixels
-                else None,
-                location=_location(cells[number]),
-                evidence={
-                    name: _index_facts(name, table, everywhere[name], span, evidence)
-                    for name in named[number]
-                },
-                regions=table,
-                doubts=doubting[number].finish() if number in doubting else None,
-            )
+            sweep.add(window, values, probability_file.read(bands, window=window))
+    facts = [sweep.facts(number) for number in range(len(answer.spans))]
+    return facts, sweep.valid_pixels / (scene.height * scene.width)
+
+
+class _FactSweep:
+    """Adds up the facts of all masks of an answer strip by strip.
+
+    Attributes:
+        planes: float32 planes that are held for each strip.
+        valid_pixels: number of valid pixels so far.
+    """
+
+    def __init__(self, frame: Frame, answer: Answer, evidence: SceneEvidence) -> None:
+        self._frame = frame
+        self._spans = answer.spans
+        self._evidence = evidence
+        self._row_areas = frame.scene.pixel_area_m2()
+        self._index_names = [_index_names(answer, i, evidence) for i in range(len(self._spans))]
+        self._regions = [RegionSweep() for _ in self._spans]
+        self._doubts = {
+            number: DoubtSweep(span.class_name, evidence)
+            for number, span in enumerate(self._spans)
+            if _DOUBT_SLOTS.search(_text_of_span(answer, number))
+        }
+        self._cells = np.zeros((len(self._spans), _GRID * _GRID))
+        # Sum and count of the finite values of each index over all valid pixels.
+        self._index_sums: dict[str, NDArray[np.float64]] = {
+            name: np.zeros(2) for names in self._index_names for name in names
+        }
+        self._valid_area = 0.0
+        self.valid_pixels = 0.0
+        planes = len(frame.scene.bands) + len(self._index_sums) + 8
+        self.planes = planes + DOUBT_PLANES * bool(self._doubts)
+
+    def add(self, window: Window, values: NDArray[np.uint8], levels: NDArray[np.uint8]) -> None:
+        """Add a strip.
+
+        Args:
+            window: of the strip in the scene.
+            values: of the mask raster, ``(h, w)``.
+            levels: of the probability raster, ``(masks, h, w)``.
+        """
+        valid = values != NODATA
+        rows = slice(int(window.row_off), int(window.row_off + window.height))
+        area = np.ones((len(values), 1)) if self._row_areas is None else self._row_areas[rows, None]
+        self.valid_pixels += float(valid.sum())
+        self._valid_area += float((valid.sum(axis=1) * area[:, 0]).sum())
+        index_maps: dict[str, NDArray[Any]] = {}
+        recipes = None
+        if (self._index_sums or self._doubts) and valid.any():
+            planes = role_planes(read_around_damage(self._frame.scene, window, valid))
+            recipes = self._evidence.recipe_maps(planes)
+            for name, sums in self._index_sums.items():
+                index_maps[name] = compute_index(name, planes)
+                finite = valid & np.isfinite(index_maps[name])
+                sums += index_maps[name][finite].sum(dtype=np.float64), finite.sum()
+        cells = self._cell_numbers(window, values.shape)
+        for number, names in enumerate(self._index_names):
+            inside = values == number + 1
+            maps = {"area_m2": area, "probability": levels[number] / PROBABILITY_SCALE}
+            maps |= {name: index_maps[name] for name in names if name in index_maps}
+            self._regions[number].add(inside, maps)
+            self._cells[number] += np.bincount(cells[inside], minlength=_GRID * _GRID)
+            if number in self._doubts and recipes:
+                others = valid & (values > 0) & ~inside
+                likely = levels[number] >= HALF_PROBABILITY
+                self._doubts[number].add(inside, others, likely, valid, area, recipes)
+
+    def _cell_numbers(self, window: Window, shape: tuple[int, ...]) -> NDArray[np.int8]:
+        """Number of the cell of the extent that each pixel lies in, ``(h, w)``."""
+        east, south = self._frame.position(window)
+        column = np.clip(east * _GRID, 0, _GRID - 1).astype(np.int8)
+        row = np.clip(south * _GRID, 0, _GRID - 1).astype(np.int8)
+        return np.broadcast_to(row * np.int8(_GRID) + column, shape)
+
+    def facts(self, number: int) -> MaskFacts:
+        """The facts of one mask, after the last strip."""
+        span = self._spans[number]
+        regions = self._regions[number].finish()
+        pixels = int(regions.sums["pixels"].sum())
+        area = float(regions.sums["area_m2"].sum())
+        probability = float(regions.sums["probability"].sum() / pixels) if pixels else None
+        doubts = self._doubts.get(number)
+        return MaskFacts(
+            value=number + 1,
+            span=span,
+            pixels=pixels,
+            area_m2=None if self._row_areas is None else area,
+            fraction=area / self._valid_area if self._valid_area else 0.0,
+            mean_probability=probability,
+            location=_location(self._cells[number]),
+            evidence={
+                name: self._index_facts(name, regions, span) for name in self._index_names[number]
+            },
+            regions=regions,
+            doubts=doubts.finish() if doubts else None,
         )
-    return facts, valid_pixels / (scene.height * scene.width)
+
+    def _index_facts(self, name: str, regions: RegionTable, span: Span) -> IndexFacts:
+        keys = (name, f"{name}:n")
+        inside = np.array([regions.sums.get(key, np.zeros(1)).sum() for key in keys])
+        outside = self._index_sums[name] - inside
+        class_evidence = self._evidence.classes[span.class_name]
+        threshold = class_evidence.threshold if class_evidence.index == name else None
+        if threshold is None and name in self._evidence.indices:
+            threshold = self._evidence.indices[name].threshold
+        return IndexFacts(
+            inside=_mean(inside),
+            outside=_mean(outside),
+            threshold=None if threshold is None else float(threshold),
+        )
 
 
-def _index_facts(
-    name: str,
-    table: RegionTable,
-    everywhere: NDArray[np.float64],
-    span: Span,
-    evidence: SceneEvidence,
-) -> IndexFacts:
-    inside = np.array([table.sums.get(key, np.zeros(1)).sum() for key in (name, f"{name}:n")])
-    outside = everywhere - inside
-    own = evidence.classes[span.class_name]
-    threshold = own.threshold if own.index == name else None
-    if threshold is None and name in evidence.indices:
-        threshold = evidence.indices[name].threshold
+def _mean(sum_and_count: NDArray[np.float64]) -> float | None:
+    return float(sum_and_count[0] / sum_and_count[1]) if sum_and_count[1] else None
 
-    def mean(part: NDArray[np.float64]) -> float | None:
-        return float(part[0] / part[1]) if part[1] else None
 
-    return IndexFacts(mean(inside), mean(outside), None if threshold is None else float(threshold))
+def _index_names(answer: Answer, number: int, evidence: SceneEvidence) -> list[str]:
+    """Indices of a span that the scene's bands allow.
+
+    They are the index of its class, those of its constraints, and those of its fact slots.
+    """
+    span = answer.spans[number]
+    class_index = evidence.classes[span.class_name].index
+    names = [class_index] if class_index else []
+    names += [condition.name for condition in span.constraints.index]
+    names += _INDEX_SLOTS.findall(_text_of_span(answer, number))
+    possible = set(available_indices(evidence.roles))
+    return [name for name in dict.fromkeys(names) if name in possible]
+
+
+def _text_of_span(answer: Answer, number: int) -> str:
+    """The text whose slots belong to a span: from its start to the next one's."""
+    starts = [span.start for span in answer.spans] + [len(answer.text)]
+    return answer.text[starts[number] : starts[number + 1]]
 
 
 def _location(cells: NDArray[np.float64]) -> str:
-    """Where a mask lies: the ninth of the scene with half of it, else the half with two thirds of it, or all parts."""
+    """Where a mask lies.
+
+    The ninth of the extent that holds half of it, else the half that holds two thirds of it, else
+    all parts.
+
+    Args:
+        cells: pixels of the mask in each cell of the extent, row by row, ``(_GRID ** 2,)``.
+    """
     if not cells.any():
         return "nowhere"
     grid = cells.reshape(_GRID, _GRID) / cells.sum()
     ninths = grid.reshape(3, _GRID // 3, 3, _GRID // 3).sum(axis=(1, 3))
     if ninths.max() >= 0.5:
-        row, col = np.unravel_index(ninths.argmax(), ninths.shape)
-        return (("north", "", "south")[row] + ("west", "", "east")[col]) or "center"
+        row, column = np.unravel_index(ninths.argmax(), ninths.shape)
+        return (("north", "", "south")[row] + ("west", "", "east")[column]) or "center"
     half = _GRID // 2
     shares = {
         "north": grid[:half].sum(),
@@ -218,105 +273,5 @@ def _location(cells: NDArray[np.float64]) -> str:
         "west": grid[:, :half].sum(),
         "east": grid[:, half:].sum(),
     }
-    name = max(shares, key=lambda side: shares[side])
-    return name if shares[name] >= 2 / 3 else "all parts of the scene"
-
-
-def area_text(area_m2: float | None, pixels: float) -> str:
-    """An area for people: m², ha or km²; pixels without map units."""
-    if area_m2 is None:
-        return f"{pixels:,.0f} px"
-    value, unit = (
-        (area_m2, "m²")
-        if area_m2 < 1e4
-        else (area_m2 / 1e4, "ha")
-        if area_m2 < 1e7
-        else (area_m2 / 1e6, "km²")
-    )
-    return f"{_digits(value)} {unit}"
-
-
-def share_text(fraction: float) -> str:
-    """A share of the scene's valid area for people."""
-    return f"{_digits(100 * fraction) if fraction >= 1e-3 or not fraction else format(100 * fraction, '.1g')} %"
-
-
-def _digits(value: float) -> str:
-    return (
-        f"{value:,.0f}"
-        if value >= 100 or value == 0
-        else f"{value:.1f}"
-        if value >= 10
-        else f"{value:.2f}"
-    )
-
-
-def fact_text(facts: MaskFacts, name: str, index_name: str | None) -> str:
-    """One fact slot as text; ``not available`` where it cannot be measured."""
-    if index_name is not None:
-        known = facts.evidence.get(index_name)
-        if name == "contrast":
-            return _contrast_text(known)
-        value = (
-            known
-            and {"index": known.inside, "outside": known.outside, "threshold": known.threshold}[
-                name
-            ]
-        )
-        return "not available" if value is None else f"{value:.2f}"
-    if name in ("confusion", "left_out"):
-        return doubt_text(facts.doubts, name, in_metres=facts.area_m2 is not None)
-    sizes = facts.sizes()
-    if name in ("largest", "smallest", "mean_area"):
-        if not len(sizes):
-            return area_text(None if facts.area_m2 is None else 0.0, 0)
-        size = float(
-            sizes.max()
-            if name == "largest"
-            else sizes.min()
-            if name == "smallest"
-            else sizes.mean()
-        )
-        return area_text(None if facts.area_m2 is None else size, size)
-    if name == "probability":
-        return (
-            "not available" if facts.mean_probability is None else f"{facts.mean_probability:.2f}"
-        )
-    simple = {
-        "area": area_text(facts.area_m2, facts.pixels),
-        "share": share_text(facts.fraction),
-        "count": f"{facts.regions.count:,}",
-        "location": facts.location,
-    }
-    return simple[name]
-
-
-def _contrast_text(known: IndexFacts | None) -> str:
-    if known is None or known.inside is None or known.outside is None:
-        return "not available"
-    difference = known.inside - known.outside
-    if abs(difference) < 0.005:
-        return "the same inside and outside"
-    return f"{abs(difference):.2f} {'higher' if difference > 0 else 'lower'} inside than outside"
-
-
-def doubt_text(doubts: Doubts | None, name: str, *, in_metres: bool) -> str:
-    """The slots ``confusion`` and ``left_out`` as clauses."""
-    if doubts is None:
-        return "not available"
-    if name == "confusion":
-        if doubts.similar is None:
-            return "no similar class can be told from these bands"
-        similar, share = doubts.similar
-        return (
-            f"{share_text(share)} of the mask also looks like {classes()[similar].title}"
-            if similar
-            else "no similar class fits the mask"
-        )
-    if doubts.left_out is None:
-        return "what was left out cannot be told from these bands"
-    if not doubts.left_out:
-        return f"nothing beyond {doubts.beyond} was left out"
-    area = area_text(doubts.left_out if in_metres else None, doubts.left_out_pixels)
-    reason, share = doubts.against
-    return f"{area} beyond {doubts.beyond} were left out, {'most' if share > 0.5 else 'part'} of it {reason}"
+    side = max(shares, key=lambda name: shares[name])
+    return side if shares[side] >= 2 / 3 else "all parts of the scene"

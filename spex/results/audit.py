@@ -20,7 +20,8 @@ from spex.evidence.indices import compute_index, role_planes
 from spex.evidence.regions import label_regions
 from spex.evidence.scene_evidence import SceneEvidence, measure
 from spex.postprocess.doubts import DoubtSweep
-from spex.postprocess.facts import DOUBT_PLANES, area_text, doubt_text, share_text
+from spex.postprocess.fact_text import area_text, doubt_text, share_text
+from spex.postprocess.facts import DOUBT_PLANES
 from spex.query.numbers import all_numbers, stated_numbers
 from spex.raster.damaged_scene import read_around_damage
 from spex.raster.scene import Scene

@@ -5,7 +5,8 @@ It holds the answer, what supports each mask, what was not found, and how to che
 
 from __future__ import annotations
 
-from spex.postprocess.facts import IndexFacts, MaskFacts, area_text, share_text
+from spex.postprocess.fact_text import area_text, share_text
+from spex.postprocess.facts import IndexFacts, MaskFacts
 from spex.query.wording import constraints_text
 from spex.results.query_result import QueryResult
 

@@ -47,7 +47,7 @@ def mask_style(facts: Sequence[MaskFacts]) -> str:
 
 
 def regions_style(facts: Sequence[MaskFacts]) -> str:
-    """QML of the regions: categorised by class, filled lightly and outlined in the class's colour."""
+    """QML of the regions: categorised by class, lightly filled and outlined in its colour."""
     root = Element("qgis", version="3.22", styleCategories="Symbology")
     renderer = SubElement(root, "renderer-v2", type="categorizedSymbol", attr="class")
     categories = SubElement(renderer, "categories")

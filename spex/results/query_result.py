@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ import rasterio
 from numpy.typing import NDArray
 
 from spex.evidence.classes import classes
-from spex.postprocess.facts import MaskFacts, area_text, share_text
+from spex.postprocess.fact_text import area_text, share_text
+from spex.postprocess.facts import MaskFacts
 from spex.query.prompt import Exchange
 from spex.raster.scene import Pixels, Scene
 from spex.raster.tiles import FailedTile
@@ -22,7 +23,7 @@ from spex.raster.working_rasters import bounded_gdal_cache
 SCHEMA = 1
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, kw_only=True)
 class QueryResult:
     """The result of one query on one scene.
 
@@ -30,17 +31,17 @@ class QueryResult:
         query: as it was read.
         answer: the text with its measured values.
         plan_text: the answer in the predictor's markup, before its slots were filled.
-        scene: the scene that was asked.
+        scene: the scene that was queried.
         overview: its pixels, longer side at most 1024.
+        model: name, and SHA-256 of the weights (``None`` without weights).
+        valid_fraction: share of the scene's pixels that hold data, 0-1.
+        seconds: time of each step.
         facts: of each mask, in the order of the mask values 1..n.
         absent: class and reason of each mask that is empty.
         refused: why nothing was extracted; ``None`` if something was.
-        model: name, and SHA-256 of the weights (``None`` without weights).
         tiles: how many tiles the scene was cut into.
         failed: tiles that could not be computed.
-        valid_fraction: share of the scene's pixels that hold data, 0-1.
-        seconds: time of each step.
-        warnings: what a reader should know.
+        warnings: notes for the reader.
         work: temporary folder of the rasters, removed with this object; ``None`` for a refusal.
     """
 
@@ -49,16 +50,16 @@ class QueryResult:
     plan_text: str
     scene: Scene
     overview: Pixels
-    facts: tuple[MaskFacts, ...]
-    absent: tuple[tuple[str, str], ...]
-    refused: str | None
     model: tuple[str, str | None]
-    tiles: int
-    failed: tuple[FailedTile, ...]
     valid_fraction: float
     seconds: dict[str, float]
-    warnings: tuple[str, ...]
-    work: tempfile.TemporaryDirectory[str] | None = field(default=None)
+    facts: tuple[MaskFacts, ...] = ()
+    absent: tuple[tuple[str, str], ...] = ()
+    refused: str | None = None
+    tiles: int = 0
+    failed: tuple[FailedTile, ...] = ()
+    warnings: tuple[str, ...] = ()
+    work: tempfile.TemporaryDirectory[str] | None = None
 
     @property
     def exchange(self) -> Exchange:

@@ -1,10 +1,11 @@
-"""A small copy of the data folders' layout, made from a seed, and a spectral library of bell curves."""
+"""A small copy of the data folders, a made spectral library, scenes, and a built folder."""
 
 from __future__ import annotations
 
 import json
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from rasterio.errors import NotGeoreferencedWarning
 from rasterio.transform import from_origin
 
 from instruction_data.simulate.materials.spectra import Spectra
-from spex.evidence.scene_evidence import measure
+from spex.evidence.scene_evidence import SceneEvidence, measure
 from spex.evidence.text import evidence_text
 from spex.query.answer_markup import parse_answer
 from spex.query.prompt import user_message
@@ -39,7 +40,8 @@ HLS_BANDS = (
     ("swir1", 1609),
     ("swir2", 2201),
 )
-WATER, FIELD = (900, 800, 700, 500, 200, 100, 50), (500, 600, 900, 700, 4200, 2400, 1400)
+WATER = (900, 800, 700, 500, 200, 100, 50)
+FIELD = (500, 600, 900, 700, 4200, 2400, 1400)
 WOOD = (200, 250, 450, 300, 3000, 1200, 500)
 
 
@@ -60,7 +62,7 @@ def write_raster(path: Path, values: np.ndarray, nodata: float | None = None) ->
 
 
 def hls_labels() -> np.ndarray:
-    """Left: water to both; then flood on fields; then fields; right: wood. A cloud in the lower right corner."""
+    """From left: water in both labels, flood on fields, fields, wood; a cloud at lower right."""
     flood, cover, quality = np.zeros((3, 32, 32), np.int16)
     flood[:, :16], cover[:, :8], cover[:, 8:24], cover[:, 24:] = 1, 80, 40, 10
     quality[24:, 28:] = 1 << 1
@@ -107,35 +109,48 @@ def data(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def spectra(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A library in the layout of ``spectra_named``: plants with a red edge, water and snow dark in SWIR."""
-    rng, wavelengths = np.random.default_rng(1), np.arange(400, 2501, 5)
-    edge, swir = (
-        1 / (1 + np.exp(-(wavelengths - 715) / 12)),
-        np.exp(-np.maximum(wavelengths - 1300, 0) / 500),
-    )
-    shapes = {
-        "water": 0.04 * np.exp(-np.maximum(wavelengths - 550, 0) / 80), "tree": 0.03 + 0.4 * edge * swir,
-        "grass_crop": 0.06 + 0.5 * edge * swir, "dry_vegetation": 0.1 + 0.2 * wavelengths / 2500,
-        "soil": 0.08 + 0.35 * wavelengths / 2500, "sand": 0.2 + 0.3 * wavelengths / 2500, "rock": 0.15 + 0.1 * edge,
-        "roof": 0.15 + 0.05 * edge, "other_manmade": 0.3 + 0 * edge, "concrete": 0.28 + 0 * edge,
+    """A library in the layout of ``spectra_named``.
+
+    Plants have a red edge; water and snow are dark in the SWIR.
+    """
+    rng = np.random.default_rng(1)
+    wavelengths = np.arange(400, 2501, 5)
+    edge = 1 / (1 + np.exp(-(wavelengths - 715) / 12))
+    swir = np.exp(-np.maximum(wavelengths - 1300, 0) / 500)
+    curves = {
+        "water": 0.04 * np.exp(-np.maximum(wavelengths - 550, 0) / 80),
+        "tree": 0.03 + 0.4 * edge * swir,
+        "grass_crop": 0.06 + 0.5 * edge * swir,
+        "dry_vegetation": 0.1 + 0.2 * wavelengths / 2500,
+        "soil": 0.08 + 0.35 * wavelengths / 2500,
+        "sand": 0.2 + 0.3 * wavelengths / 2500,
+        "rock": 0.15 + 0.1 * edge,
+        "roof": 0.15 + 0.05 * edge,
+        "other_manmade": 0.3 + 0 * edge,
+        "concrete": 0.28 + 0 * edge,
         "asphalt": 0.1 + 0 * edge,
-        "snow_ice": 0.85 * np.exp(-np.maximum(wavelengths - 900, 0) / 200), "burned": 0.04 + 0.1 * wavelengths / 2500,
-        "shrub": 0.05 + 0.25 * edge * swir, "marsh_mixed": 0.04 + 0.2 * edge * swir,
-    }  # fmt: skip
+        "snow_ice": 0.85 * np.exp(-np.maximum(wavelengths - 900, 0) / 200),
+        "burned": 0.04 + 0.1 * wavelengths / 2500,
+        "shrub": 0.05 + 0.25 * edge * swir,
+        "marsh_mixed": 0.04 + 0.2 * edge * swir,
+    }
+    extra = ("shrub", "marsh_mixed")
+    files = {"spectra": set(curves) - set(extra), "spectra_extra_vegetation": set(extra)}
     folder = tmp_path_factory.mktemp("spectra_named")
-    for name, extra in (("spectra", False), ("spectra_extra_vegetation", True)):
-        kept = [k for k in shapes if (k in ("shrub", "marsh_mixed")) == extra]
-        rows = [np.clip(shapes[k] * rng.uniform(0.9, 1.1), 0, 1) for k in kept for _ in range(3)]
-        classes = np.repeat(kept, 3)
+    for name, members in files.items():
+        kinds = [kind for kind in curves if kind in members]
+        classes = np.repeat(kinds, 3)
+        rows = [np.clip(curves[kind] * rng.uniform(0.9, 1.1), 0, 1) for kind in classes]
         reflectance = np.array(rows, np.float32)
-        reflectance[np.ix_(classes == "water", wavelengths > 900)] = (
-            np.nan
-        )  # as in-situ water spectra are
+        # In-situ spectra of water end in the NIR.
+        reflectance[np.ix_(classes == "water", wavelengths > 900)] = np.nan
+        columns = dict.fromkeys(("subclass", "names", "source", "flag", "class"), classes)
         np.savez(
-            folder / f"{name}.npz", wavelengths_nm=wavelengths.astype(np.float32), reflectance=reflectance,
-            subclass=classes,
-            names=classes, source=classes, flag=classes, **{"class": classes},
-        )  # fmt: skip
+            folder / f"{name}.npz",
+            wavelengths_nm=wavelengths.astype(np.float32),
+            reflectance=reflectance,
+            **columns,
+        )
     return folder / "spectra.npz"
 
 
@@ -149,7 +164,7 @@ Raster = Callable[..., Path]
 
 @pytest.fixture
 def raster(tmp_path: Path) -> Raster:
-    """Writes a raster below the test's folder, by default on a grid of 10 m in UTM 33 from 500000, 5000000."""
+    """Writes a raster in the test's folder, by default on a 10 m grid in UTM 33."""
 
     def write(
         name: str,
@@ -159,15 +174,23 @@ def raster(tmp_path: Path) -> Raster:
         north: float = 5000000,
         **options: Any,
     ) -> Path:
-        path, stack = tmp_path / name, values if values.ndim == 3 else values[None]
+        path = tmp_path / name
+        stack = values if values.ndim == 3 else values[None]
         path.parent.mkdir(parents=True, exist_ok=True)
         grid = {"crs": "EPSG:32633", "transform": from_origin(west, north, 10, 10)} | options
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            count, height, width = stack.shape
             with rasterio.open(
-                path, "w", driver="GTiff", count=len(stack), height=stack.shape[1], width=stack.shape[2],
-                dtype=stack.dtype, **grid,
-            ) as dataset:  # fmt: skip
+                path,
+                "w",
+                driver="GTiff",
+                count=count,
+                height=height,
+                width=width,
+                dtype=stack.dtype,
+                **grid,
+            ) as dataset:
                 dataset.write(stack)
         return path
 
@@ -196,48 +219,65 @@ def scene_file(raster: Raster) -> Raster:
 
 
 LAKES = "lakes larger than 0.1 ha"
-SAID = {  # exchanges, template, language, wording, whether the prior is given
-    "q000": (
-        [(LAKES, "<seg class=water min_area=0.1ha>lakes</seg>: <fact:area>, <fact:share> of the scene, in <fact:count> "
-          "regions. NDWI is <fact:index:NDWI> inside and <fact:outside:NDWI> outside. <fact:left_out>.")],
-        "ask: {np}", "en", "seen", True,
+
+
+@dataclass(frozen=True)
+class MadeDialogue:
+    """A dialogue of the built folder: exchanges of query and answer, and where they come from."""
+
+    exchanges: list[tuple[str, str]]
+    template: str
+    language: str
+    wording: str
+    with_evidence: bool
+
+
+DIALOGUES = {
+    "q000": MadeDialogue(
+        [
+            (
+                LAKES,
+                "<seg class=water min_area=0.1ha>lakes</seg>: <fact:area>, <fact:share> of the "
+                "scene, in <fact:count> regions. NDWI is <fact:index:NDWI> inside and "
+                "<fact:outside:NDWI> outside. <fact:left_out>.",
+            )
+        ],
+        "ask: {np}",
+        "en",
+        "seen",
+        with_evidence=True,
     ),
-    "q001": (
-        [("Trees, please", "<seg class=tree_cover>Trees</seg>: <fact:share> of the scene."),
-         ("now only in the east", "<seg class=tree_cover where=east>Trees</seg>: <fact:area>.")],
-        "ask: {np} | place: now only {place}", "en", "held out", False,
+    "q001": MadeDialogue(
+        [
+            ("Trees, please", "<seg class=tree_cover>Trees</seg>: <fact:share> of the scene."),
+            ("now only in the east", "<seg class=tree_cover where=east>Trees</seg>: <fact:area>."),
+        ],
+        "ask: {np} | place: now only {place}",
+        "en",
+        "held out",
+        with_evidence=False,
     ),
-    "q002": (
-        [("¿Cuántos coches hay?", "<refuse>Objects cannot be counted.</refuse>")], "refuse: {item}", "es", "seen", True,
+    "q002": MadeDialogue(
+        [("¿Cuántos coches hay?", "<refuse>Objects cannot be counted.</refuse>")],
+        "refuse: {item}",
+        "es",
+        "seen",
+        with_evidence=True,
     ),
-}  # fmt: skip
+}
 
 
 @pytest.fixture
 def built(tmp_path: Path, scene_file: Raster) -> Path:
-    """A built folder as the builder lays it out: a chip of each split, its survey and three dialogues.
+    """A built folder as the builder lays it out: a chip of each split, its survey, 3 dialogues.
 
-    The labels: water but for three columns that are unknown, tree cover, nothing burned; they do not speak of roads.
+    The labels: water except three columns that are unknown, tree cover, nothing burned; roads are
+    unknown.
     """
     out = tmp_path / "out"
     for number, (split, side) in enumerate((("train", 64), ("val", 48))):
         chip = scene_file(f"out/chips/chip{number}.tif", side, west=500000 + 50000 * number)
-        about = json.loads(chip.with_suffix(".bands.json").read_text())
-        water = np.arange(side) < np.full((side, 1), side // 2)
-        unknown = water & (np.arange(side) >= side // 2 - 3)
-        masks = {"water": water & ~unknown, "tree_cover": ~water, "burned": np.zeros_like(water)}
-        survey = SpieRecord(
-            id=f"chip{number}", kind="survey", split=split, place=f"place{number}", source="own",
-            scene=SceneRef(path=str(chip)), sensor="made", bands=[BandRef(**band) for band in about["bands"]],
-            level="surface", gsd_m=10, scale=1e-4, provenance={"spans": "made by hand"},
-            spans=[
-                SpanTarget(
-                    class_name=name, phrase=name, mask=Rle.encode(mask),
-                    ignore=Rle.encode(unknown) if name == "water" else None,
-                )
-                for name, mask in masks.items()
-            ],
-        )  # fmt: skip
+        survey = made_survey(chip, number, split, side)
         evidence = measure(load_pixels(survey))
         survey = survey.model_copy(
             update={
@@ -245,28 +285,69 @@ def built(tmp_path: Path, scene_file: Raster) -> Path:
                 "scene": SceneRef(path=f"chips/chip{number}.tif"),
             }
         )
-        talk = []
-        for name, (said, template, language, wording, told) in SAID.items():
-            prior = evidence_text(evidence, said[0][0]) if told else ""
-            turns = []
-            for query, answer in said:
-                turns.append(Turn(role="user", content=user_message(query, "" if turns else prior)))
-                turns.append(Turn(role="assistant", content=answer))
-            spans = [
-                SpanTarget(
-                    class_name=s.class_name, phrase=s.phrase, attributes=s.constraints.to_dict()
-                )
-                for s in parse_answer(said[-1][1]).spans
-            ]
-            provenance = {"turns": f"template {template}", "language": language, "wording": wording}
-            new = {
-                "id": f"{survey.id}_{name}",
-                "kind": "dialogue",
-                "turns": turns,
-                "spans": spans,
-                "prior": prior,
-            }
-            talk.append(survey.model_copy(update=new | {"provenance": provenance}))
+        dialogues = [made_dialogue(survey, evidence, name) for name in DIALOGUES]
         write_records(out / f"survey_own_{number:03d}_{split}.parquet", [survey])
-        write_records(out / f"dialogue_own_{number:03d}_{split}.parquet", talk)
+        write_records(out / f"dialogue_own_{number:03d}_{split}.parquet", dialogues)
     return out
+
+
+def made_survey(chip: Path, number: int, split: str, side: int) -> SpieRecord:
+    metadata = json.loads(chip.with_suffix(".bands.json").read_text())
+    water = np.arange(side) < np.full((side, 1), side // 2)
+    unknown = water & (np.arange(side) >= side // 2 - 3)
+    masks = {"water": water & ~unknown, "tree_cover": ~water, "burned": np.zeros_like(water)}
+    spans = [
+        SpanTarget(
+            class_name=name,
+            phrase=name,
+            mask=Rle.encode(mask),
+            ignore=Rle.encode(unknown) if name == "water" else None,
+        )
+        for name, mask in masks.items()
+    ]
+    return SpieRecord(
+        id=f"chip{number}",
+        kind="survey",
+        split=split,
+        place=f"place{number}",
+        source="own",
+        scene=SceneRef(path=str(chip)),
+        sensor="made",
+        bands=[BandRef(**band) for band in metadata["bands"]],
+        level="surface",
+        gsd_m=10,
+        scale=1e-4,
+        provenance={"spans": "made by hand"},
+        spans=spans,
+    )
+
+
+def made_dialogue(survey: SpieRecord, evidence: SceneEvidence, name: str) -> SpieRecord:
+    made = DIALOGUES[name]
+    prior = evidence_text(evidence, made.exchanges[0][0]) if made.with_evidence else ""
+    turns: list[Turn] = []
+    for query, answer in made.exchanges:
+        turns.append(Turn(role="user", content=user_message(query, "" if turns else prior)))
+        turns.append(Turn(role="assistant", content=answer))
+    spans = [
+        SpanTarget(
+            class_name=span.class_name,
+            phrase=span.phrase,
+            attributes=span.constraints.to_dict(),
+        )
+        for span in parse_answer(made.exchanges[-1][1]).spans
+    ]
+    return survey.model_copy(
+        update={
+            "id": f"{survey.id}_{name}",
+            "kind": "dialogue",
+            "turns": turns,
+            "spans": spans,
+            "prior": prior,
+            "provenance": {
+                "turns": f"template {made.template}",
+                "language": made.language,
+                "wording": made.wording,
+            },
+        }
+    )

@@ -1,4 +1,4 @@
-"""The builder from scenes to Parquet: valid, the same bytes however it is run, and no label reaches a prompt."""
+"""The builder from scenes to Parquet: valid, the same bytes in any run, no label in a prompt."""
 
 from __future__ import annotations
 
@@ -38,9 +38,17 @@ def write(path: Path, values: np.ndarray, west: float, **profile: object) -> Non
     path.parent.mkdir(parents=True, exist_ok=True)
     count, height, width = values.shape
     with rasterio.open(
-        path, "w", driver="GTiff", count=count, height=height, width=width, dtype=values.dtype, crs="EPSG:32633",
-        transform=from_origin(west, 5_300_000, 10, 10), **profile,
-    ) as raster:  # fmt: skip
+        path,
+        "w",
+        driver="GTiff",
+        count=count,
+        height=height,
+        width=width,
+        dtype=values.dtype,
+        crs="EPSG:32633",
+        transform=from_origin(west, 5_300_000, 10, 10),
+        **profile,
+    ) as raster:
         raster.write(values)
 
 
@@ -170,7 +178,7 @@ def test_another_build_does_not_mix_into_a_folder(scenes: Path, tmp_path: Path) 
 
 
 def damage(scenes: Path) -> None:
-    """A scene cut short, a label elsewhere, a label with a strange code, one with no label, one without values."""
+    """Damage five scenes: file, place of the label, code of the label, no label, no values."""
     whole = (scenes / "s1.tif").read_bytes()
     (scenes / "s1.tif").write_bytes(whole[: len(whole) // 2])
     with rasterio.open(scenes / "labels/s2.tif", "r+") as label:
@@ -199,17 +207,17 @@ def test_what_cannot_be_used_is_named_and_the_rest_built(
     ]
     arguments += ["--chip", "32", "--dialogues", "1", "--workers", "1"]
     assert main(arguments) == 1
-    told = capsys.readouterr().out
-    assert "6 chips, 6 dialogues" in told and "skipped 5 (5 of scenes)" in told
+    output = capsys.readouterr().out
+    assert "6 chips, 6 dialogues" in output and "skipped 5 (5 of scenes)" in output
     skipped = json.loads((out / "report.json").read_text())["skipped"]
-    reasons = {one["item"]: one["reason"] for one in skipped}
+    reasons = {scene["item"]: scene["reason"] for scene in skipped}
     assert set(reasons) == {"s1", "s2", "s3", "s4", "s5"}
     assert "77" in reasons["s3"] and "overlap" in reasons["s2"] and "label" in reasons["s4"]
     assert all("\n" not in reason for reason in reasons.values())
-    assert main(arguments) == 1, "a finished build tells the same again"
+    assert main(arguments) == 1, "a finished build reports the same again"
     assert "skipped 5" in capsys.readouterr().out
 
-    assert main([*arguments, "--strict"]) == 2, "nor is it taken for complete"
+    assert main([*arguments, "--strict"]) == 2, "nor is it complete"
     assert "s1" in capsys.readouterr().err
     assert main([*arguments[:4], str(tmp_path / "strict"), *arguments[5:], "--strict"]) == 2
     error = capsys.readouterr().err
@@ -217,7 +225,7 @@ def test_what_cannot_be_used_is_named_and_the_rest_built(
     assert not (tmp_path / "strict").exists(), "nothing is left half-written"
 
 
-def test_a_scene_that_was_mended_is_built_by_the_same_command(scenes: Path, tmp_path: Path) -> None:
+def test_a_repaired_scene_is_built_by_the_same_command(scenes: Path, tmp_path: Path) -> None:
     whole = (scenes / "s1.tif").read_bytes()
     (scenes / "s1.tif").write_bytes(whole[: len(whole) // 2])
     assert len(build([scenes], tmp_path / "out", FEW, scenes=OPTIONS).skipped) == 1
@@ -233,7 +241,7 @@ def test_a_build_of_nothing_leaves_no_folder_in_the_way(scenes: Path, tmp_path: 
     assert build([scenes], tmp_path / "out", FEW, scenes=OPTIONS).chips == 16
 
 
-def test_masks_without_labels_are_told_to_be_pseudo_labels(scenes: Path, tmp_path: Path) -> None:
+def test_masks_without_labels_are_reported_as_pseudo_labels(scenes: Path, tmp_path: Path) -> None:
     out, arguments = (
         tmp_path / "out",
         ["--chip", "32", "--dialogues", "1", "--workers", "1", "--bands", BANDS],

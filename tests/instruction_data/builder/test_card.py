@@ -38,11 +38,19 @@ def test_front_matter(card: str) -> None:
 
 def test_says_what_there_is(card: str, built: Path) -> None:
     for words in (
-        COMMAND, "| dialogues | 3 | 3 |", "| places | 1 | 1 |", "| `own` | 2 | 6 | the user's own scenes",
-        "made (2 chips)", "| water | 2 | 0 | 47.23% |", "15% of the places for validation", "30 scenes (own 30)",
+        COMMAND,
+        "| dialogues | 3 | 3 |",
+        "| places | 1 | 1 |",
+        "| `own` | 2 | 6 | the user's own scenes",
+        "made (2 chips)",
+        "| water | 2 | 0 | 47.23% |",
+        "15% of the places for validation",
+        "30 scenes (own 30)",
         "scenes/bad.tif cannot be read",
-        "and 10 more", "acts: ask 4, place 2, refuse 2", "`provenance`",
-    ):  # fmt: skip
+        "and 10 more",
+        "acts: ask 4, place 2, refuse 2",
+        "`provenance`",
+    ):
         assert words in card, words
     assert "{" not in card.replace("{np}", "") and not list(built.glob("*.part"))
 

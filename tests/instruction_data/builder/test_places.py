@@ -1,4 +1,4 @@
-"""Places: what is near stays together, on one side of the split, whatever the inputs and their order."""
+"""Places: close scenes stay on one side of the split, whatever the inputs and their order."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def box(west: float, south: float, size: float = 0.1) -> Box:
 
 def together(*items: SceneItem) -> set[frozenset[str]]:
     groups: dict[str, set[str]] = {}
-    for entry in place_items([("a", one) for one in items], 0.5):
-        groups.setdefault(entry.place, set()).add(entry.item.id)
+    for placed in place_items([("a", scene) for scene in items], 0.5):
+        groups.setdefault(placed.place, set()).add(placed.item.id)
     return {frozenset(group) for group in groups.values()}
 
 
@@ -37,19 +37,16 @@ def groups(*names: str) -> set[frozenset[str]]:
 
 
 def test_overlapping_or_near_footprints_are_one_place_and_chains_hold() -> None:
-    row = [
-        item(name, box(10 + 0.11 * n, 50)) for n, name in enumerate("abc")
-    ]  # gaps of 0.01 degree, 0.7 km
+    # Gaps of 0.01 degree, 0.7 km.
+    row = [item(name, box(10 + 0.11 * n, 50)) for n, name in enumerate("abc")]
     assert together(*row, item("far", box(10.4, 50)), item("same", box(10, 50))) == groups(
         "a b c same", "far"
     )
 
 
 def test_distance_is_in_kilometres_at_any_latitude() -> None:
-    south, north = (
-        [item("s1", box(10, 0)), item("s2", box(10.13, 0))],
-        [item("n1", box(10, 75)), item("n2", box(10.13, 75))],
-    )
+    south = [item("s1", box(10, 0)), item("s2", box(10.13, 0))]
+    north = [item("n1", box(10, 75)), item("n2", box(10.13, 75))]
     assert together(*south, *north) == groups("s1", "s2", "n1 n2"), (
         "0.03 degrees are 3.3 km and 0.9 km"
     )

@@ -15,8 +15,8 @@ import pytest
 import rasterio
 from rasterio.crs import CRS
 
-from instruction_data.flightlines.products import identify
-from instruction_data.flightlines.tiles import prepare
+from instruction_data.flightlines.products import identify_product
+from instruction_data.flightlines.training_tiles import cut_flight_lines
 from spex.cli.main import main
 from spex.errors import ConfigError, SceneError
 from spex.raster.scene import Scene
@@ -48,11 +48,12 @@ def write_envi(
     order: str = ">",
     wavelengths: bool = True,
 ) -> Path:
-    """An ENVI file as JPL writes them: numbers interleaved by line, a header with bands and a rotated map."""
+    """An ENVI file as JPL writes them: interleaved by line, with bands and a rotated map."""
     bands, height, width = values.shape
     numbers = values.astype(values.dtype.newbyteorder(order))
     path.write_bytes(numbers.transpose(1, 0, 2).tobytes())
     kinds = {"int16": 2, "float32": 4}
+    map_info = f"UTM, 1, 1, 500000, 4000000, 5.1, 5.1, 11, North, WGS-84, units=Meters, {rotation=}"
     centres = ", ".join(f"{x:.4f}" for x in np.linspace(376.44, 2500.12, bands))
     lines = [
         "ENVI",
@@ -64,7 +65,7 @@ def write_envi(
         f"data type = {kinds[values.dtype.name]}",
         "interleave = bil",
         f"byte order = {int(order == '>')}",
-        f"map info = {{UTM, 1, 1, 500000, 4000000, 5.1, 5.1, 11, North, WGS-84, units=Meters, rotation={rotation}}}",
+        f"map info = {{{map_info}}}",
         "data ignore value = -9999",
     ]
     if wavelengths:
@@ -75,7 +76,7 @@ def write_envi(
 
 
 def write_netcdf(path: Path, values: np.ndarray, group: str, *, placed: bool = True) -> Path:
-    """A netCDF file as the ORNL DAAC has them; radiance without map coordinates in the sensor's own geometry."""
+    """A netCDF file as the ORNL DAAC has them; in the sensor's geometry unless ``placed``."""
     bands, height, width = values.shape
     rows, cols = ("northing", "easting") if placed else ("lines", "samples")
     with h5netcdf.File(path, "w") as file:
@@ -119,7 +120,7 @@ def index(out: Path) -> list[dict[str, object]]:
 
 
 def run(path: Path | list[Path], out: Path, **options: bool) -> dict:
-    return prepare(
+    return cut_flight_lines(
         path if isinstance(path, list) else [path], out, size=SIZE, say=lambda text: None, **options
     )
 
@@ -296,7 +297,7 @@ def broken(folder: Path) -> dict[str, str]:
         str(short): "cut short",
         str(damaged): "damaged",
         str(text): "no netCDF file",
-        str(foreign): "no AVIRIS flight line",
+        str(foreign): "does not have the name of an AVIRIS flight line",
         str(few): "30 bands",
         str(mute): "wavelengths",
         str(gainless): "gain",
@@ -305,13 +306,13 @@ def broken(folder: Path) -> dict[str, str]:
 
 def test_what_cannot_be_used_is_named_and_left_out(lines: Path, tmp_path: Path) -> None:
     run(lines, tmp_path / "clean")
-    wanted = broken(lines)
+    reasons = broken(lines)
     write_envi(
         lines / "ang20170706t180635_rdn_v2p9_glt", spectra(2)
     )  # delivered beside the pixels, no failure
     report = run(lines, tmp_path / "out")
-    assert report["skipped"].keys() == wanted.keys()
-    for path, part in wanted.items():
+    assert report["skipped"].keys() == reasons.keys()
+    for path, part in reasons.items():
         assert (
             part in report["skipped"][path]
             and path in report["skipped"][path]
@@ -386,7 +387,7 @@ def test_the_command_says_what_it_did(
     assert "holds tiles of 16 pixels" in capsys.readouterr().err
     assert main(["train", "tiles", str(lines / "absent.nc"), "--out", str(tmp_path / "new")]) == 2
     with pytest.raises(ConfigError, match="multiple of 16"):
-        prepare([lines], out, size=100, say=print)
+        cut_flight_lines([lines], out, size=100, say=print)
 
 
 @pytest.mark.parametrize(
@@ -405,5 +406,5 @@ def test_the_command_says_what_it_did(
     ],
 )
 def test_names_tell_the_level_and_companions(name: str, level: str | None) -> None:
-    found = identify(Path(name))
-    assert (found and found.level) == level
+    product = identify_product(Path(name))
+    assert (product and product.level) == level

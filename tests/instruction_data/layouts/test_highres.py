@@ -1,4 +1,4 @@
-"""Aerial and very-high-resolution data sets in the layout in which they are published, written small."""
+"""High-resolution data sets in the layouts in which they are published, written small."""
 
 from __future__ import annotations
 
@@ -50,19 +50,20 @@ def test_chesapeake(tmp_path: Path) -> None:
     utm = {"crs": CRS.from_epsg(26918), "transform": from_origin(400_000, 4_200_000, 1, 1)}
     folder = tmp_path / "md_1m_2013_extended-debuffered-train_tiles"
     cover = np.full((1, 300, 520), 2, np.uint8)
-    cover[0, :50], cover[0, 50:60], cover[0, 60:70], cover[0, 70:80], cover[0, 80:90] = (
-        1,
-        3,
-        5,
-        6,
-        15,
-    )
+    cover[0, :50] = 1
+    for first, code in ((50, 3), (60, 5), (70, 6), (80, 15)):
+        cover[0, first : first + 10] = code
     roofs = np.zeros_like(cover)
     roofs[0, 60:65] = 1
     for name, values in {
-        "naip-new": noise(4, 300, 520), "naip-old": noise(4, 300, 520) // 2, "lc": cover, "buildings": roofs,
-        "nlcd": cover, "landsat-leaf-on": noise(9, 300, 520, 9000), "landsat-leaf-off": noise(9, 300, 520, 9000),
-    }.items():  # fmt: skip
+        "naip-new": noise(4, 300, 520),
+        "naip-old": noise(4, 300, 520) // 2,
+        "lc": cover,
+        "buildings": roofs,
+        "nlcd": cover,
+        "landsat-leaf-on": noise(9, 300, 520, 9000),
+        "landsat-leaf-off": noise(9, 300, 520, 9000),
+    }.items():
         write(folder / f"m_3807503_ne_18_1_{name}.tif", values, **utm)
     (tmp_path / "spatial_index.geojson").write_text("{}")
     top, bottom = items(tmp_path)
@@ -173,10 +174,13 @@ def test_gid15_by_number(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize(("folder", "pansharpened", "outlines"), [
-    ("SN2_buildings_train_AOI_2_Vegas", "PS-MS", "geojson_buildings"),
-    ("AOI_2_Vegas_Train", "MUL-PanSharpen", "geojson/buildings"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("folder", "pansharpened", "outlines"),
+    [
+        ("SN2_buildings_train_AOI_2_Vegas", "PS-MS", "geojson_buildings"),
+        ("AOI_2_Vegas_Train", "MUL-PanSharpen", "geojson/buildings"),
+    ],
+)
 def test_spacenet2(tmp_path: Path, folder: str, pansharpened: str, outlines: str) -> None:
     root, bounds = tmp_path / folder, (-115.30, 36.10, -115.298, 36.102)
     prefix = f"{folder}_" if folder.startswith("SN2") else ""

@@ -27,9 +27,14 @@ def write(tmp_path: Path) -> Write:
         path.parent.mkdir(parents=True, exist_ok=True)
         count, height, width = values.shape
         options = {
-            "driver": "GTiff", "count": count, "height": height, "width": width, "dtype": values.dtype,
-            "crs": CRS.from_epsg(32633), "transform": from_origin(west, 5_300_000, 10, 10),
-        }  # fmt: skip
+            "driver": "GTiff",
+            "count": count,
+            "height": height,
+            "width": width,
+            "dtype": values.dtype,
+            "crs": CRS.from_epsg(32633),
+            "transform": from_origin(west, 5_300_000, 10, 10),
+        }
         with rasterio.open(path, "w", **{**options, **profile}) as raster:
             raster.write(values)
         return path
@@ -143,9 +148,13 @@ def test_segmunich(write: Write, tmp_path: Path) -> None:
         only(second)
 
 
-@pytest.mark.parametrize(("collection", "source", "suffix"), [
-    ("ref_landcovernet_v1", "source", ""), ("ref_landcovernet_eu_v1", "source_sentinel_2", "_10m"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("collection", "source", "suffix"),
+    [
+        ("ref_landcovernet_v1", "source", ""),
+        ("ref_landcovernet_eu_v1", "source_sentinel_2", "_10m"),
+    ],
+)
 def test_landcovernet(
     write: Write, tmp_path: Path, collection: str, source: str, suffix: str
 ) -> None:

@@ -1,7 +1,8 @@
-"""ESA WorldCover tiles with scenes beside them, written small: names, codes and types as published."""
+"""ESA WorldCover tiles with scenes beside them, with the names, codes and types published."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +22,14 @@ def write(path: Path, values: np.ndarray, west: float, north: float, **profile: 
     path.parent.mkdir(parents=True, exist_ok=True)
     count, height, width = values.shape
     options = {
-        "driver": "GTiff", "count": count, "height": height, "width": width, "dtype": values.dtype,
-        "crs": CRS.from_epsg(4326), "transform": from_origin(west, north, DEGREE, DEGREE),
-    }  # fmt: skip
+        "driver": "GTiff",
+        "count": count,
+        "height": height,
+        "width": width,
+        "dtype": values.dtype,
+        "crs": CRS.from_epsg(4326),
+        "transform": from_origin(west, north, DEGREE, DEGREE),
+    }
     with rasterio.open(path, "w", **{**options, **profile}) as raster:
         raster.write(values)
     return path
@@ -31,11 +37,12 @@ def write(path: Path, values: np.ndarray, west: float, north: float, **profile: 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A map of 2020 and one of 2021 of the same tile, a composite of 2020, and a Sentinel-2 scene in UTM."""
+    """Maps of a tile of 2020 and 2021, a composite of 2020, and a Sentinel-2 scene in UTM."""
     rng = np.random.default_rng(0)
     for year, version, code in ((2020, "v100", 40), (2021, "v200", 10)):
         cover = np.full((1, 600, 600), code, np.uint8)
-        cover[0, :, :300], cover[0, :, 590:] = 80, 95
+        cover[0, :, :300] = 80
+        cover[0, :, 590:] = 95
         write(
             tmp_path / f"ESA_WorldCover_10m_{year}_{version}_N48E006_Map.tif",
             cover,
@@ -49,10 +56,17 @@ def root(tmp_path: Path) -> Path:
     write(tmp_path / f"ndvi/{composite}_NDVI.tif", values[:3].astype(np.uint8), 6.1, 48.9)
     utm = {"crs": CRS.from_epsg(32632), "transform": from_origin(305_000, 5_410_000, 10, 10)}
     scene = write(tmp_path / "scenes/T32ULU_20210704.tif", values, 0, 0, **utm)
+    bands = [
+        {"name": name, "wavelength_nm": centre, "fwhm_nm": width}
+        for name, centre, width in (
+            ("B02", 490, 65),
+            ("B03", 560, 35),
+            ("B04", 665, 30),
+            ("B08", 842, 115),
+        )
+    ]
     scene.with_suffix(".bands.json").write_text(
-        '{"bands": [{"name": "B02", "wavelength_nm": 490, "fwhm_nm": 65}, {"name": "B03", "wavelength_nm": 560, '
-        '"fwhm_nm": 35}, {"name": "B04", "wavelength_nm": 665, "fwhm_nm": 30}, {"name": "B08", "wavelength_nm": 842, '
-        '"fwhm_nm": 115}], "scale": 0.0001, "level": "surface"}'
+        json.dumps({"bands": bands, "scale": 0.0001, "level": "surface"})
     )
     return tmp_path
 

@@ -1,4 +1,4 @@
-"""Scenes of a folder, glob, CSV or STAC collection as items, and what becomes of damaged and unlabelled ones."""
+"""Scenes of a folder, glob, CSV or STAC collection as items, also damaged and unlabelled ones."""
 
 from __future__ import annotations
 
@@ -127,10 +127,10 @@ def test_a_damaged_scene_among_many_and_one_without_label_are_named(
     whole = (tmp_path / "data/b.tif").read_bytes()
     (tmp_path / "data/b.tif").write_bytes(whole[:300])
     (tmp_path / "data/labels/c.tif").unlink()
-    found = outcomes(list(scene_items(tmp_path / "data", WORLDCOVER)))
-    assert found["a"] == found["d"] == "chips"
-    assert "b.tif" in found["b"] and "damaged" in found["b"]
-    assert "c.tif has no label" in found["c"]
+    outcome = outcomes(list(scene_items(tmp_path / "data", WORLDCOVER)))
+    assert outcome["a"] == outcome["d"] == "chips"
+    assert "b.tif" in outcome["b"] and "damaged" in outcome["b"]
+    assert "c.tif has no label" in outcome["c"]
 
 
 def test_labels_of_another_folder_a_glob_or_one_file_for_all(
@@ -155,14 +155,18 @@ def test_one_vector_file_for_all_scenes_and_its_empty_polygons_named(
     scene_file("images/b.tif", west=600000)
     lake = shapely.box(500000, 4999360, 500320, 5000000)
     write(
-        tmp_path / "all.gpkg", geometry=shapely.to_wkb(np.array([lake, shapely.Polygon()])), crs="EPSG:32633",
-        fields=np.array(["kind"], object), field_data=[np.array(["lake", "lake"], object)], geometry_type="Polygon",
-    )  # fmt: skip
+        tmp_path / "all.gpkg",
+        geometry=shapely.to_wkb(np.array([lake, shapely.Polygon()])),
+        crs="EPSG:32633",
+        fields=np.array(["kind"], object),
+        field_data=[np.array(["lake", "lake"], object)],
+        geometry_type="Polygon",
+    )
     items = scene_items(tmp_path / "images", SceneOptions(labels=tmp_path / "all.gpkg"))
-    found = outcomes(list(items))
-    assert found["a"] == "chips"
-    assert "does not overlap" in found["b"]
-    assert "features 2 have no area and were left out" in found["all.gpkg"]
+    outcome = outcomes(list(items))
+    assert outcome["a"] == "chips"
+    assert "does not overlap" in outcome["b"]
+    assert "features 2 have no area and were left out" in outcome["all.gpkg"]
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
@@ -174,10 +178,12 @@ def test_a_csv_of_scenes(
     raster("labels/a.tif", COVER)
     raster("labels/roofs.tif", (COVER == 80).astype(np.uint8))
     path = table(
-        tmp_path / "list.csv", "scene,label,class,place,split,date",
-        "images/a.tif,labels/a.tif,,lake,val,2024-06-01", "images/b.tif,labels/roofs.tif,building,,,",
+        tmp_path / "list.csv",
+        "scene,label,class,place,split,date",
+        "images/a.tif,labels/a.tif,,lake,val,2024-06-01",
+        "images/b.tif,labels/roofs.tif,building,,,",
         delimiter=delimiter,
-    )  # fmt: skip
+    )
     first, second = scene_items(path, WORLDCOVER)
     assert (first.place, first.split, second.place, second.split) == ("lake", "val", None, None)
     assert read(first)[0].extra["date"] == "2024-06-01"
@@ -189,13 +195,19 @@ def test_a_csv_names_the_lines_that_cannot_be_read(
 ) -> None:
     scene_file("a.tif")
     raster("a_cover.tif", COVER)
-    path = table(tmp_path / "list.csv", "scene,label,split", "a.tif,a_cover.tif,", "a.tif,,", "a.tif,a_cover.tif,test",
-                 "gone.tif,a_cover.tif,")  # fmt: skip
-    found = outcomes(list(scene_items(path, WORLDCOVER)))
-    assert found["a"] == "chips"
-    assert "line 3: no label" in found["a-2"]
-    assert "line 4: split 'test' is neither train nor val" in found["a-3"]
-    assert "gone.tif: no such file" in found["gone"]
+    path = table(
+        tmp_path / "list.csv",
+        "scene,label,split",
+        "a.tif,a_cover.tif,",
+        "a.tif,,",
+        "a.tif,a_cover.tif,test",
+        "gone.tif,a_cover.tif,",
+    )
+    outcome = outcomes(list(scene_items(path, WORLDCOVER)))
+    assert outcome["a"] == "chips"
+    assert "line 3: no label" in outcome["a-2"]
+    assert "line 4: split 'test' is neither train nor val" in outcome["a-3"]
+    assert "gone.tif: no such file" in outcome["gone"]
 
 
 def test_a_csv_without_labels_means_pseudo_labels(tmp_path: Path, scene_file: Raster) -> None:
@@ -212,9 +224,14 @@ def test_a_csv_with_strange_columns_is_refused(tmp_path: Path) -> None:
 def stac_item(name: str, assets: dict[str, object], **properties: object) -> dict[str, object]:
     ring = [[15.0, 45.14], [15.01, 45.14], [15.01, 45.16], [15.0, 45.16], [15.0, 45.14]]
     return {
-        "type": "Feature", "stac_version": "1.0.0", "id": name, "collection": "tiles", "assets": assets,
-        "geometry": {"type": "Polygon", "coordinates": [ring]}, "properties": {"datetime": "2024-06-01", **properties},
-    }  # fmt: skip
+        "type": "Feature",
+        "stac_version": "1.0.0",
+        "id": name,
+        "collection": "tiles",
+        "assets": assets,
+        "geometry": {"type": "Polygon", "coordinates": [ring]},
+        "properties": {"datetime": "2024-06-01", **properties},
+    }
 
 
 def band(name: str, micrometres: float) -> list[dict[str, object]]:
@@ -237,7 +254,7 @@ def test_a_stac_collection_joins_the_bands_of_assets_of_several_resolutions(
         "scl": {"href": "s2/SCL.tif", "roles": ["data"]},
         "map": {"href": "s2/cover.tif", "roles": ["labels"]},
         "preview": {"href": "s2/preview.png", "roles": ["thumbnail"]},
-    }  # fmt: skip
+    }
     path = tmp_path / "items.json"
     path.write_text(
         json.dumps({"type": "FeatureCollection", "features": [stac_item("S2_X", assets)]})
@@ -250,8 +267,12 @@ def test_a_stac_collection_joins_the_bands_of_assets_of_several_resolutions(
     assert np.array_equal(chip.values[0], coarse.repeat(2, axis=0).repeat(2, axis=1))
     assert chip.scale == 1e-4 and chip.truth["water"][0][:, :32].all()
     assert chip.extra | {"window": ""} == {
-        "stac_id": "S2_X", "collection": "tiles", "datetime": "2024-06-01", "scene": "S2_X", "window": ""
-    }  # fmt: skip
+        "stac_id": "S2_X",
+        "collection": "tiles",
+        "datetime": "2024-06-01",
+        "scene": "S2_X",
+        "window": "",
+    }
 
 
 def test_stac_bands_of_1_1_and_items_without_label_or_pixels(
@@ -275,10 +296,10 @@ def test_stac_bands_of_1_1_and_items_without_label_or_pixels(
             }
         )
     )
-    found = outcomes(list(scene_items(path, WORLDCOVER)))
-    assert found["one"] == "chips"
-    assert "item two: no label" in found["two"]
-    assert "item three: none of its assets has the role 'data'" in found["three"]
+    outcome = outcomes(list(scene_items(path, WORLDCOVER)))
+    assert outcome["one"] == "chips"
+    assert "item two: no label" in outcome["two"]
+    assert "item three: none of its assets has the role 'data'" in outcome["three"]
 
 
 def test_stac_assets_over_http(tmp_path: Path, raster: Raster) -> None:
@@ -345,6 +366,6 @@ def test_a_scene_on_no_earthly_grid_is_named_and_the_others_read(
         raster(f"data/labels/{name}.tif", COVER)
     items = list(scene_items(tmp_path / "data", WORLDCOVER))
     assert items[1].footprint is None
-    found = outcomes(items)
-    assert found["a"] == "chips"
-    assert "b.tif" in found["b"] and "CRS" in found["b"]
+    outcome = outcomes(items)
+    assert outcome["a"] == "chips"
+    assert "b.tif" in outcome["b"] and "CRS" in outcome["b"]

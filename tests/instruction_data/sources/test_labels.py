@@ -1,4 +1,4 @@
-"""Labels on the scene's grid: class rasters, masks and polygons, and everything that can be wrong with them."""
+"""Labels on the scene's grid: class rasters, masks and polygons, sound and faulty."""
 
 from __future__ import annotations
 
@@ -85,7 +85,8 @@ def test_pixels_of_a_millionth_degree_are_told_apart(scene_file: Raster, raster:
 def test_a_coarser_raster_in_another_crs_lands_where_it_belongs(
     scene_file: Raster, raster: Raster
 ) -> None:
-    # Degrees instead of UTM, about 22 m instead of 10 m: the edge between the halves lies at 15.00408 degrees east.
+    # Degrees instead of UTM, about 22 m instead of 10 m.
+    # The edge between the halves lies at 15.00408 degrees east.
     codes = np.full((60, 60), 10, np.uint8)
     codes[:, :20] = 80
     grid = {

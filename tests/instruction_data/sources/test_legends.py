@@ -1,4 +1,4 @@
-"""Legends: what a code says about every class, and mappings of one's own."""
+"""Legends: what a code states about every class, and the user's own mappings."""
 
 from __future__ import annotations
 
@@ -13,9 +13,21 @@ from spex.errors import RecordError
 from spex.evidence.classes import classes
 
 NAMED = (
-    "esa_worldcover", "corine", "corine_raster", "nlcd", "dynamic_world", "chesapeake", "chesapeake_2022", "globe230k",
-    "segmunich", "gid15", "dfc2020", "landcovernet", "sen1floods11", "spacenet",
-)  # fmt: skip
+    "esa_worldcover",
+    "corine",
+    "corine_raster",
+    "nlcd",
+    "dynamic_world",
+    "chesapeake",
+    "chesapeake_2022",
+    "globe230k",
+    "segmunich",
+    "gid15",
+    "dfc2020",
+    "landcovernet",
+    "sen1floods11",
+    "spacenet",
+)
 
 
 @pytest.mark.parametrize("name", NAMED)
@@ -103,10 +115,11 @@ def test_pixels_outside_are_unknown_whatever_their_code() -> None:
     assert not truth["tree_cover"][1][0, 0]
 
 
-def test_a_mapping_of_ones_own_by_code_and_by_name(tmp_path: Path) -> None:
+def test_the_users_mapping_by_code_and_by_name(tmp_path: Path) -> None:
     path = tmp_path / "mapping.yaml"
     path.write_text(
-        "codes: {1: water, 2: {Old forest: tree_cover}, 3: [grassland, cropland], 9: ignore}\nrest: unknown\n"
+        "codes: {1: water, 2: {Old forest: tree_cover}, 3: [grassland, cropland], 9: ignore}\n"
+        "rest: unknown\n"
     )
     mine = legend(path)
     assert mine.codes[2].name == "Old forest"

@@ -1,4 +1,4 @@
-"""Pseudo-labels: certain where indices agree, unknown around their thresholds and where they do not."""
+"""Pseudo-labels: certain where indices agree, else and around their thresholds unknown."""
 
 from __future__ import annotations
 

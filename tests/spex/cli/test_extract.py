@@ -134,6 +134,14 @@ def test_a_wrong_option_is_named_before_the_folder_and_the_scene(
     assert message in error and "exists" not in error and "missing.tif" not in error
 
 
+def test_wrong_bands_are_named_before_the_folder(scene, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert rules(scene, "lakes", "-o", out, "--quiet") == 0
+    assert rules(scene, "lakes", "-o", out, "--bands", "B02=blue") == 2
+    error = capsys.readouterr().err
+    assert "B02=blue" in error and "exists" not in error
+
+
 def test_without_out_a_dated_folder_is_made_and_printed(scene, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     printed = []

@@ -14,7 +14,7 @@ from spex.engine import RulesPredictor, extract
 from spex.evidence.indices import role_planes
 from spex.evidence.scene_evidence import measure
 from spex.postprocess.doubts import DoubtSweep
-from spex.postprocess.facts import doubt_text
+from spex.postprocess.fact_text import doubt_text
 from spex.query.answer_markup import Plan, parse_answer
 from spex.raster.scene import Scene
 from spex.results.audit import AuditError, audit
@@ -123,7 +123,7 @@ def test_what_the_bands_cannot_tell_is_not_claimed(scene: Scene) -> None:
     assert doubts.to_dict() == {"confusion": None, "left_out": None}
     assert (
         doubt_text(doubts, "left_out", in_metres=True)
-        == "what was left out cannot be told from these bands"
+        == "these bands cannot show what was left out"
     )
 
 
