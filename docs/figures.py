@@ -12,11 +12,11 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from numpy.typing import NDArray
 from scipy import ndimage
+from spex.raster.sample import write_sample
 
 import spex
 from spex.evidence.classes import classes
 from spex.evidence.indices import index, role_planes
-from spex.raster.sample import write_sample
 from spex.results.quicklook import rgb_image
 
 ROOT = Path(__file__).parents[1]

@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from spex.engine.methods import Predictor
+from spex.engine.methods import Predictor, ScenePredictor
 from spex.errors import AnswerError
 from spex.evidence.class_evidence import MAX_REGIONS, ClassEvidence
 from spex.evidence.indices import available_indices, role_planes
 from spex.evidence.regions import label_runs, main_location, regions
 from spex.evidence.scene_evidence import SceneEvidence, measure
-from spex.evidence.text import evidence_text
 from spex.query.answer_markup import Plan
 from spex.query.constraints import Constraints
 from spex.raster.scene import Pixels
@@ -124,7 +123,7 @@ class QueryMethod:
 
     def __call__(self, case: Case) -> dict[str, NDArray[np.float32] | None]:
         """Probability maps of all targets; the features are computed once."""
-        text_evidence = labelled_evidence(case) if self.label_evidence else None
+        scene = self._open(case)
         maps: dict[tuple[str, str], NDArray[np.float32] | None] = {}
         features = None
         for target in case.targets:
@@ -132,7 +131,7 @@ class QueryMethod:
             if request in maps:
                 continue
             maps[request] = None
-            plan = self._readable_plan(case, target, text_evidence)
+            plan = _readable_plan(scene, case, target)
             if plan is None:
                 continue
             # A constraint that nobody asked for is a misreading as well.
@@ -140,28 +139,26 @@ class QueryMethod:
             plain_span = (target.class_name, Constraints())
             if plain_span in spans:
                 if features is None:
-                    features = self.predictor.features(case.pixels, case.evidence)
-                decoded = self.predictor.decode(features, plan, case.pixels, case.evidence)
+                    features = scene.features(case.pixels)
+                decoded = scene.decode(features, plan, case.pixels)
                 maps[request] = decoded[spans.index(plain_span)]
         return {target.name: maps[target.query, target.class_name] for target in case.targets}
 
-    def _readable_plan(
-        self, case: Case, target: LabelTarget, text_evidence: SceneEvidence | None
-    ) -> Plan | None:
-        """The plan of a target's query, None if the query is refused or the answer is malformed."""
-        if case.evidence.classes[target.class_name].status == "unavailable":
-            return None  # the engine refuses it
-        try:
-            return self._plan(case, target.query, text_evidence)
-        except AnswerError:
-            return None
-
-    def _plan(self, case: Case, query: str, text_evidence: SceneEvidence | None) -> Plan:
-        if text_evidence is None:
-            return self.predictor.plan(query, case.pixels, case.evidence)
+    def _open(self, case: Case) -> ScenePredictor:
+        if not self.label_evidence:
+            return self.predictor.open(case.pixels, case.evidence)
         model: ModelPredictor = self.predictor  # type: ignore[assignment]  # only a model reads text
-        text = evidence_text(text_evidence, query)
-        return model.plan_all([(query, ())], case.pixels, case.evidence, text)[0]
+        return model.open(case.pixels, case.evidence, described=labelled_evidence(case))
+
+
+def _readable_plan(scene: ScenePredictor, case: Case, target: LabelTarget) -> Plan | None:
+    """The plan of a target's query, None if the query is refused or the answer is malformed."""
+    if case.evidence.classes[target.class_name].status == "unavailable":
+        return None  # the engine refuses it
+    try:
+        return scene.plan(target.query)
+    except AnswerError:
+        return None
 
 
 def labelled_evidence(case: Case) -> SceneEvidence:

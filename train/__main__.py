@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -12,10 +13,14 @@ from spex.cli.main import main
 from spex.errors import ConfigError
 
 command = typer.Typer(
-    help="Train the model: stages pretrain, masks, language, instruct.",
+    help="Train the model: stages pretrain, masks, language, align, instruct.",
     no_args_is_help=True,
     add_completion=False,
 )
+
+Overrides = Annotated[
+    list[str] | None, typer.Argument(help="Settings as name=value that win over the file.")
+]
 
 
 @command.command("run")
@@ -23,11 +28,9 @@ def run_training_stage(
     config: Annotated[
         Path, typer.Argument(help="YAML file of the stage, for example train/configs/masks.yaml.")
     ],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(help="name=value settings over the file's")
-    ] = None,
+    overrides: Overrides = None,
 ) -> None:
-    """Run one training stage and write its checkpoint; a run that was stopped goes on where it was."""
+    """Run a training stage and write its checkpoint. An interrupted run resumes exactly."""
     from accelerate import PartialState
 
     from train.settings_file import load_settings
@@ -36,8 +39,9 @@ def run_training_stage(
     settings = load_settings(config, overrides)
     log = run_stage(settings)
     if PartialState().is_main_process:
-        last = log[-1] if log else "fewer steps than a row of the log"
-        typer.echo(f"{settings.stage}: {last}; checkpoint in {Path(settings.out, 'checkpoint')}")
+        last_row = log[-1] if log else "too few steps for a row of the log"
+        checkpoint = Path(settings.out, "checkpoint")
+        typer.echo(f"{settings.stage}: {last_row}; checkpoint in {checkpoint}")
 
 
 @command.command("adapt")
@@ -45,43 +49,47 @@ def adapt_region(
     data: Annotated[
         Path,
         typer.Option(
-            help="Folder of scenes with labels or a file of polygons, or of SPIE records; new classes in classes.yaml."
+            help="Folder of scenes with labels or with a file of polygons, or of SPIE records. "
+            "New classes are described in its classes.yaml."
         ),
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the adapter and its report.")],
     minutes: Annotated[
-        float | None, typer.Option(min=0.1, help="Time for everything; 12 if left out.")
+        float | None, typer.Option(min=0.1, help="Time for everything, minutes; 12 if left out.")
     ] = None,
-    labels: Annotated[
-        str | None, typer.Option(help="Labels, as `spex spie build` takes them.")
-    ] = None,
+    labels: Annotated[str | None, typer.Option(help="Labels, as for `spex spie build`.")] = None,
     legend: Annotated[
         str | None, typer.Option(help="Legend of the labels: a name, a YAML file or mask:CLASS.")
     ] = None,
-    column: Annotated[str | None, typer.Option(help="Class column of polygons.")] = None,
+    column: Annotated[str | None, typer.Option(help="Class column of the polygons.")] = None,
     sensor: Annotated[
-        str | None, typer.Option(help="Sensor of the scenes, where they do not say.")
+        str | None, typer.Option(help="Sensor of the scenes, if their metadata do not name it.")
     ] = None,
     bands: Annotated[
-        str | None, typer.Option(help="Bands of the scenes, as `spex spie build` takes them.")
+        str | None, typer.Option(help="Bands of the scenes, as for `spex spie build`.")
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="Base model: name or folder. The shipped one if left out.")
+        str | None,
+        typer.Option(help="Base model: a name or folder; the shipped model if left out."),
     ] = None,
     check: Annotated[
         Path | None,
         typer.Option(
-            help="SPIE records of other places to measure on; all of DATA is then learned."
+            help="SPIE records of other places to measure accuracy on; then all of DATA is used "
+            "for learning."
         ),
     ] = None,
     keep: Annotated[
-        Path | None, typer.Option(help="SPIE records that are to be read as well as before.")
+        Path | None, typer.Option(help="SPIE records on which accuracy must not drop.")
     ] = None,
     config: Annotated[
         Path | None, typer.Option(help="Settings; train/configs/adapt.yaml if left out.")
     ] = None,
 ) -> int:
-    """Teach the model a new region or class from a few tiles: an adapter and a report; exit status 1 if it forgot."""
+    """Teach the model a new region or class from a few tiles.
+
+    Writes an adapter and a report; exit status 1 if known classes degraded.
+    """
     from train.adapt.region_records import LabelOptions
     from train.adapt.workflow import AdaptTask, adapt
     from train.settings import AdaptSettings
@@ -91,9 +99,8 @@ def adapt_region(
     settings = load_settings(config, [] if minutes is None else [f"max_minutes={minutes}"])
     if not isinstance(settings, AdaptSettings):
         raise ConfigError(f"{config} is for stage {settings.stage}; give settings of stage adapt")
-    task = AdaptTask(
-        data, out, LabelOptions(labels, legend, column, sensor, bands), model, check, keep
-    )
+    label_options = LabelOptions(labels, legend, column, sensor, bands)
+    task = AdaptTask(data, out, label_options, model, check, keep)
     report = adapt(task, settings, say=typer.echo)
     typer.echo((out / "report.md").read_text(encoding="utf-8"))
     typer.echo(f'use it with: spex extract SCENE "QUERY" -o OUT --adapter {out}')
@@ -105,11 +112,12 @@ def run_comparison(
     config: Annotated[
         Path, typer.Argument(help="YAML file, for example train/configs/downstream.yaml.")
     ],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(help="name=value settings over the file's")
-    ] = None,
+    overrides: Overrides = None,
 ) -> None:
-    """Measure an encoder on downstream tasks against one from scratch and a U-Net: results as JSON and curves."""
+    """Compare an encoder on downstream tasks with one from scratch and a U-Net.
+
+    Writes results.json and curves.png.
+    """
     from train.downstream.downstream_settings import load_downstream
     from train.downstream.experiment import run_downstream, summary
 
@@ -119,58 +127,70 @@ def run_comparison(
 
 
 @command.command("tokenizer")
-def make_tokenizer(data: Path, out: Path, size: int = 2048) -> None:
-    """Learn the tokenizer of the shipped language model from the dialogues in DATA."""
+def make_tokenizer(
+    data: Annotated[Path, typer.Argument(help="Folder of SPIE records.")],
+    out: Annotated[Path, typer.Argument(help="Folder of the tokenizer.")],
+    size: Annotated[int, typer.Option(help="Number of tokens.")] = 2048,
+) -> None:
+    """Learn the tokenizer of the shipped language model from the conversations in DATA."""
     from train.data.conversations import load_conversations
     from train.stages.tokenizer import train_tokenizer
 
-    dialogues = load_conversations(data, "train")
-    texts = (
-        text
-        for item in dialogues
-        for one in item.exchanges
-        for text in (one.query, item.evidence_text, one.answer)
-    )
-    train_tokenizer(texts, size).save_pretrained(str(out))
+    def texts() -> Iterator[str]:
+        for conversation in load_conversations(data, "train"):
+            for exchange in conversation.exchanges:
+                yield exchange.query
+                yield conversation.evidence_text
+                yield exchange.answer
+
+    train_tokenizer(texts(), size).save_pretrained(str(out))
 
 
 @command.command("tiles")
-def tiles(
+def cut_tiles(
     inputs: Annotated[
         list[Path], typer.Argument(help="Flight lines of AVIRIS-C, -NG or -3, or folders of them.")
     ],
     out: Annotated[
-        Path, typer.Option(help="Folder for the tiles; a run that was stopped goes on there.")
+        Path, typer.Option(help="Folder of the tiles; an interrupted run resumes there.")
     ],
-    size: Annotated[int, typer.Option(help="Rows and columns of a tile.")] = 256,
+    size: Annotated[int, typer.Option(help="Rows and columns of a tile, pixels.")] = 256,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Refuse at the first file that cannot be used.")
+        bool, typer.Option("--strict", help="Stop at the first file that cannot be used.")
     ] = False,
 ) -> int:
-    """Cut airborne hyperspectral flight lines into tiles for pre-training; exit status 1 if some could not be used."""
+    """Cut airborne hyperspectral flight lines into tiles for pre-training.
+
+    Exit status 1 if some files could not be used.
+    """
     from instruction_data.flightlines.training_tiles import cut_flight_lines
 
     report = cut_flight_lines(inputs, out, size=size, strict=strict, say=typer.echo)
     skipped = f", {len(report['skipped'])} skipped" if report["skipped"] else ""
     typer.echo(
-        f"{report['tiles']} tiles of {len(report['lines'])} files in {out}{skipped}; see report.json there"
+        f"{report['tiles']} tiles of {len(report['lines'])} files in {out}{skipped}; "
+        "see report.json there"
     )
     return 1 if skipped else 0
 
 
 @command.command("export")
-def export(checkpoint: Path, out: Path) -> None:
-    """Write CHECKPOINT as it ships: bfloat16 weights and the tokenizer, nothing of the training."""
+def export(
+    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint of a stage.")],
+    out: Annotated[Path, typer.Argument(help="New folder of the model.")],
+) -> None:
+    """Write a model for release: bfloat16 weights and tokenizer, without training state."""
     import torch
 
     from spex.errors import OutputError
-    from spex.model.predictor import load
+    from spex.model.loading import load
+    from train.run.checkpoints import save_checkpoint
 
     if out.exists():
-        raise OutputError(f"{out} exists; give a folder that does not")
+        raise OutputError(f"{out} exists; give a folder that does not exist")
     predictor = load(checkpoint, device="cpu")
-    predictor.model.to(torch.bfloat16).save_pretrained(str(out))
-    predictor.processor.save_pretrained(str(out))
+    model = predictor.model.to(torch.bfloat16)
+    save_checkpoint(out, model, processor=predictor.processor)
 
 
 if __name__ == "__main__":

@@ -241,11 +241,11 @@ def _draw_classes(
     sampler: WordingSampler, language: str, evidence: SceneEvidence, *, several: bool
 ) -> list[str]:
     """One class, often one that the evidence shows, or two to four."""
-    known = list(load_wording(language)["nouns"])
-    present = [name for name in known if evidence.classes[name].status == "present"]
-    names = [sampler.choose(present if present and sampler.chance(0.4) else known)]
+    class_names = list(load_wording(language)["nouns"])
+    present = [name for name in class_names if evidence.classes[name].status == "present"]
+    names = [sampler.choose(present if present and sampler.chance(0.4) else class_names)]
     while several and (len(names) < 2 or (len(names) < 4 and sampler.chance(0.3))):
-        names = list(dict.fromkeys((*names, sampler.choose(known))))
+        names = list(dict.fromkeys((*names, sampler.choose(class_names))))
     return names
 
 
@@ -298,7 +298,7 @@ def _change(
     sampler: WordingSampler, kind: str, phrases: Phrases, evidence: SceneEvidence, language: str
 ) -> tuple[Phrases, dict[str, str]] | None:
     """The phrases after a follow-up, and its slots; None where the kind does not apply."""
-    known = load_wording(language)["nouns"]
+    class_names = load_wording(language)["nouns"]
     roles = evidence.roles
     if kind == "why":
         return phrases, {}
@@ -310,12 +310,12 @@ def _change(
         return add_constraint(phrases, fields), {"place": words, "c": words}
     if kind == "without":
         name = draw_class_to_exclude(sampler, phrases)
-        if name not in known:
+        if name not in class_names:
             return None
         words = _draw_exclusion(sampler, language, name, roles)
         return exclude_class(phrases, name), {"w": words}
     taken = named_classes(phrases)
-    name = sampler.choose([name for name in known if name not in taken])
+    name = sampler.choose([name for name in class_names if name not in taken])
     other = draw_foreign_phrase(sampler, language, name, roles, 0.0)
     changed = (*phrases, other) if kind == "also" else replace_class(phrases, other)
     return changed, {"np": other.text}

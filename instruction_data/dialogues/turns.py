@@ -89,9 +89,9 @@ def draw_class_to_exclude(sampler: WordingSampler, phrases: Phrases) -> str:
     if len(phrases) > 1 and sampler.chance(0.4):
         return sampler.choose(phrases).class_name
     name = draw_excludable(sampler, sampler.choose(phrases).class_name)
-    asked_for = {phrase.class_name for phrase in phrases}
-    parents = {classes()[asked].parent for asked in asked_for}
-    return "" if name in asked_for | parents else name
+    class_names = {phrase.class_name for phrase in phrases}
+    parents = {classes()[class_name].parent for class_name in class_names}
+    return "" if name in class_names | parents else name
 
 
 def named_classes(phrases: Phrases) -> set[str]:

@@ -109,15 +109,15 @@ class FlightLine:
             yield self._tile(stored, np.array(numbers) - 1, row, col, size)
 
     def _tile(
-        self, stored: NDArray[Any], good: NDArray[np.int_], row: int, col: int, size: int
+        self, stored: NDArray[Any], indexes: NDArray[np.int_], row: int, col: int, size: int
     ) -> FlightLineTile:
-        """Apply the rules to the stored numbers of the ``good`` bands (indexes from 0)."""
+        """Apply the rules to the stored numbers of the bands with these ``indexes`` (from 0)."""
         missing = (stored == _FILL) | ~np.isfinite(stored)
         if self.dataset.nodata is not None:
             missing |= stored == self.dataset.nodata
         values = stored.astype(np.float32)
-        values *= self.scale[good, None, None]
-        values += self.offset[good, None, None]
+        values *= self.scale[indexes, None, None]
+        values += self.offset[indexes, None, None]
         above_ceiling = ((values > _ceiling(self.product)) & ~missing).any(axis=0)
         negative = (values < 0) & ~missing
         values[missing | negative] = 0
@@ -127,12 +127,12 @@ class FlightLine:
         empty_pixels = height * width - np.count_nonzero(valid | above_ceiling)
         invalid_pixels = (  # in the order of CAUSES; a value counts as a part of its pixel
             size * size - height * width,
-            empty_pixels + np.count_nonzero(missing[:, valid]) / len(good),
+            empty_pixels + np.count_nonzero(missing[:, valid]) / len(indexes),
             np.count_nonzero(above_ceiling),
-            np.count_nonzero(negative[:, valid]) / len(good),
+            np.count_nonzero(negative[:, valid]) / len(indexes),
         )
         padded = np.zeros((len(self.bands), size, size), np.float32)
-        padded[good, :height, :width] = values
+        padded[indexes, :height, :width] = values
         return FlightLineTile(
             row=row,
             col=col,

@@ -139,11 +139,12 @@ def simulate(
             _ChipFrame.whole(key, 2 * max(1, round(width_m / gsd_m))) for key, width_m in widths
         ]
     land = draw_landscape(rng, gsd_m / 2, _LAND_SIZE)
+    factors = {frame.factor for frame in frames}
     scene = _SimulatedScene(
         name=name,
         land=land,
         texture=draw_texture(rng, _LAND_SIZE, gsd_m / 2),
-        truth={factor: scene_truth(land, factor) for factor in {f.factor for f in frames}},
+        truth={factor: scene_truth(land, factor) for factor in factors},
         spectra=spectra,
     )
     materials = draw_materials(rng, spectra, tuple(land.materials))

@@ -97,7 +97,7 @@ def _load_method(name: str, model: str | None, adapter: Path | None) -> Method:
 
     if name == "rules":
         return QueryMethod(load("rules").predictor)
-    from spex.model.predictor import load as load_model
+    from spex.model.loading import load as load_model
 
-    predictor = load_model(model, prior=name != "without-evidence", adapter=adapter)
+    predictor = load_model(model, use_evidence=name != "without-evidence", adapter=adapter)
     return QueryMethod(predictor, label_evidence=name == "label-evidence")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from spex.engine.extractor import Extractor, extract, load
-from spex.engine.methods import Predictor, RulesPredictor
+from spex.engine.methods import Predictor, RulesPredictor, ScenePredictor
 from spex.engine.session import Session
 from spex.query.answer_markup import Plan
 from spex.results.extraction import Extraction
@@ -14,6 +14,7 @@ __all__ = [
     "Plan",
     "Predictor",
     "RulesPredictor",
+    "ScenePredictor",
     "Session",
     "extract",
     "load",

@@ -1,4 +1,4 @@
-"""What the engine asks of anything that turns a query and pixels into probabilities."""
+"""What the engine asks of a method: a predictor opens a scene, plans queries on it, decodes its tiles."""
 
 from __future__ import annotations
 
@@ -16,8 +16,37 @@ from spex.query.rules import read_query
 from spex.raster.scene import Pixels
 
 
+class ScenePredictor(Protocol):
+    """A predictor with one scene open.
+
+    It turns a query into spans once, and tiles into one probability map per span.
+    """
+
+    def plan(self, query: str, history: Sequence[Exchange] = ()) -> Plan:
+        """Read a query for the whole scene, as the next turn after ``history``."""
+
+    def features(self, pixels: Pixels) -> Any:
+        """What decoding needs of a tile for any query.
+
+        A session keeps it between queries: arrays, or tuples and dicts of arrays.
+        """
+
+    def decode(self, features: Any, plan: Plan, pixels: Pixels) -> NDArray[np.float32]:
+        """Probabilities of a tile under a plan of this scene.
+
+        Args:
+            features: what ``features`` returned for the tile.
+            plan: what ``plan`` returned for the query.
+            pixels: the tile (bands, h, w).
+
+        Returns:
+            0-1, ``(n, h, w)``: a map per span of the answer, then one per class of
+            ``excluded_classes``.
+        """
+
+
 class Predictor(Protocol):
-    """Turns a query into spans once, and tiles into one probability map per span."""
+    """A method that answers queries: the model or the index rules."""
 
     @property
     def name(self) -> str:
@@ -27,47 +56,43 @@ class Predictor(Protocol):
     def sha256(self) -> str | None:
         """Digest of the weights; ``None`` where there are none."""
 
-    def plan(
-        self,
-        query: str,
-        overview: Pixels,
-        evidence: SceneEvidence,
-        history: Sequence[Exchange] = (),
-    ) -> Plan:
-        """Read the query once for the whole scene, as the next turn after ``history``."""
+    def open(self, overview: Pixels, evidence: SceneEvidence) -> ScenePredictor:
+        """Open a scene for queries.
 
-    def features(self, pixels: Pixels, evidence: SceneEvidence) -> Any:
-        """What decoding needs of a tile whatever the query; kept by a session. Arrays, or tuples and dicts of them."""
-
-    def decode(
-        self, features: Any, plan: Plan, pixels: Pixels, evidence: SceneEvidence
-    ) -> NDArray[np.float32]:
-        """Probabilities 0-1, ``(n, h, w)``: one map per span of the answer, then one per class of ``excluded_classes``."""
+        Args:
+            overview: the whole scene, decimated.
+            evidence: measured on the overview.
+        """
 
 
 class RulesPredictor:
-    """The index rules alone: no weights, no torch."""
+    """The index rules alone, used as the model is: no weights, no torch."""
 
     name = "rules"
     sha256 = None
 
-    def plan(
-        self,
-        query: str,
-        overview: Pixels,
-        evidence: SceneEvidence,
-        history: Sequence[Exchange] = (),
-    ) -> Plan:
-        """Read the query by fixed rules."""
-        return Plan(read_query(query, evidence, history))
+    def open(self, overview: Pixels, evidence: SceneEvidence) -> RulesScenePredictor:
+        """Open a scene; only its evidence is used."""
+        return RulesScenePredictor(evidence)
 
-    def features(self, pixels: Pixels, evidence: SceneEvidence) -> NDArray[np.float32]:
-        """Nothing is kept: index maps cost less than reading them back."""
+
+class RulesScenePredictor:
+    """The index rules with one scene open."""
+
+    def __init__(self, evidence: SceneEvidence) -> None:
+        self.evidence = evidence
+
+    def plan(self, query: str, history: Sequence[Exchange] = ()) -> Plan:
+        """Read the query by fixed rules."""
+        return Plan(read_query(query, self.evidence, history))
+
+    def features(self, pixels: Pixels) -> NDArray[np.float32]:
+        """Nothing is kept: computing index maps costs less than reading them back."""
         return np.zeros((0, *pixels.valid.shape), np.float32)
 
-    def decode(
-        self, features: Any, plan: Plan, pixels: Pixels, evidence: SceneEvidence
-    ) -> NDArray[np.float32]:
-        """The evidence's own soft maps of the classes asked for, ``(n, h, w)``."""
-        names = (*(span.class_name for span in plan.answer.spans), *excluded_classes(plan.answer))
-        return np.stack([class_score(pixels, evidence, name) for name in names]).astype(np.float32)
+    def decode(self, features: Any, plan: Plan, pixels: Pixels) -> NDArray[np.float32]:
+        """The evidence's own soft maps of the plan's classes, ``(n, h, w)``."""
+        names = [span.class_name for span in plan.answer.spans]
+        names += excluded_classes(plan.answer)
+        scores = [class_score(pixels, self.evidence, name) for name in names]
+        return np.stack(scores).astype(np.float32)

@@ -82,6 +82,7 @@ class Session:
         with bounded_gdal_cache():
             self.overview = scene.overview(1024)
         self.evidence = measure(self.overview)
+        self._scene_predictor = predictor.open(self.overview, self.evidence)
         self._frame = Frame.of(scene, self.overview)
         self._opening = time.perf_counter() - started
 
@@ -117,7 +118,7 @@ class Session:
         """
         text = clean_query(query)
         clock = _Clock({"evidence": self._opening})
-        plan = self.predictor.plan(text, self.overview, self.evidence, history)
+        plan = self._scene_predictor.plan(text, history)
         clock.lap("plan")
         refused = self._refusal(plan.answer)
         if refused:
@@ -203,8 +204,8 @@ class Session:
         if not pixels.valid.any():
             count = len(plan.answer.spans) + len(excluded_classes(plan.answer))
             return np.zeros((count, *pixels.valid.shape), np.float32), pixels.valid
-        features = self._cache.get(number, lambda: self.predictor.features(pixels, self.evidence))
-        return self.predictor.decode(features, plan, pixels, self.evidence), pixels.valid
+        features = self._cache.get(number, lambda: self._scene_predictor.features(pixels))
+        return self._scene_predictor.decode(features, plan, pixels), pixels.valid
 
     def _extraction(
         self, query: str, answer: str, clock: _Clock, *, plan: Plan, **measured: Any

@@ -1,9 +1,10 @@
-"""Adapters: what a model learned of a region or a class, as low-rank pairs beside the weights of one base model.
+"""Adapters: what a model learned of a region or a class, as low-rank pairs beside its weights.
 
-Only the masks of the classes learned are made with the pairs: all others stay as the base model has them. A folder of
-two files. ``adapter.safetensors`` holds, per adapted layer, ``NAME.down`` (rank, inputs) and ``NAME.up`` (outputs,
-rank), bfloat16, the scale within ``up``: the layer's weight becomes ``W + up @ down`` (Hu et al., "LoRA", arXiv
-2106.09685). ``adapter.json`` says of which weights, which classes it learned and brings, and how it was made.
+Only the masks of the learned classes are made with the pairs. All others stay as the base model
+makes them. An adapter is a folder of two files. ``adapter.safetensors`` has, per adapted layer,
+``NAME.down`` (rank, inputs) and ``NAME.up`` (outputs, rank) in bfloat16, the scale within ``up``.
+The layer's weight becomes ``W + up @ down`` (Hu et al., "LoRA", arXiv 2106.09685). ``adapter.json``
+states the weights it belongs to, the classes it learned and added, and how it was made.
 """
 
 from __future__ import annotations
@@ -29,16 +30,22 @@ from spex.model.spex import SpexModel
 FORMAT = 1
 PARTS = ("condensation", "refiner")
 """Parts of the model that an adapter may change: those between the language model and a mask."""
-_WEIGHTS, _ABOUT = "adapter.safetensors", "adapter.json"
+_WEIGHTS_FILE = "adapter.safetensors"
+_DOCUMENT_FILE = "adapter.json"
 
 
 @dataclass(frozen=True)
 class Adapter:
-    """Low-rank pairs by layer, (rank, inputs) and (outputs, rank), and what they belong to.
+    """Low-rank pairs by layer, and what they belong to.
 
-    Args:
-        base: sha256 of the base model's weights. learned: classes whose masks it makes. classes: entries that it adds
-            to ``classes.yaml``. about: how it was made, for people. sha256: of its files, once it lies in some.
+    Attributes:
+        name: of the adapter, written into the results.
+        base: sha256 of the base model's weights.
+        pairs: ``down`` (rank, inputs) and ``up`` (outputs, rank) of each adapted layer.
+        learned: classes whose masks it makes.
+        classes: entries that it adds to ``classes.yaml``.
+        about: how it was made, for people.
+        sha256: of its files; empty before it is saved.
     """
 
     name: str
@@ -50,60 +57,70 @@ class Adapter:
     sha256: str = ""
 
     def save(self, folder: Path) -> None:
-        """Write both files into a folder, the weights first, each aside and then renamed."""
+        """Write both files into a folder; a reader never finds one half written."""
         folder.mkdir(parents=True, exist_ok=True)
-        tensors = {
-            f"{name}.{side}": value.to(torch.bfloat16).contiguous()
-            for name, pair in self.pairs.items()
-            for side, value in zip(("down", "up"), pair, strict=True)
-        }
+        tensors = {}
+        for name, (down, up) in self.pairs.items():
+            tensors[f"{name}.down"] = down.to(torch.bfloat16).contiguous()
+            tensors[f"{name}.up"] = up.to(torch.bfloat16).contiguous()
         document = {
-            "format": FORMAT, "base": self.base, "learned": self.learned, "classes": self.classes, "about": self.about,
-        }  # fmt: skip
-        weights, about = folder / f"{_WEIGHTS}.part", folder / f"{_ABOUT}.part"
-        save_file(tensors, weights)
-        about.write_text(
-            json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-        )
-        weights.replace(folder / _WEIGHTS)
-        about.replace(folder / _ABOUT)
+            "format": FORMAT,
+            "base": self.base,
+            "learned": self.learned,
+            "classes": self.classes,
+            "about": self.about,
+        }
+        text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+        partial_weights = folder / f"{_WEIGHTS_FILE}.part"
+        partial_document = folder / f"{_DOCUMENT_FILE}.part"
+        save_file(tensors, partial_weights)
+        partial_document.write_text(text, encoding="utf-8")
+        partial_weights.replace(folder / _WEIGHTS_FILE)
+        partial_document.replace(folder / _DOCUMENT_FILE)
 
     @torch.no_grad()
     def applied_to(self, model: SpexModel, base: str) -> SpexModel:
-        """A twin of the model with the pairs added, which shares all other weights; SPEX knows its classes then.
+        """A twin of the model with the pairs added; it shares all other weights with the model.
+
+        The classes of the adapter are known to SPEX from then on.
+
+        Args:
+            model: the base model; it stays as it is.
+            base: sha256 of its weights.
 
         Raises:
-            ModelError: weights other than those it was made for, or layers that do not fit them.
-            ConfigError: another class of one of its names is known already.
+            ModelError: the adapter was made for other weights, or for other layers.
+            ConfigError: a class of one of its names is already known with another definition.
         """
         if base != self.base:
             raise ModelError(
-                f"the adapter {self.name} belongs to weights with sha256 {self.base[:12]}..., this model's is "
-                f"{base[:12]}...; give the model it was made for, or adapt this one"
+                f"the adapter {self.name} belongs to weights with sha256 {self.base[:12]}..., "
+                f"this model's is {base[:12]}...; use the model it was made for, or adapt this one"
             )
         add_classes(self.classes, f"adapter {self.name}")
         twin = copy.copy(model)
         twin._modules = dict(model._modules)
         for part in PARTS:
             setattr(twin, part, copy.deepcopy(model.get_submodule(part)))
-        known = {
-            name: weight
-            for name, weight in twin.named_parameters()
-            if name.partition(".")[0] in PARTS
-        }
+        parameters = dict(twin.named_parameters())
         for name, (down, up) in self.pairs.items():
-            weight = known.get(f"{name}.weight")
-            inputs = 0 if weight is None else weight[0].numel()
-            if weight is None or (len(up), down.shape[1], up.shape[1]) != (
-                len(weight),
-                inputs,
-                len(down),
-            ):
+            weight = parameters.get(f"{name}.weight")
+            if name.partition(".")[0] not in PARTS or not _fits(weight, down, up):
                 raise ModelError(
-                    f"the adapter {self.name} does not fit layer {name!r} of this model; adapt it again"
+                    f"the adapter {self.name} does not fit layer {name!r} of this model; "
+                    "adapt it again"
                 )
+            assert weight is not None
             weight.add_((up.float() @ down.float()).view_as(weight).to(weight))
         return twin
+
+
+def _fits(weight: Tensor | None, down: Tensor, up: Tensor) -> bool:
+    """Whether a layer's weight, (outputs, ...), takes a pair."""
+    if weight is None:
+        return False
+    outputs, inputs = len(weight), weight[0].numel()
+    return (len(up), down.shape[1], up.shape[1]) == (outputs, inputs, len(down))
 
 
 def read_adapter(path: str | os.PathLike[str]) -> Adapter:
@@ -113,32 +130,31 @@ def read_adapter(path: str | os.PathLike[str]) -> Adapter:
         ModelError: not there, damaged, or of a format that this version does not read.
     """
     folder = Path(path)
-    if not (folder / _ABOUT).is_file() or not (folder / _WEIGHTS).is_file():
+    weights_file = folder / _WEIGHTS_FILE
+    document_file = folder / _DOCUMENT_FILE
+    if not document_file.is_file() or not weights_file.is_file():
         raise ModelError(
-            f"no adapter at {folder} ({_ABOUT} or {_WEIGHTS} is missing); make one with: spex train adapt"
+            f"no adapter at {folder} ({_DOCUMENT_FILE} or {_WEIGHTS_FILE} is missing); "
+            "make one with: spex train adapt"
         )
     try:
-        document = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
+        document = json.loads(document_file.read_text(encoding="utf-8"))
         if document["format"] != FORMAT:
             raise ModelError(
-                f"the adapter {folder} has format {document['format']!r} and this version reads {FORMAT}; "
-                "adapt again, or use the version of SPEX that wrote it"
+                f"the adapter {folder} has format {document['format']!r} and this version reads "
+                f"{FORMAT}; adapt again, or use the version of SPEX that wrote it"
             )
-        tensors = load_file(folder / _WEIGHTS)
+        tensors = load_file(weights_file)
         layers = dict.fromkeys(name.rpartition(".")[0] for name in tensors)
-        pairs = {name: (tensors[f"{name}.down"], tensors[f"{name}.up"]) for name in layers}
-        digest = hashlib.sha256(
-            (folder / _WEIGHTS).read_bytes() + (folder / _ABOUT).read_bytes()
-        ).hexdigest()
-        learned = tuple(document["learned"])
+        digest = hashlib.sha256(weights_file.read_bytes() + document_file.read_bytes())
         return Adapter(
-            folder.resolve().name,
-            document["base"],
-            pairs,
-            learned,
-            document["classes"],
-            document["about"],
-            digest,
+            name=folder.resolve().name,
+            base=document["base"],
+            pairs={name: (tensors[f"{name}.down"], tensors[f"{name}.up"]) for name in layers},
+            learned=tuple(document["learned"]),
+            classes=document["classes"],
+            about=document["about"],
+            sha256=digest.hexdigest(),
         )
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise ModelError(

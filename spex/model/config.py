@@ -1,6 +1,6 @@
-"""Configuration of the SPEX model; a ``transformers`` config, saved as ``config.json`` beside the weights."""
+"""Configuration of the SPEX model, saved as ``config.json`` beside the weights."""
 
-# Annotations are not postponed here: a strict dataclass checks values against types, and passes over strings.
+# Annotations are not postponed here: a strict dataclass checks values against types, not strings.
 
 from typing import Any, ClassVar, Literal
 
@@ -9,6 +9,7 @@ from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
 from spex.evidence.maps import CHANNELS
+from spex.query.prompt import IMAGE_TOKEN
 
 STRIDES = (4, 8, 16, 32)
 
@@ -24,9 +25,11 @@ class SpecAwareConfig(PreTrainedConfig):
         rank: rank of the generated matrix pair of a band.
         patch_size: stride of the embedding, pixels.
         fusion_dim: channels of the aggregated maps.
-        fused_strides: which strides are summed to the map at stride 4, from which the decoder works.
-        coarse_strides: which to the map at stride 16: visual tokens, and what prompt tokens look at. The default is
-            what checkpoints without this field were trained with; new models take all four.
+        fused_strides: which strides are summed to the map at stride 4, from which pixel features
+            are made.
+        coarse_strides: which strides are summed to the map at stride 16, from which visual tokens
+            and prompts are made. The default is for checkpoints without this field; new models
+            take all four.
     """
 
     model_type = "specaware"
@@ -43,7 +46,7 @@ class SpecAwareConfig(PreTrainedConfig):
 
 
 FORMAT = 2
-"""Of checkpoints: what the weights mean; another one cannot be loaded."""
+"""Format of checkpoints, the meaning of their weights; another one cannot be loaded."""
 
 
 @strict
@@ -56,17 +59,23 @@ class SpexConfig(PreTrainedConfig):
         visual_grid: the overview becomes ``visual_grid ** 2`` visual tokens.
         prompt_tokens: K, condensed tokens per ``<seg>`` span.
         prompt_dim: width of a prompt token.
-        condensation: how a span becomes K tokens: by ``attention`` of learned queries, or by adaptive average
-            ``pooling`` and an MLP, as in the paper.
+        condensation: how a span becomes K tokens: by ``attention`` of learned queries, or by
+            adaptive average ``pooling`` and an MLP, as in the paper.
         pixel_dim: channels of the full-resolution pixel features.
-        evidence_channels: evidence maps the decoder reads.
-        overview_size: longest side, pixels, of the overview that the encoder sees.
-        prior_in_answer: whether the answer is generated from query and prior text, or from the query alone (the prior
-            text is then read with the answer, when its spans become prompt tokens).
-        presence_threshold: below this chance of being anywhere in the scene a span has no mask.
+        evidence_channels: number of evidence maps that the decoder reads.
+        overview_size: longest side of the overview that the encoder sees, pixels.
+        prior_in_answer: whether the answer is generated from query and evidence text, or from the
+            query alone. The evidence text is then read with the answer, when its spans become
+            prompt tokens.
+        presence_threshold: a span whose class is less likely to be in the scene than this, 0-1,
+            has no mask.
         temperature: divides the mask logits (calibration).
         format_version: ``FORMAT`` of the version that wrote it.
-        image_token_id: placeholder of a visual token; seg_start_id and seg_end_id bracket a span.
+        image_token_id: placeholder of a visual token.
+        seg_start_id: token that opens a span.
+        seg_end_id: token that closes a span.
+        initializer_range: of the language model's own initialisation.
+        tie_word_embeddings: whether the language model shares its input and output embeddings.
     """
 
     model_type = "spex"
@@ -95,31 +104,43 @@ class SpexConfig(PreTrainedConfig):
     tie_word_embeddings: bool = True
 
 
-AutoConfig.register(
-    SpexConfig.model_type, SpexConfig
-)  # else the tokenizer's loader warns of an unknown model
+# Otherwise the tokenizer's loader warns of an unknown model.
+AutoConfig.register(SpexConfig.model_type, SpexConfig)
 
 SIZES: dict[str, dict[str, Any]] = {
     "micro": {
-        "vision_config": {"hidden_sizes": (16, 24, 32, 48), "depths": (1, 1, 1, 1), "hyper_dim": 32, "rank": 4,
-                          "fusion_dim": 24, "coarse_strides": STRIDES},
-        "visual_grid": 2, "prompt_tokens": 2, "prompt_dim": 32, "pixel_dim": 16, "overview_size": 64,
-        "text_config": {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
-                        "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 32},
+        "vision_config": {
+            "hidden_sizes": (16, 24, 32, 48), "depths": (1, 1, 1, 1), "hyper_dim": 32, "rank": 4,
+            "fusion_dim": 24, "coarse_strides": STRIDES,
+        },
+        "visual_grid": 2, "prompt_tokens": 2, "prompt_dim": 32, "pixel_dim": 16,
+        "overview_size": 64,
+        "text_config": {
+            "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
+            "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 32,
+        },
     },
     "base": {
         "vision_config": {"coarse_strides": STRIDES},
-        "text_config": {"hidden_size": 320, "intermediate_size": 960, "num_hidden_layers": 8, "num_attention_heads": 5,
-                        "num_key_value_heads": 5, "head_dim": 64},
+        "text_config": {
+            "hidden_size": 320, "intermediate_size": 960, "num_hidden_layers": 8,
+            "num_attention_heads": 5, "num_key_value_heads": 5, "head_dim": 64,
+        },
     },
     "qwen": {  # an encoder of the size of ViT-B
-        "vision_config": {"hidden_sizes": (128, 256, 512, 1024), "depths": (3, 3, 27, 3), "hyper_dim": 256, "rank": 8,
-                          "fusion_dim": 256, "coarse_strides": STRIDES},
-        "visual_grid": 8, "prompt_tokens": 4, "prompt_dim": 256, "pixel_dim": 64, "overview_size": 512,
+        "vision_config": {
+            "hidden_sizes": (128, 256, 512, 1024), "depths": (3, 3, 27, 3), "hyper_dim": 256,
+            "rank": 8, "fusion_dim": 256, "coarse_strides": STRIDES,
+        },
+        "visual_grid": 8, "prompt_tokens": 4, "prompt_dim": 256, "pixel_dim": 64,
+        "overview_size": 512,
         "text_config": "Qwen/Qwen3-1.7B",
     },
 }  # fmt: skip
-"""Sizes of new models. The language model is one of its own vocabulary, or the name of one to start from."""
+"""Sizes of new models.
+
+``text_config`` is the size of a new language model, or the name of a pretrained one.
+"""
 
 
 def make_config(
@@ -128,23 +149,34 @@ def make_config(
     """A config of a named size.
 
     Args:
-        size: one of ``SIZES``. tokenizer: of the language model, with span and slot tokens.
-        text_config: of a language model there is; else it is Qwen3 of the size's own and of the tokenizer's vocabulary.
+        size: one of ``SIZES``.
+        tokenizer: of the language model, with span and slot tokens.
+        text_config: of a pretrained language model; if left out, the language model is a new Qwen3
+            of the size's dimensions and the tokenizer's vocabulary.
         overrides: further fields of the config.
     """
     values = {**SIZES[size], **overrides}
-    own = values.pop("text_config")
-    text = text_config.to_dict() if text_config else {  # its own copy: a model changes the config it is given
-        "model_type": "qwen3", "vocab_size": len(tokenizer), "max_position_embeddings": 4096,
-        "tie_word_embeddings": True,
-        "pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id, **own,
-    }  # fmt: skip
-    ids = tokenizer.convert_tokens_to_ids(["<image>", "<seg", "</seg>"])
+    dimensions = values.pop("text_config")
+    if text_config:
+        text = text_config.to_dict()  # a copy: a model changes the config it is given
+    else:
+        text = {
+            "model_type": "qwen3",
+            "vocab_size": len(tokenizer),
+            "max_position_embeddings": 4096,
+            "tie_word_embeddings": True,
+            "pad_token_id": tokenizer.pad_token_id,
+            "eos_token_id": tokenizer.eos_token_id,
+            **dimensions,
+        }
+    image_token, seg_start, seg_end = tokenizer.convert_tokens_to_ids(
+        [IMAGE_TOKEN, "<seg", "</seg>"]
+    )
     return SpexConfig(
         text_config=text,
-        image_token_id=ids[0],
-        seg_start_id=ids[1],
-        seg_end_id=ids[2],
+        image_token_id=image_token,
+        seg_start_id=seg_start,
+        seg_end_id=seg_end,
         dtype="float32",
         **values,
     )

@@ -1,12 +1,17 @@
-"""SpecAware embedding: band metadata and content generate, per sample, the kernel that embeds each band.
+"""SpecAware embedding: metadata and content of a band generate the kernel that embeds it.
 
-After Ji et al., "SpecAware" (arXiv 2510.27219, doi:10.48550/arXiv.2510.27219): a hypernetwork generates for each band a
-pair of matrices, a spatial pattern basis V (rank x patch pixels) and a semantic re-projection U (channels x rank).
-Differences on purpose: the pair is merged to a convolution kernel, so no (tokens, bands, channels) tensor exists; the
-sum over bands is a quadrature over wavelength, so token statistics do not depend on the band count; the pair comes from
-metadata alone and can be kept per sensor, while content corrects it by a gain per band and rank and by a bias; content
-is a few statistics of the scene's visible pixels, so every tile of a scene gets the same kernel and no masked pixel
-leaks; every metadatum may be missing.
+After Ji et al., "SpecAware" (arXiv 2510.27219, doi:10.48550/arXiv.2510.27219): for each band a
+hypernetwork generates a pair of matrices, a spatial pattern basis V (rank x patch pixels) and a
+semantic re-projection U (channels x rank). Differences on purpose:
+
+- The pair is merged to a convolution kernel, so no (tokens, bands, channels) tensor exists.
+- The sum over bands is a quadrature over wavelength, so token statistics do not depend on the
+  number of bands.
+- The pair comes from metadata alone and can be kept per sensor. Content corrects it by a gain per
+  band and rank, and by a bias.
+- Content is a few statistics of the scene's visible pixels, so every tile of a scene gets the same
+  kernel and no masked pixel leaks.
+- Every metadatum may be missing.
 """
 
 from __future__ import annotations
@@ -20,16 +25,21 @@ from torch import Tensor, nn
 
 from spex.model.spectral import CONTENT, BandBatch, BandCode, BandMixing, Quadrature
 
-# Standardised copies of pixels that exist at a time: they stay in the cache between standardising and convolving.
-_BANDS_AT_ONCE, _VALUES_AT_ONCE = 8, 2**20
+# Standardised copies of pixels that exist at a time: between standardising and convolving they
+# stay in the processor's cache.
+_BANDS_AT_ONCE = 8
+_VALUES_AT_ONCE = 2**20
 
 
 @dataclass(frozen=True)
 class Factors:
-    """What metadata alone gives, worth keeping per sensor: weights, codes and the matrix pair of each band.
+    """What metadata alone determines, worth keeping per sensor.
 
     Attributes:
-        weight: (B, C). code: (B, C, D). basis: V, (B, C, R, P * P). project: U, (B, C, E, R).
+        weight: of each band in the sum over bands (B, C).
+        code: of each band (B, C, D).
+        basis: V of each band (B, C, R, P * P).
+        project: U of each band (B, C, E, R).
     """
 
     weight: Tensor
@@ -40,7 +50,13 @@ class Factors:
 
 @dataclass(frozen=True)
 class Kernels:
-    """What embeds a batch of scenes: kernels (B, C, E, P, P) weighted over bands, biases (B, E), conditions (B, D)."""
+    """What embeds a batch of B scenes.
+
+    Attributes:
+        kernel: of each band (B, C, E, P, P), times its weight in the sum over bands.
+        bias: of each scene (B, E).
+        condition: code of each scene (B, D), with which the encoder's stages are modulated.
+    """
 
     kernel: Tensor
     bias: Tensor
@@ -51,15 +67,20 @@ class SpecAwareEmbedding(nn.Module):
     """Any bands in, tokens at one stride out.
 
     Args:
-        dim: channels E of a token. hyper_dim: width D of a band's code. rank: R of the matrix pair, below P * P.
-        patch: stride P, pixels. metadata_dropout: how often a metadatum is hidden in training.
+        dim: channels E of a token.
+        hyper_dim: width D of a band's code.
+        rank: R of the matrix pair, below P * P.
+        patch: stride P, pixels.
+        metadata_dropout: how often a metadatum is hidden in training, 0-1.
     """
 
     def __init__(
         self, dim: int, hyper_dim: int, rank: int, patch: int, metadata_dropout: float = 0.1
     ) -> None:
         super().__init__()
-        self.dim, self.rank, self.patch = dim, rank, patch
+        self.dim = dim
+        self.rank = rank
+        self.patch = patch
         self.quadrature = Quadrature()
         self.code = BandCode(hyper_dim, metadata_dropout)
         self.basis = nn.Linear(hyper_dim, rank * patch * patch)
@@ -68,18 +89,20 @@ class SpecAwareEmbedding(nn.Module):
             nn.Linear(CONTENT + 2, hyper_dim), nn.GELU(), nn.Linear(hyper_dim, hyper_dim)
         )
         self.fusion = BandMixing(hyper_dim)
-        self.gain, self.bias = nn.Linear(hyper_dim, rank), nn.Linear(hyper_dim, dim)
+        self.gain = nn.Linear(hyper_dim, rank)
+        self.bias = nn.Linear(hyper_dim, dim)
         self.norm = nn.LayerNorm(dim)
         nn.init.zeros_(self.gain.weight)
         nn.init.zeros_(self.gain.bias)
 
     def factors(self, bands: BandBatch) -> Factors:
-        """The part of the kernels that metadata alone decide."""
+        """The part of the kernels that metadata alone determines."""
         weight = self.quadrature(bands)
         code = self.code(bands, weight)
-        b, c, _ = code.shape
-        basis = self.basis(code).view(b, c, self.rank, self.patch**2)
-        return Factors(weight, code, basis, self.project(code).view(b, c, self.dim, self.rank))
+        batch, count, _ = code.shape
+        basis = self.basis(code).view(batch, count, self.rank, self.patch**2)
+        project = self.project(code).view(batch, count, self.dim, self.rank)
+        return Factors(weight, code, basis, project)
 
     def generate(
         self, bands: BandBatch, factors: Factors | None = None, content: bool = True
@@ -87,34 +110,42 @@ class SpecAwareEmbedding(nn.Module):
         """The kernels of a batch of scenes.
 
         Args:
-            bands: their metadata and content. factors: from :meth:`factors`, where they were kept.
-            content: whether the scenes' own statistics correct the kernels (off: to measure what they add).
+            bands: their metadata and content.
+            factors: what :meth:`factors` returned for the same bands, where it was kept.
+            content: whether the scenes' own statistics correct the kernels (off: an ablation).
         """
-        found = factors or self.factors(bands)
-        code = found.code
+        factors = factors or self.factors(bands)
+        code = factors.code
         if content:
             code = code + self.content(_scaled(bands.content))
-        fused = self.fusion(code, found.weight, bands.present)
-        share = found.weight[..., None]
+        fused = self.fusion(code, factors.weight, bands.present)
+        share = factors.weight[..., None]
         gain = (1 + self.gain(fused)) * share / math.sqrt(self.rank) * bands.present[..., None]
-        kernel = (found.project * gain[:, :, None]) @ found.basis
-        b, c = gain.shape[:2]
-        bias, condition = (self.bias(fused) * share).sum(1), (fused * share).sum(1)
-        return Kernels(kernel.view(b, c, self.dim, self.patch, self.patch), bias, condition)
+        kernel = (factors.project * gain[:, :, None]) @ factors.basis
+        batch, count = gain.shape[:2]
+        return Kernels(
+            kernel=kernel.view(batch, count, self.dim, self.patch, self.patch),
+            bias=(self.bias(fused) * share).sum(1),
+            condition=(fused * share).sum(1),
+        )
 
     def embed(self, values: Tensor, valid: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
         """Tokens (E, H/P, W/P) of one scene or tile.
 
         Args:
-            values: reflectance (C, H, W), H and W multiples of the stride. valid: bool (H, W).
-            kernel: (C, E, P, P). bias: (E,).
+            values: reflectance (C, H, W), H and W multiples of the stride.
+            valid: bool (H, W).
+            kernel: of the scene's bands (C, E, P, P).
+            bias: of the scene (E,).
         """
-        counted, weight = valid.to(values.dtype), kernel.transpose(0, 1).to(values.dtype)
+        counted = valid.to(values.dtype)
+        weight = kernel.transpose(0, 1).to(values.dtype)
         part_size = min(len(values), _BANDS_AT_ONCE) * self.patch * valid.shape[1]
         rows = max(1, _VALUES_AT_ONCE // part_size) * self.patch
         strips = []
         for top in range(0, len(valid), rows):
-            strip, tokens = slice(top, top + rows), bias[:, None, None]
+            strip = slice(top, top + rows)
+            tokens = bias[:, None, None]
             for first in range(0, len(values), _BANDS_AT_ONCE):
                 part = slice(first, first + _BANDS_AT_ONCE)
                 pixels = standardise(values[part, strip]).nan_to_num_().mul_(counted[strip])
@@ -124,12 +155,14 @@ class SpecAwareEmbedding(nn.Module):
 
 
 def standardise(values: Tensor) -> Tensor:
-    """Reflectance centred on 0.2, so that pixels taken as zero have no influence."""
+    """Reflectance centred on 0.2, so that pixels set to zero have no influence."""
     return (values - 0.2).div_(0.2).clamp_(-1.5, 6.5)
 
 
 def _scaled(content: Tensor) -> Tensor:
     """Statistics (..., CONTENT) on scales that suit a network; brightness also as logarithms."""
-    mean, std = content[..., :1], content[..., 1:2]
-    logs = torch.cat([(std + 1e-3).log() / 2 + 1.5, (mean.clamp(min=0) + 1e-2).log() / 2 + 1], -1)
-    return torch.cat([(content - 0.2) / 0.2, logs], -1).clamp(-5, 5)
+    mean = content[..., :1]
+    std = content[..., 1:2]
+    log_std = (std + 1e-3).log() / 2 + 1.5
+    log_mean = (mean.clamp(min=0) + 1e-2).log() / 2 + 1
+    return torch.cat([(content - 0.2) / 0.2, log_std, log_mean], -1).clamp(-5, 5)

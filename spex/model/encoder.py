@@ -1,4 +1,4 @@
-"""The SpecAware encoder: dense features of any sensor's bands at strides 4, 8, 16, 32, aggregated and pooled."""
+"""The SpecAware encoder: dense features of any sensor's bands at strides 4, 8, 16 and 32."""
 
 from __future__ import annotations
 
@@ -25,13 +25,16 @@ Image = str | os.PathLike[str] | Scene | Pixels
 
 @dataclass
 class Features(ModelOutput):
-    """What the encoder sees in a batch of images; without the first axis, and sizes rounded up, in one image.
+    """Features of a batch of B images.
+
+    Of a single image the first axis is missing, and sizes are rounded up.
 
     Attributes:
         maps: four maps (B, D_s, H/s, W/s), s = 4, 8, 16, 32.
-        fused: strides aggregated at stride 4, (B, fusion_dim, H/4, W/4).
-        coarse: strides aggregated at stride 16, (B, fusion_dim, H/16, W/16).
-        pooled: of one image, (2 * fusion_dim,): mean and maximum of ``fused`` where any pixel is valid.
+        fused: strides aggregated at stride 4 (B, fusion_dim, H/4, W/4).
+        coarse: strides aggregated at stride 16 (B, fusion_dim, H/16, W/16).
+        pooled: of a single image (2 * fusion_dim,): mean and maximum of ``fused`` over the cells
+            with a valid pixel.
     """
 
     maps: tuple[Tensor, ...] = ()
@@ -43,24 +46,28 @@ class Features(ModelOutput):
 class SpecAwareEncoder(PreTrainedModel):
     """A foundation encoder for multispectral and hyperspectral images of any sensor.
 
-    A generated embedding is followed by ConvNeXt stages, which hold no statistic over space and no absolute position:
-    any size goes in, and tiles of a scene agree with the whole. What a position means in metres is known through the
-    GSD, which reaches every stage, with sensor and content, as a scale and a shift.
+    A generated embedding is followed by ConvNeXt stages, which use no statistic over space and no
+    absolute position: any size goes in, and tiles of a scene agree with the whole. The size of a
+    pixel in metres is known through the GSD, which reaches every stage, with sensor and content,
+    as a scale and a shift.
 
-    >>> encoder = SpecAwareEncoder.from_pretrained("encoder")  # a folder of stage pretrain, or of a whole SPEX model
-    >>> seen = encoder("scene.tif")  # a path, a Scene or Pixels; here 90 x 70 pixels, 13 bands
-    >>> [tuple(m.shape) for m in seen.maps]
+    >>> # a folder of stage pretrain, or of a whole SPEX model
+    >>> encoder = SpecAwareEncoder.from_pretrained("encoder")
+    >>> features = encoder("scene.tif")  # a path, a Scene or Pixels; here 90 x 70 pixels, 13 bands
+    >>> [tuple(m.shape) for m in features.maps]
     [(64, 23, 18), (128, 12, 9), (256, 6, 5), (512, 3, 3)]
-    >>> tuple(seen.fused.shape), tuple(seen.pooled.shape)
+    >>> tuple(features.fused.shape), tuple(features.pooled.shape)
     ((128, 23, 18), (256,))
 
-    A scene too large to encode at once goes window by window, with kernels made once from its overview:
+    A scene too large to encode at once is encoded window by window, with kernels made once from
+    its overview:
 
     >>> scene = Scene.open("scene.tif")
     >>> kernels = encoder.kernels(scene)
     >>> west = encoder(scene.read(Window(0, 0, 32, 90)), kernels)
 
-    ``torch.autocast`` around a call computes in bfloat16. ``forward`` takes batches of tensors, for training.
+    ``torch.autocast`` around a call computes in bfloat16. ``forward`` takes batches of tensors, for
+    training.
     """
 
     config_class = SpecAwareConfig
@@ -107,48 +114,55 @@ class SpecAwareEncoder(PreTrainedModel):
         """Features of a batch of equal-sized images whose band counts may differ.
 
         Args:
-            values: one (C_i, H, W) per image. valid: one bool (H, W) per image; H and W multiples of ``stride``.
-            kernels: from ``embedding.generate``. visible: bool (B, H/32, W/32), which cells of the coarsest stride
-                the encoder may see (all if None); nothing of the others enters any feature.
+            values: reflectance (C_i, H, W) per image.
+            valid: bool (H, W) per image; H and W multiples of ``stride``.
+            kernels: from ``embedding.generate``.
+            visible: bool (B, H/32, W/32), the cells of the coarsest stride that the encoder may
+                see (all if None); nothing of the others enters any feature.
         """
-        kernel, bias = kernels.kernel, kernels.bias
-        tokens = torch.stack(
-            [
-                self.embedding.embed(v, m, kernel[i, : len(v)], bias[i])
-                for i, (v, m) in enumerate(zip(values, valid, strict=True))
-            ]
-        )
-        features, maps = tokens.contiguous(memory_format=torch.channels_last), []
+        tokens = [
+            self.embedding.embed(pixels, mask, kernel[: len(pixels)], bias)
+            for pixels, mask, kernel, bias in zip(
+                values, valid, kernels.kernel, kernels.bias, strict=True
+            )
+        ]
+        features = torch.stack(tokens).contiguous(memory_format=torch.channels_last)
+        maps = []
         stages: Any = self.backbone.stages
         for stage, condition in zip(stages, self.condition, strict=True):
             for layer in stage.downsampling_layer:
                 features = layer(features)
-            scale, shift = (
-                condition(kernels.condition).to(features.dtype)[..., None, None].chunk(2, 1)
-            )
+            modulation = condition(kernels.condition).to(features.dtype)[..., None, None]
+            scale, shift = modulation.chunk(2, 1)
             features = features * (1 + scale) + shift
-            seen = None if visible is None else _grown(visible, features)
+            mask = None if visible is None else on_grid(visible, features).to(features.dtype)
             for layer in stage.layers:
-                features = layer(features if seen is None else features * seen)
-            features = features if seen is None else features * seen
+                features = layer(features if mask is None else features * mask)
+            features = features if mask is None else features * mask
             maps.append(features)
-        fused = self._summed(maps, self.config.fused_strides, 0)
         return Features(
-            maps=tuple(maps), fused=fused, coarse=self._summed(maps, self.config.coarse_strides, 2)
+            maps=tuple(maps),
+            fused=self._summed(maps, self.config.fused_strides, 0),
+            coarse=self._summed(maps, self.config.coarse_strides, 2),
         )
 
     def _summed(self, maps: list[Tensor], strides: Collection[int], target: int) -> Tensor:
-        """Some strides, projected and summed on the grid of level ``target``: finer maps pooled, coarser enlarged."""
+        """Some strides, projected and summed on the grid of one level.
+
+        Args:
+            maps: of all levels, finest first.
+            strides: which of them to sum.
+            target: level of the result; finer maps are pooled, coarser ones enlarged.
+        """
         total: Tensor | None = None
         for level in reversed(range(len(maps))):
             if total is not None and level >= target:
                 total = F.interpolate(total, scale_factor=2.0, mode="bilinear")
             if self.config.patch_size * 2**level in strides:
-                finer = 2 ** max(0, target - level)
-                own = self.lateral[level](
-                    F.avg_pool2d(maps[level], finer) if finer > 1 else maps[level]
-                )
-                total = own if total is None else own + total
+                factor = 2 ** max(0, target - level)
+                pooled = F.avg_pool2d(maps[level], factor) if factor > 1 else maps[level]
+                projected = self.lateral[level](pooled)
+                total = projected if total is None else projected + total
         assert total is not None
         return total
 
@@ -160,7 +174,7 @@ class SpecAwareEncoder(PreTrainedModel):
 
     @torch.no_grad()
     def kernels(self, image: Image) -> Kernels:
-        """The embedding of an image by its bands and its content, of a scene by its overview."""
+        """The kernels of an image, from its bands and content; of a scene, from its overview."""
         image = _opened(image)
         pixels = replace(image.overview(), gsd_m=image.gsd_m) if isinstance(image, Scene) else image
         self.eval()
@@ -168,11 +182,14 @@ class SpecAwareEncoder(PreTrainedModel):
 
     @torch.no_grad()
     def encode(self, image: Image, kernels: Kernels | None = None) -> Features:
-        """Dense features and a pooled embedding of an image of any sensor and size, in evaluation mode.
+        """Dense features and a pooled embedding of an image of any sensor and size.
+
+        The encoder is set to evaluation mode.
 
         Args:
-            image: path, scene or pixels, held in memory as a whole.
-            kernels: from :meth:`kernels`, of the scene that the image is a window of; else those of the image itself.
+            image: path, scene or pixels; read into memory as a whole.
+            kernels: what :meth:`kernels` returned for the scene that the image is a window of; if
+                left out, those of the image itself.
 
         Raises:
             SceneError: not readable, or no pixel is valid.
@@ -183,28 +200,26 @@ class SpecAwareEncoder(PreTrainedModel):
         pixels = image.read() if isinstance(image, Scene) else image
         if not pixels.valid.any():
             raise SceneError(
-                "no pixel of the image is valid: there is nothing to encode; leave such windows out"
+                "the image has no valid pixel, so there is nothing to encode; leave it out"
             )
         height, width = pixels.valid.shape
-        pad = (0, -width % self.stride, 0, -height % self.stride)
-        values = F.pad(torch.from_numpy(pixels.values), pad).to(self.device)
-        valid = F.pad(torch.from_numpy(pixels.valid), pad).to(self.device)
+        padding = (0, -width % self.stride, 0, -height % self.stride)
+        values = F.pad(torch.from_numpy(pixels.values), padding).to(self.device)
+        valid = F.pad(torch.from_numpy(pixels.valid), padding).to(self.device)
         self.eval()
-        seen = self([values], [valid], kernels)
+        features = self([values], [valid], kernels)
 
-        def cut(found: Tensor) -> Tensor:
-            stride = valid.shape[1] // found.shape[-1]
-            return found[0, :, : -(-height // stride), : -(-width // stride)]
+        def without_padding(feature_map: Tensor) -> Tensor:
+            stride = valid.shape[1] // feature_map.shape[-1]
+            return feature_map[0, :, : -(-height // stride), : -(-width // stride)]
 
-        fused, counted = (
-            cut(seen.fused),
-            cut(F.max_pool2d(valid[None, None].float(), self.config.patch_size))[0] > 0,
-        )
-        inside = fused[:, counted].float()
+        fused = without_padding(features.fused)
+        any_valid = F.max_pool2d(valid[None, None].float(), self.config.patch_size)
+        inside = fused[:, without_padding(any_valid)[0] > 0].float()
         return Features(
-            maps=tuple(cut(found) for found in seen.maps),
+            maps=tuple(without_padding(feature_map) for feature_map in features.maps),
             fused=fused,
-            coarse=cut(seen.coarse),
+            coarse=without_padding(features.coarse),
             pooled=torch.cat([inside.mean(1), inside.amax(1)]),
         )
 
@@ -212,7 +227,10 @@ class SpecAwareEncoder(PreTrainedModel):
     def from_pretrained(  # type: ignore[override]
         cls, name: Any, *args: Any, dtype: Any = torch.float32, **kwargs: Any
     ) -> Any:
-        """Load a folder of ``save_pretrained``, the encoder's own or that of a whole SPEX model, in float32."""
+        """Load in float32 from a folder of ``save_pretrained``.
+
+        It may be the encoder's own or that of a whole SPEX model.
+        """
         return super().from_pretrained(name, *args, dtype=dtype, **kwargs)
 
 
@@ -220,7 +238,7 @@ def _opened(image: Image) -> Scene | Pixels:
     return Scene.open(image) if isinstance(image, (str, os.PathLike)) else image
 
 
-def _grown(visible: Tensor, like: Tensor) -> Tensor:
-    """A mask of coarse cells (B, h, w) on the grid of a feature map, (B, 1, H, W)."""
+def on_grid(visible: Tensor, like: Tensor) -> Tensor:
+    """A mask of coarse cells (B, h, w) on the grid of a feature map: (B, 1, H, W)."""
     factor: Any = like.shape[-1] // visible.shape[-1]
-    return visible.repeat_interleave(factor, 1).repeat_interleave(factor, 2)[:, None].to(like.dtype)
+    return visible.repeat_interleave(factor, 1).repeat_interleave(factor, 2)[:, None]

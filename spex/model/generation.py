@@ -1,4 +1,4 @@
-"""Answers from the language model: greedy, within the grammar, token by token or several conversations at once."""
+"""Answers from the language model: greedy, within the grammar, several conversations at once."""
 
 from __future__ import annotations
 
@@ -26,11 +26,14 @@ class GenerationRequest:
     """One query about a scene, as the next turn after ``history``.
 
     Attributes:
-        prior: prior text of the scene, may be empty. indices: spectral indices that the scene's bands give.
+        query: as ``clean_query`` returns it.
+        evidence_text: of the scene; may be empty.
+        indices: spectral indices that the scene's bands allow.
+        history: the exchanges before.
     """
 
     query: str
-    prior: str = ""
+    evidence_text: str = ""
     indices: tuple[str, ...] = OFFERED_INDICES
     history: tuple[Exchange, ...] = ()
 
@@ -38,26 +41,33 @@ class GenerationRequest:
 class _Writer:
     """One answer while it is written."""
 
-    def __init__(self, request: GenerationRequest, words: Vocabulary) -> None:
-        self.grammar, self.words = (
-            SpanGrammar(request.query, request.indices, request.history),
-            words,
-        )
-        self.written, self.ended = b"", False
+    def __init__(self, request: GenerationRequest, vocabulary: Vocabulary) -> None:
+        self.grammar = SpanGrammar(request.query, request.indices, request.history)
+        self.vocabulary = vocabulary
+        self.written = b""
+        self.ended = False
 
     def write(self, scores: Tensor) -> int:
-        """Go on with the best token by ``scores`` (V,); an answer that has ended stays as it is."""
-        token = (
-            self.words.end if self.ended else self.grammar.choose(self.written, scores, self.words)
-        )
-        self.ended = token == self.words.end
-        self.written += b"" if self.ended else self.words.piece(token)
+        """Append the best token by ``scores`` (V,); an answer that has ended stays as it is."""
+        if self.ended:
+            return self.vocabulary.end
+        token = self.grammar.choose(self.written, scores, self.vocabulary)
+        self.ended = token == self.vocabulary.end
+        if not self.ended:
+            self.written += self.vocabulary.piece(token)
         return token
 
     @property
     def text(self) -> str:
         """What is written, in whole characters."""
         return self.written.decode(errors="ignore")
+
+    @property
+    def final_text(self) -> str:
+        """The answer; one that did not end is cut back to whole sentences."""
+        if self.ended:
+            return self.text.strip()
+        return self.text[: self.text.rfind(". ") + 1]
 
 
 def write(
@@ -69,25 +79,25 @@ def write(
     """Answer requests about one scene together, with a cache of keys and values.
 
     Args:
+        model: in evaluation mode.
+        processor: of the same checkpoint.
         visual: the scene's visual tokens (1, N, text_dim).
+        requests: about that scene.
 
     Yields:
-        what is written so far of every answer, after each token; at last the answers, cut back to whole sentences
-        where one would not end.
+        What is written so far of every answer, after each token; at last the answers.
     """
-    language, device = model.language, model.device
-    writers = [_Writer(request, processor.words) for request in requests]
-    prompts = [processor.encode(r.query, r.prior, history=r.history)[0] for r in requests]
-    longest = max(map(len, prompts))
-    rows = [[processor.tokenizer.pad_token_id] * (longest - len(ids)) + ids for ids in prompts]
-    mask = torch.tensor(
-        [[int(at >= longest - len(ids)) for at in range(longest)] for ids in prompts], device=device
-    )
-    embeds = model.embed(torch.tensor(rows, device=device), visual.expand(len(rows), -1, -1))
+    language = model.language
+    device = model.device
+    writers = [_Writer(request, processor.vocabulary) for request in requests]
+    rows, mask = _padded_prompts(processor, requests)
+    mask = mask.to(device)
+    embeds = model.embed(rows.to(device), visual.expand(len(requests), -1, -1))
     position = (mask.cumsum(1) - 1).clamp(min=0)
     cache = DynamicCache(config=language.config)
     for step in range(_MAX_TOKENS):
-        # A prompt is read faster in bfloat16; for one token more, a CPU spends longer converting the weights.
+        # A prompt is read faster in bfloat16. For a single token, a CPU loses more by converting
+        # the weights than it gains.
         with autocast(device) if step == 0 or device.type != "cpu" else nullcontext():
             hidden = language.get_decoder()(
                 inputs_embeds=embeds,
@@ -102,6 +112,23 @@ def write(
         if all(writer.ended for writer in writers):
             break
         embeds = language.get_input_embeddings()(torch.tensor(tokens, device=device)[:, None])
-        mask = torch.cat([mask, mask.new_ones(len(rows), 1)], 1)
+        mask = torch.cat([mask, mask.new_ones(len(requests), 1)], 1)
         position = position[:, -1:] + 1
-    yield [w.text.strip() if w.ended else w.text[: w.text.rfind(". ") + 1] for w in writers]
+    yield [writer.final_text for writer in writers]
+
+
+def _padded_prompts(
+    processor: SpexProcessor, requests: Sequence[GenerationRequest]
+) -> tuple[Tensor, Tensor]:
+    """Token ids of the prompts, padded at the left, and their attention mask, both (B, T)."""
+    prompts = [
+        processor.encode(request.query, request.evidence_text, history=request.history)[0]
+        for request in requests
+    ]
+    longest = max(map(len, prompts))
+    rows = torch.full((len(prompts), longest), int(processor.tokenizer.pad_token_id))
+    mask = torch.zeros_like(rows)
+    for row, ids in enumerate(prompts):
+        rows[row, longest - len(ids) :] = torch.tensor(ids)
+        mask[row, longest - len(ids) :] = 1
+    return rows, mask

@@ -1,4 +1,7 @@
-"""Where bfloat16 pays: on a GPU, and on a processor with units for it (without them it is tens of times slower)."""
+"""Where bfloat16 pays: on a GPU, and on a processor with units for it.
+
+Without such units it is tens of times slower.
+"""
 
 from __future__ import annotations
 

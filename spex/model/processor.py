@@ -1,4 +1,4 @@
-"""Between people's things and tensors: text to token ids, scenes to band batches and padded pixels."""
+"""Inputs of the model: text to token ids, images to padded tensors."""
 
 from __future__ import annotations
 
@@ -18,13 +18,21 @@ from spex.raster.scene import Pixels
 
 
 class SpexProcessor:
-    """The tokenizer with the chat format, and the padding of images; saved beside the model."""
+    """The tokenizer with the chat format, and the padding of images; saved beside the model.
+
+    Args:
+        tokenizer: with the special tokens of SPEX.
+        visual_tokens: number of visual tokens in a prompt.
+        stride: image sides become multiples of it, pixels.
+    """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, visual_tokens: int, stride: int) -> None:
-        self.tokenizer, self.visual_tokens, self.stride = tokenizer, visual_tokens, stride
+        self.tokenizer = tokenizer
+        self.visual_tokens = visual_tokens
+        self.stride = stride
 
     @cached_property
-    def words(self) -> Vocabulary:
+    def vocabulary(self) -> Vocabulary:
         """What each token adds to an answer."""
         return Vocabulary.of(self.tokenizer)
 
@@ -35,45 +43,60 @@ class SpexProcessor:
 
     @classmethod
     def of(cls, tokenizer: PreTrainedTokenizerBase, config: Any) -> SpexProcessor:
-        """A tokenizer and the image sizes that a model's config asks for."""
+        """A tokenizer with the image sizes of a model's config."""
         vision = config.vision_config
-        return cls(
-            tokenizer, config.visual_grid**2, vision.patch_size * 2 ** (len(vision.depths) - 1)
-        )
+        stride = vision.patch_size * 2 ** (len(vision.depths) - 1)
+        return cls(tokenizer, config.visual_grid**2, stride)
 
     def save_pretrained(self, folder: str) -> None:
         """Write the tokenizer files."""
         self.tokenizer.save_pretrained(folder)
 
     def encode(
-        self, query: str, prior: str, answer: str | None = None, history: Sequence[Exchange] = ()
+        self,
+        query: str,
+        evidence_text: str,
+        answer: str | None = None,
+        history: Sequence[Exchange] = (),
     ) -> tuple[list[int], int]:
-        """Token ids of a conversation and where the last answer begins (the length, when there is none yet).
+        """Token ids of a conversation, and where the last answer begins.
 
-        Visual tokens and prior text stand in the first turn of the person, whatever was asked first.
+        Visual tokens and evidence text stand in the first turn of the person.
+
+        Args:
+            query: the last query.
+            evidence_text: of the scene; may be empty.
+            answer: to the last query; where it is None, the ids end with the prompt for it.
+            history: the exchanges before.
         """
         turns = []
-        for number, one in enumerate((*history, Exchange(query, ""))):
-            given = (prior, self.visual_tokens) if number == 0 else ("", 0)
-            turns.append({"role": "user", "content": user_message(one.query, *given)})
-            turns.append({"role": "assistant", "content": one.answer})
+        for number, exchange in enumerate((*history, Exchange(query, ""))):
+            if number == 0:
+                message = user_message(exchange.query, evidence_text, self.visual_tokens)
+            else:
+                message = user_message(exchange.query, "")
+            turns.append({"role": "user", "content": message})
+            turns.append({"role": "assistant", "content": exchange.answer})
         turns.pop()
-        text = self.tokenizer.apply_chat_template(  # models that can think aloud are asked not to
+        text = self.tokenizer.apply_chat_template(  # a model that can reason aloud must not
             turns, tokenize=False, add_generation_prompt=True, enable_thinking=False
         )
-        ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        ids = self._ids(text)
         start = len(ids)
         if answer is not None:
-            ids = (
-                ids
-                + self.tokenizer(answer, add_special_tokens=False)["input_ids"]
-                + [self.tokenizer.eos_token_id]
-            )
+            ids = [*ids, *self._ids(answer), self.tokenizer.eos_token_id]
         return ids, start
 
+    def _ids(self, text: Any) -> list[int]:
+        return self.tokenizer(text, add_special_tokens=False)["input_ids"]
+
     def pixels(self, pixels: Pixels) -> tuple[Tensor, Tensor]:
-        """Values (C, H, W) and validity (H, W), padded at the lower right to a multiple of the encoder's stride."""
+        """Values (C, H, W) and validity (H, W), padded to multiples of the encoder's stride.
+
+        The padding is at the right and the bottom; it is not valid.
+        """
         height, width = pixels.valid.shape
-        pad = (0, -width % self.stride, 0, -height % self.stride)
-        values = F.pad(torch.from_numpy(np.ascontiguousarray(pixels.values, np.float32)), pad)
-        return values, F.pad(torch.from_numpy(np.ascontiguousarray(pixels.valid)), pad)
+        padding = (0, -width % self.stride, 0, -height % self.stride)
+        values = torch.from_numpy(np.ascontiguousarray(pixels.values, np.float32))
+        valid = torch.from_numpy(np.ascontiguousarray(pixels.valid))
+        return F.pad(values, padding), F.pad(valid, padding)

@@ -1,7 +1,8 @@
-"""Masked autoencoding across sensors: from what the encoder saw of some bands to any bands everywhere.
+"""Masked autoencoding across sensors: some cells of some bands in, any bands everywhere out.
 
-The output head is a hypernetwork like the embedding (SpecAware, arXiv 2510.27219): the code of a band, whether the
-encoder saw that band or not, generates the matrix pair that turns a decoded feature into the band's pixels.
+The output head is a hypernetwork like the embedding (SpecAware, arXiv 2510.27219): the code of a
+band, whether the encoder saw that band or not, generates the matrix pair that turns a decoded
+feature into the band's pixels.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spex.model.embedding import Kernels
-from spex.model.encoder import SpecAwareEncoder
+from spex.model.encoder import SpecAwareEncoder, on_grid
 from spex.model.spectral import BandBatch, BandCode, Quadrature
 
 _REFERENCE_GSD_M = 10.0
@@ -21,40 +22,45 @@ _HEADS = 4
 
 
 class HyperHead(nn.Module):
-    """Pixels of any band set from features: per band a generated pair V (R x D), U (P * P x R), and a bias."""
+    """Pixels of any bands from features.
+
+    Per band it generates a pair V (R x D), U (P * P x R), and a bias.
+
+    Args:
+        dim: channels D of a feature.
+        hyper_dim: width of a band's code.
+        rank: R of the matrix pair.
+        patch: P, pixels along a side of a feature's cell.
+    """
 
     def __init__(self, dim: int, hyper_dim: int, rank: int, patch: int) -> None:
         super().__init__()
-        self.dim, self.rank, self.patch = dim, rank, patch
-        self.quadrature, self.code = (
-            Quadrature(),
-            BandCode(hyper_dim, 0.0, shortest=60.0),
-        )  # narrow lines matter here
-        self.basis, self.project = (
-            nn.Linear(hyper_dim, rank * dim),
-            nn.Linear(hyper_dim, patch * patch * rank),
-        )
+        self.dim = dim
+        self.rank = rank
+        self.patch = patch
+        self.quadrature = Quadrature()
+        self.code = BandCode(hyper_dim, 0.0, shortest=60.0)  # narrow lines matter here
+        self.basis = nn.Linear(hyper_dim, rank * dim)
+        self.project = nn.Linear(hyper_dim, patch * patch * rank)
         self.bias = nn.Linear(hyper_dim, patch * patch)
 
     def forward(self, features: Tensor, bands: BandBatch) -> Tensor:
         """Standardised values (B, C, H * P, W * P) of ``bands`` from features (B, D, H, W)."""
         code = self.code(bands, self.quadrature(bands))
-        b, c, _ = code.shape
-        pair = self.project(code).view(b, c, -1, self.rank) @ self.basis(code).view(
-            b, c, self.rank, self.dim
-        )
-        pair = (pair / math.sqrt(self.rank * self.dim)).flatten(1, 2)
-        flat = pair.to(features.dtype) @ features.flatten(2) + self.bias(code).flatten(1)[
-            ..., None
-        ].to(features.dtype)
-        return F.pixel_shuffle(flat.view(b, -1, *features.shape[-2:]), self.patch)
+        batch, count, _ = code.shape
+        project = self.project(code).view(batch, count, -1, self.rank)
+        basis = self.basis(code).view(batch, count, self.rank, self.dim)
+        matrix = (project @ basis / math.sqrt(self.rank * self.dim)).flatten(1, 2)
+        bias = self.bias(code).flatten(1)[..., None]
+        flat = matrix.to(features.dtype) @ features.flatten(2) + bias.to(features.dtype)
+        return F.pixel_shuffle(flat.view(batch, -1, *features.shape[-2:]), self.patch)
 
 
 class MaskedAutoencoder(nn.Module):
-    """The encoder with what only pre-training needs: mask tokens, a light decoder, the output head.
+    """The encoder with what only pretraining needs: mask tokens, a light decoder, the output head.
 
-    The decoder is a two-layer transformer at stride 16, whose positions are sines of metres (after Scale-MAE,
-    arXiv 2212.14532), and convolutions at stride 4.
+    The decoder is a two-layer transformer at stride 16, whose positions are sines of metres (after
+    Scale-MAE, arXiv 2212.14532), and convolutions at stride 4.
     """
 
     def __init__(self, encoder: SpecAwareEncoder) -> None:
@@ -62,7 +68,8 @@ class MaskedAutoencoder(nn.Module):
         config = encoder.config
         dim = config.fusion_dim
         self.encoder = encoder
-        self.hidden4, self.hidden16 = (nn.Parameter(torch.randn(dim) * 0.02) for _ in range(2))
+        self.hidden4 = nn.Parameter(torch.randn(dim) * 0.02)
+        self.hidden16 = nn.Parameter(torch.randn(dim) * 0.02)
         layer = nn.TransformerEncoderLayer(
             dim, _HEADS, 2 * dim, 0.0, "gelu", batch_first=True, norm_first=True
         )
@@ -81,62 +88,74 @@ class MaskedAutoencoder(nn.Module):
         visible: Tensor,
         wanted: BandBatch,
     ) -> Tensor:
-        """Reconstruct the bands of ``wanted`` (B, C, H, W), standardised, from the visible cells of ``bands``.
+        """Reconstruct bands from the visible cells of others.
 
         Args:
-            values, valid: as the encoder takes them. visible: bool (B, H/32, W/32).
-            bands: what the encoder is given; its content statistics are of visible pixels only.
+            values: as the encoder takes them.
+            valid: likewise.
+            bands: of ``values``; their content statistics are of visible pixels only.
+            visible: bool (B, H/32, W/32).
             wanted: the bands to reconstruct, of the same places; may be those of another sensor.
+
+        Returns:
+            The bands of ``wanted``, standardised (B, C, H, W).
         """
         kernels: Kernels = self.encoder.embedding.generate(bands)
-        found = self.encoder(values, valid, kernels, visible)
-        at4 = _shown(found.fused, visible, self.hidden4)
-        at16 = _shown(found.coarse, visible, self.hidden16)
-        b, d, h, w = at16.shape
-        tokens = at16.flatten(2).transpose(1, 2) + _positions(h, w, d, bands.gsd).to(at16.dtype)
-        wide = self.layers(tokens).transpose(1, 2).view(b, d, h, w)
+        encoded = self.encoder(values, valid, kernels, visible)
+        at4 = _with_mask_token(encoded.fused, visible, self.hidden4)
+        at16 = _with_mask_token(encoded.coarse, visible, self.hidden16)
+        batch, dim, height, width = at16.shape
+        positions = _positions(height, width, dim, bands.gsd).to(at16.dtype)
+        tokens = self.layers(at16.flatten(2).transpose(1, 2) + positions)
+        wide = tokens.transpose(1, 2).view(batch, dim, height, width)
         wide = F.interpolate(wide, size=at4.shape[-2:], mode="bilinear")
         return self.head(self.merge(torch.cat([at4, wide], 1)), wanted)
 
 
-def _shown(features: Tensor, visible: Tensor, token: Tensor) -> Tensor:
-    factor = features.shape[-1] // visible.shape[-1]
-    seen = visible.repeat_interleave(factor, 1).repeat_interleave(factor, 2)[:, None]
-    return torch.where(seen, features, token.to(features.dtype)[:, None, None])
+def _with_mask_token(features: Tensor, visible: Tensor, token: Tensor) -> Tensor:
+    """Features (B, D, H, W) with a token (D,) in place of the cells that are not visible."""
+    filled = token.to(features.dtype)[:, None, None]
+    return torch.where(on_grid(visible, features), features, filled)
 
 
 def _positions(height: int, width: int, dim: int, gsd: Tensor) -> Tensor:
-    """Sine positions (B, H * W, dim) of stride-16 tokens in units of their size at 10 m, compressed by the root."""
+    """Sine positions (B, H * W, dim) of tokens at stride 16.
+
+    Their unit is the size of a token at 10 m; the ratio of the GSD to 10 m enters by its root.
+    """
     scale = (torch.nan_to_num(gsd, nan=_REFERENCE_GSD_M) / _REFERENCE_GSD_M).sqrt()
     frequencies = 10000 ** (-torch.arange(dim // 4, device=gsd.device) / (dim // 4))
-    rows, cols = (
-        torch.arange(n, device=gsd.device)[:, None] * frequencies for n in (height, width)
-    )
+    rows = torch.arange(height, device=gsd.device)[:, None] * frequencies
+    cols = torch.arange(width, device=gsd.device)[:, None] * frequencies
     y = (rows[None] * scale[:, None, None])[:, :, None].expand(-1, -1, width, -1)
     x = (cols[None] * scale[:, None, None])[:, None].expand(-1, height, -1, -1)
     return torch.cat([y.sin(), y.cos(), x.sin(), x.cos()], -1).flatten(1, 2)
 
 
 def reconstruction_loss(
-    found: Tensor, target: Tensor, counted: Tensor, present: Tensor
+    reconstructed: Tensor, target: Tensor, counted: Tensor, present: Tensor
 ) -> dict[str, Tensor]:
     """Spectral angle and Charbonnier loss on the pixels that count.
 
     Args:
-        found, target: standardised values (B, C, H, W). counted: bool (B, C, H, W), what is hidden and valid.
-        present: bool (B, C), padding is False.
+        reconstructed: standardised values (B, C, H, W).
+        target: likewise.
+        counted: bool (B, C, H, W), the pixels that are hidden and valid.
+        present: bool (B, C), False for padding.
 
     Returns:
-        ``angle``: mean of 1 - cosine along bands over pixels with two bands or more that count (of reflectance, not of
-        standardised values), ``charbonnier``: mean of sqrt(d * d + 1) - 1 over what counts.
+        ``angle``: mean of 1 - cosine along bands, of reflectance rather than standardised values,
+        over pixels with at least two bands that count. ``charbonnier``: mean of sqrt(d * d + 1) - 1
+        over what counts.
     """
     weight = (counted & present[..., None, None]).float()
-    found, target = found.float(), target.float()
-    charbonnier = (((found - target).square() + 1).sqrt() - 1) * weight
-    a, b = (0.2 * x + 0.2 for x in (found, target))
-    cosine = (a * b * weight).sum(1) / ((a * a * weight).sum(1) * (b * b * weight).sum(1)).clamp(
-        min=1e-8
-    ).sqrt()
+    reconstructed = reconstructed.float()
+    target = target.float()
+    charbonnier = (((reconstructed - target).square() + 1).sqrt() - 1) * weight
+    a = 0.2 * reconstructed + 0.2
+    b = 0.2 * target + 0.2
+    norms = (a * a * weight).sum(1) * (b * b * weight).sum(1)
+    cosine = (a * b * weight).sum(1) / norms.clamp(min=1e-8).sqrt()
     several = (weight.sum(1) >= 2).float()
     return {
         "angle": ((1 - cosine) * several).sum() / several.sum().clamp(min=1),

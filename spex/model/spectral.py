@@ -1,33 +1,45 @@
-"""Band metadata as tensors, and the spectral code of a band: what was measured, how, and where in the spectrum."""
+"""Band metadata as tensors, and the spectral code that stands for a band in the networks."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from spex.raster.scene import Pixels
 from spex.sensors import FAMILIES, LEVELS
 
 CONTENT = 5
-"""Statistics of a band's visible pixels: mean, standard deviation, and the 2nd, 50th and 98th percentile."""
+"""Number of statistics of a band's visible pixels.
+
+They are mean, standard deviation, and the 2nd, 50th and 98th percentile.
+"""
+_PIXELS_SAMPLED = 4096  # for the percentiles: a sample is good enough for a code
 _FWHM_TO_SIGMA = 1.0 / 2.3548
-_DEFAULT_FWHM = 20.0
+_DEFAULT_FWHM = 20.0  # nm
 _HEADS = 4
 
 
 @dataclass(frozen=True)
 class BandBatch:
-    """Metadata of a batch of scenes, padded to the largest band count; NaN or -1 stand for unknown.
+    """Metadata of a batch of B scenes, padded to the largest number of bands C.
+
+    NaN and -1 stand for unknown.
 
     Attributes:
-        wavelength: nm, (B, C). fwhm: nm, (B, C). present: bool (B, C), False for padding and bad bands.
-        content: (B, C, ``CONTENT``), statistics of the scene's visible values.
-        level: (B,) index into ``LEVELS``. family: (B,) index into ``FAMILIES``. gsd: (B,) metres.
+        wavelength: centre of each band (B, C), nm.
+        fwhm: full width at half maximum of each band (B, C), nm.
+        present: bool (B, C), False for padding.
+        content: statistics of the scene's visible values (B, C, ``CONTENT``).
+        level: processing level (B,), index into ``LEVELS``.
+        family: sensor family (B,), index into ``FAMILIES``.
+        gsd: ground sampling distance (B,), metres.
     """
 
     wavelength: Tensor
@@ -40,9 +52,8 @@ class BandBatch:
 
     def to(self, device: torch.device) -> BandBatch:
         """The batch on another device."""
-        return replace(
-            self, **{name: getattr(self, name).to(device) for name in self.__dataclass_fields__}
-        )
+        moved = {name: getattr(self, name).to(device) for name in self.__dataclass_fields__}
+        return replace(self, **moved)
 
 
 def band_batch(scenes: list[Pixels], visible: list[np.ndarray] | None = None) -> BandBatch:
@@ -54,90 +65,106 @@ def band_batch(scenes: list[Pixels], visible: list[np.ndarray] | None = None) ->
     """
     count = max(len(scene.bands) for scene in scenes)
     shape = (len(scenes), count)
-    wavelength, fwhm = np.full(shape, np.nan), np.full(shape, np.nan)
-    present, content = np.zeros(shape, bool), np.zeros((*shape, CONTENT))
-    for i, scene in enumerate(scenes):
-        n = len(scene.bands)
-        wavelength[i, :n] = [
-            np.nan if b.wavelength_nm is None else b.wavelength_nm for b in scene.bands
-        ]
-        fwhm[i, :n] = [np.nan if b.fwhm_nm is None else b.fwhm_nm for b in scene.bands]
-        present[i, :n] = True
-        seen = scene.valid if visible is None else scene.valid & visible[i]
-        pixels = scene.values[:, seen]
+    wavelength = np.full(shape, np.nan)
+    fwhm = np.full(shape, np.nan)
+    present = np.zeros(shape, bool)
+    content = np.zeros((*shape, CONTENT))
+    for row, scene in enumerate(scenes):
+        bands = len(scene.bands)
+        wavelength[row, :bands] = [_or_nan(band.wavelength_nm) for band in scene.bands]
+        fwhm[row, :bands] = [_or_nan(band.fwhm_nm) for band in scene.bands]
+        present[row, :bands] = True
+        mask = scene.valid if visible is None else scene.valid & visible[row]
+        pixels = scene.values[:, mask]
         if pixels.size:
-            step = max(
-                1, pixels.shape[1] // 4096
-            )  # percentiles of a sample are good enough for a code
-            content[i, :n, :2] = np.stack([pixels.mean(1), pixels.std(1)], 1)
-            content[i, :n, 2:] = np.quantile(pixels[:, ::step], (0.02, 0.5, 0.98), axis=1).T
+            content[row, :bands] = _statistics(pixels)
     return BandBatch(
         wavelength=torch.tensor(wavelength, dtype=torch.float32),
         fwhm=torch.tensor(fwhm, dtype=torch.float32),
         present=torch.tensor(present),
         content=torch.tensor(content, dtype=torch.float32),
-        level=torch.tensor([LEVELS.index(s.level) if s.level in LEVELS else -1 for s in scenes]),
-        family=torch.tensor(
-            [FAMILIES.index(s.family) if s.family in FAMILIES else -1 for s in scenes]
-        ),
-        gsd=torch.tensor([s.gsd_m or math.nan for s in scenes], dtype=torch.float32),
+        level=torch.tensor([_index_of(scene.level, LEVELS) for scene in scenes]),
+        family=torch.tensor([_index_of(scene.family, FAMILIES) for scene in scenes]),
+        gsd=torch.tensor([scene.gsd_m or math.nan for scene in scenes], dtype=torch.float32),
     )
 
 
+def _or_nan(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+def _index_of(name: str | None, names: Sequence[str]) -> int:
+    return names.index(name) if name in names else -1
+
+
+def _statistics(pixels: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The statistics (C, CONTENT) of the values (C, N) of bands."""
+    step = max(1, pixels.shape[1] // _PIXELS_SAMPLED)
+    percentiles = np.quantile(pixels[:, ::step], (0.02, 0.5, 0.98), axis=1)
+    moments = np.stack([pixels.mean(1), pixels.std(1)], 1)
+    return np.concatenate([moments, percentiles.T], 1)
+
+
 class BandMixing(nn.Module):
-    """One pre-norm transformer layer across bands; each key counts by its quadrature share."""
+    """One pre-norm transformer layer across bands; each key counts by its quadrature weight."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        self.norm_mix, self.norm_mlp, self.norm_out = (nn.LayerNorm(dim) for _ in range(3))
-        self.qkv, self.mix = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
+        self.norm_mix = nn.LayerNorm(dim)
+        self.norm_mlp = nn.LayerNorm(dim)
+        self.norm_out = nn.LayerNorm(dim)
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.mix = nn.Linear(dim, dim)
         self.mlp = nn.Sequential(nn.Linear(dim, 2 * dim), nn.GELU(), nn.Linear(2 * dim, dim))
 
     def forward(self, code: Tensor, weight: Tensor, present: Tensor) -> Tensor:
-        """Mixed codes (B, C, D) from codes (B, C, D), weights (B, C) and presence (B, C)."""
-        b, c, d = code.shape
-        q, k, v = (
-            self.qkv(self.norm_mix(code)).view(b, c, 3, _HEADS, d // _HEADS).permute(2, 0, 3, 1, 4)
-        )
-        bias = (
-            weight.clamp(min=1e-9).log().masked_fill(~present, -1e4)[:, None, None, :].to(q.dtype)
-        )
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
-        code = code + self.mix(mixed.transpose(1, 2).reshape(b, c, d))
+        """Mixed codes (B, C, D).
+
+        Args:
+            code: of each band (B, C, D).
+            weight: of each band (B, C).
+            present: bool (B, C), False for padding.
+        """
+        batch, count, dim = code.shape
+        heads = self.qkv(self.norm_mix(code)).view(batch, count, 3, _HEADS, dim // _HEADS)
+        query, key, value = heads.permute(2, 0, 3, 1, 4)
+        bias = weight.clamp(min=1e-9).log().masked_fill(~present, -1e4)
+        bias = bias[:, None, None, :].to(query.dtype)
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        code = code + self.mix(mixed.transpose(1, 2).reshape(batch, count, dim))
         return self.norm_out(code + self.mlp(self.norm_mlp(code)))
 
 
 class BandCode(nn.Module):
-    """The code of each band from its metadata alone: spectral response, processing level, sensor family, GSD.
+    """The code of each band from its metadata: response, processing level, sensor family, GSD.
 
-    The Fourier features of wavelength are integrated over a Gaussian response, so one code serves a 5 nm and a 180 nm
-    band. Whatever is missing has a learned unknown, met in training through metadata dropout.
+    The Fourier features of wavelength are integrated over a Gaussian response, so one code serves a
+    5 nm and a 180 nm band. A learned vector stands for each missing metadatum; metadata dropout
+    shows it to the network in training.
+
+    Args:
+        dim: width D of a code.
+        dropout: how often a metadatum is hidden in training, 0-1.
+        shortest: shortest Fourier period, nm. Below 250 nm a network does not know the codes of
+            bands between those of its training: with one seed, shifted bands cost 4 % with 250 nm
+            and 7 % with 60 nm (``tests/benchmarks/bandshift.py``).
     """
 
     def __init__(self, dim: int, dropout: float, shortest: float = 250.0) -> None:
-        """Args: width of a code, how often a metadatum is hidden in training, and the shortest Fourier period in nm.
-
-        Below 250 nm the codes of bands between those met in training are not what a network expects: with one seed,
-        shifted bands cost 4 % with 250 nm and 7 % with 60 nm (``tests/benchmarks/bandshift.py``).
-        """
         super().__init__()
         self.dropout = dropout
         self.periods: Tensor
-        self.register_buffer(
-            "periods", torch.logspace(math.log10(shortest), math.log10(6000.0), dim // 2)
-        )
-        self.spectral, self.width, self.scale = (
-            nn.Linear(dim, dim),
-            nn.Linear(1, dim),
-            nn.Linear(2, dim),
-        )
-        self.level, self.family = (
-            nn.Embedding(len(LEVELS) + 1, dim),
-            nn.Embedding(len(FAMILIES) + 1, dim),
-        )
+        periods = torch.logspace(math.log10(shortest), math.log10(6000.0), dim // 2)
+        self.register_buffer("periods", periods)
+        self.spectral = nn.Linear(dim, dim)
+        self.width = nn.Linear(1, dim)
+        self.scale = nn.Linear(2, dim)
+        self.level = nn.Embedding(len(LEVELS) + 1, dim)
+        self.family = nn.Embedding(len(FAMILIES) + 1, dim)
         self.unknown = nn.Parameter(torch.zeros(3, dim))  # wavelength, fwhm, gsd
         self.mixing = BandMixing(dim)
-        # What all bands of a scene share is a hint at first: else every band begins with nearly the same code.
+        # What all bands of a scene share starts small: otherwise all bands begin with nearly the
+        # same code.
         nn.init.normal_(self.spectral.weight, std=1.5 * dim**-0.5)
         for layer in (self.width, self.scale, self.level, self.family):
             nn.init.normal_(layer.weight, std=0.1)
@@ -145,45 +172,53 @@ class BandCode(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def _drop(self, known: Tensor, rate: float) -> Tensor:
-        return (
-            known & (torch.rand(known.shape, device=known.device) >= rate)
-            if self.training and rate
-            else known
-        )
+        """In training, hide some of what is known."""
+        if not self.training or not rate:
+            return known
+        return known & (torch.rand(known.shape, device=known.device) >= rate)
 
     def forward(self, bands: BandBatch, weight: Tensor) -> Tensor:
-        """Codes (B, C, D), mixed across bands."""
-        known = self._drop(bands.wavelength.isfinite(), self.dropout / 4)[..., None]
-        wide = self._drop(bands.fwhm.isfinite(), self.dropout)[..., None]
-        scaled = self._drop(bands.gsd.isfinite(), self.dropout)[:, None, None]
-        rated, kin = (
-            self._drop(bands.level >= 0, self.dropout),
-            self._drop(bands.family >= 0, 3 * self.dropout),
-        )
-        wavelength, fwhm = (
-            torch.nan_to_num(bands.wavelength)[..., None],
-            torch.nan_to_num(bands.fwhm)[..., None],
-        )
-        sigma = torch.where(wide, fwhm, torch.full_like(fwhm, _DEFAULT_FWHM)) * _FWHM_TO_SIGMA
-        phase = 2 * math.pi * wavelength / self.periods
-        damp = torch.exp(-2 * (math.pi * sigma / self.periods).square())
-        spectral = self.spectral(torch.cat([phase.sin() * damp, phase.cos() * damp], -1))
-        gsd = torch.nan_to_num(bands.gsd, nan=1.0).clamp(0.05, 5000).log()[:, None, None]
-        level = torch.where(rated, bands.level, torch.full_like(bands.level, len(LEVELS)))
-        family = torch.where(kin, bands.family, torch.full_like(bands.family, len(FAMILIES)))
-        code = torch.where(known, spectral, self.unknown[0])
-        code = code + torch.where(wide, self.width((fwhm + 1).log() - 3), self.unknown[1])
-        code = code + torch.where(
-            scaled, self.scale(torch.cat([gsd / 3, (gsd / 3).square()], -1)), self.unknown[2]
-        )
-        code = code + self.level(level)[:, None] + self.family(family)[:, None]
+        """Codes (B, C, D), mixed across bands by their weights (B, C)."""
+        has_wavelength = self._drop(bands.wavelength.isfinite(), self.dropout / 4)[..., None]
+        has_fwhm = self._drop(bands.fwhm.isfinite(), self.dropout)[..., None]
+        has_gsd = self._drop(bands.gsd.isfinite(), self.dropout)[:, None, None]
+        has_level = self._drop(bands.level >= 0, self.dropout)
+        has_family = self._drop(bands.family >= 0, 3 * self.dropout)
+        fwhm = torch.nan_to_num(bands.fwhm)[..., None]
+        spectral = self.spectral(self._fourier(bands.wavelength, fwhm, has_fwhm))
+        width = self.width((fwhm + 1).log() - 3)
+        log_gsd = torch.nan_to_num(bands.gsd, nan=1.0).clamp(0.05, 5000).log()[:, None, None] / 3
+        scale = self.scale(torch.cat([log_gsd, log_gsd.square()], -1))
+        no_level = torch.full_like(bands.level, len(LEVELS))
+        level = self.level(torch.where(has_level, bands.level, no_level))
+        no_family = torch.full_like(bands.family, len(FAMILIES))
+        family = self.family(torch.where(has_family, bands.family, no_family))
+        code = torch.where(has_wavelength, spectral, self.unknown[0])
+        code = code + torch.where(has_fwhm, width, self.unknown[1])
+        code = code + torch.where(has_gsd, scale, self.unknown[2])
+        code = code + level[:, None] + family[:, None]
         return self.mixing(code, weight, bands.present)
+
+    def _fourier(self, wavelength: Tensor, fwhm: Tensor, has_fwhm: Tensor) -> Tensor:
+        """Fourier features (B, C, D) of wavelength, integrated over a Gaussian response.
+
+        Args:
+            wavelength: (B, C), nm, NaN where unknown.
+            fwhm: (B, C, 1), nm.
+            has_fwhm: bool (B, C, 1), whether to use the width or the default.
+        """
+        width = torch.where(has_fwhm, fwhm, torch.full_like(fwhm, _DEFAULT_FWHM))
+        sigma = width * _FWHM_TO_SIGMA
+        phase = 2 * math.pi * torch.nan_to_num(wavelength)[..., None] / self.periods
+        damping = torch.exp(-2 * (math.pi * sigma / self.periods).square())
+        return torch.cat([phase.sin() * damping, phase.cos() * damping], -1)
 
 
 class Quadrature(nn.Module):
-    """Weights of a sum over bands: the share of the log-wavelength axis that each band's response covers.
+    """Weights of a sum over bands: each band's share of the log-wavelength axis.
 
-    Overlapping responses share what they cover, so splitting a band or sampling more densely changes no sum.
+    A band's share is what its response covers. Overlapping responses share what they cover, so
+    splitting a band or sampling more densely changes no sum.
     """
 
     def __init__(self) -> None:
@@ -194,9 +229,8 @@ class Quadrature(nn.Module):
     def forward(self, bands: BandBatch) -> Tensor:
         """Weights (B, C) that sum to 1 over the bands present."""
         known = bands.present & bands.wavelength.isfinite()
-        centre = torch.where(
-            known, bands.wavelength, torch.full_like(bands.wavelength, 1000.0)
-        ).clamp(min=200.0)
+        anywhere = torch.full_like(bands.wavelength, 1000.0)
+        centre = torch.where(known, bands.wavelength, anywhere).clamp(min=200.0)
         step = float(self.grid[1] - self.grid[0])
         sigma = torch.nan_to_num(bands.fwhm, nan=_DEFAULT_FWHM) * _FWHM_TO_SIGMA / centre
         distance = (self.grid - centre.log()[..., None]) / sigma.clamp(min=step)[..., None]

@@ -1,7 +1,7 @@
-"""Classes that the language model never read of: it reads the query with a class that it knows in their place.
+"""Classes that an adapter added: the language model reads a class that it knows in their place.
 
-An adapter leaves the language model as it is, so to it the name of a new class is noise, beside which constraints are
-misread. Which class a span is of makes no difference to how "larger than 1 ha" is read.
+An adapter leaves the language model as it is. The name of a new class is noise to it, and beside
+noise it misreads constraints. How "larger than 1 ha" is read does not depend on the class.
 """
 
 from __future__ import annotations
@@ -15,72 +15,72 @@ from spex.evidence.class_words import class_phrases
 from spex.evidence.classes import classes
 from spex.model.generation import GenerationRequest
 from spex.query.answer_markup import INDEX_FACTS
+from spex.query.prompt import Exchange
 
-# Well read by any model; what an answer says of them is mostly about place and size.
+# Any model reads these well; what an answer says of them is mostly about location and size.
 _CHOICE = ("water", "tree_cover", "building", "road", "bare", "cropland", "grassland", "burned")
-_OF_INDEX = re.compile(rf"<fact:(?:{'|'.join(INDEX_FACTS)}):")
+_INDEX_SLOT = re.compile(rf"<fact:(?:{'|'.join(INDEX_FACTS)}):")
 
 
 @dataclass(frozen=True)
 class StandIns:
-    """Added classes that a conversation names, by the known class in the place of each.
+    """Known classes in the place of the added classes that a conversation names.
 
     Attributes:
-        names: the added class by the known one. words: as the last query has them, by the known class.
+        added_class: name of the added class by that of the known class in its place.
+        wording: words of the last query for the added class, by the same key.
     """
 
-    names: Mapping[str, str]
-    words: Mapping[str, str]
+    added_class: Mapping[str, str]
+    wording: Mapping[str, str]
 
     @classmethod
     def of(cls, request: GenerationRequest) -> StandIns:
-        """Known classes that the conversation does not name, for those of it that were added."""
-        found = [
-            pair
-            for text in (*(one.query for one in request.history), request.query)
-            for pair in class_phrases(text)
-        ]
-        unknown = dict(pair for pair in found if pair[0] in added_classes())
-        free = [name for name in _CHOICE if name not in dict(found)]
-        pairs = list(zip(free, unknown, strict=False))
-        return cls(dict(pairs), {known: unknown[name] for known, name in pairs})
+        """Choose known classes that the conversation does not name."""
+        wording: dict[str, str] = {}
+        for query in (*(exchange.query for exchange in request.history), request.query):
+            wording |= class_phrases(query)
+        unknown = [name for name in wording if name in added_classes()]
+        free = [name for name in _CHOICE if name not in wording]
+        pairs = dict(zip(free, unknown, strict=False))
+        return cls(pairs, {known: wording[name] for known, name in pairs.items()})
 
-    def asked(self, request: GenerationRequest) -> GenerationRequest:
+    def replace_added(self, request: GenerationRequest) -> GenerationRequest:
         """The request in words that the language model knows."""
-        if not self.names:
+        if not self.added_class:
             return request
         history = tuple(
-            replace(one, query=self._query(one.query), answer=self._given(one.answer))
-            for one in request.history
+            Exchange(self._known_query(exchange.query), self._known_answer(exchange.answer))
+            for exchange in request.history
         )
-        return replace(request, query=self._query(request.query), history=history)
+        return replace(request, query=self._known_query(request.query), history=history)
 
-    def answered(self, text: str) -> str:
-        """The answer in the person's own words; what it says of the indices of a class that stood in is left out."""
-        if not self.names:
+    def restore(self, text: str) -> str:
+        """The answer about the added classes, in the words of the query.
+
+        Clauses with an index of the known class are left out: they do not hold for the added one.
+        """
+        if not self.added_class:
             return text
-        kept = [
-            part
-            for part in re.split(r"(?<=[.;])(?= )", text)
-            if "<seg" in part or not _OF_INDEX.search(part)
-        ]
-        text = "".join(kept)
-        for known, name in self.names.items():
+        clauses = re.split(r"(?<=[.;])(?= )", text)
+        text = "".join(part for part in clauses if "<seg" in part or not _INDEX_SLOT.search(part))
+        for known, name in self.added_class.items():
+            title = classes()[known].title
+            wording = self.wording[known]
             text = re.sub(rf"((?:class|not)=(?:[a-z_]+,)*){known}\b", rf"\g<1>{name}", text)
-            title, words = classes()[known].title, self.words[known]
-            text = re.sub(rf"\b{title.capitalize()}\b", words[:1].upper() + words[1:], text)
-            text = re.sub(rf"(?<![=,_])\b{title}\b(?![=,_])", words, text)
+            text = re.sub(rf"\b{title.capitalize()}\b", wording[:1].upper() + wording[1:], text)
+            text = re.sub(rf"(?<![=,_])\b{title}\b(?![=,_])", wording, text)
         return text
 
-    def _query(self, query: str) -> str:
-        known = {name: classes()[one].title for one, name in self.names.items()}
-        for name, words in class_phrases(query):
-            if name in known:
-                query = query.replace(words, known[name], 1)
+    def _known_query(self, query: str) -> str:
+        titles = {name: classes()[known].title for known, name in self.added_class.items()}
+        for name, wording in class_phrases(query):
+            if name in titles:
+                query = query.replace(wording, titles[name], 1)
         return query
 
-    def _given(self, answer: str) -> str:
-        for known, name in self.names.items():
+    def _known_answer(self, answer: str) -> str:
+        for known, name in self.added_class.items():
             answer = re.sub(
                 rf"((?:class|not)=(?:[a-z_]+,)*){name}\b([^<>]*>)[^<>]*<",
                 rf"\g<1>{known}\g<2>{classes()[known].title}<",

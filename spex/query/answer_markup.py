@@ -3,7 +3,7 @@
 An answer is plain text. ``<seg class=water min_area=1ha where=north>open water</seg>`` owns exactly
 one mask. Its attributes are the constraints, which are executed exactly after decoding.
 ``<fact:area>`` stands for a measured quantity of the nearest span before it. It is filled from the
-written mask and the raster, so no number is ever invented. ``<refuse>reason</refuse>`` is a refusal.
+written mask and the raster, so no number is ever invented. ``<refuse>reason</refuse>`` refuses.
 
 Attributes of a span (all but ``class`` optional)::
 
@@ -90,7 +90,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Plan:
-    """What one query asks for: the answer with its spans, and what the predictor needs to decode them."""
+    """What one query asks for: the answer, and what the predictor needs to decode its spans."""
 
     answer: Answer
     state: Any = None

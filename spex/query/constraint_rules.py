@@ -1,4 +1,4 @@
-"""Constraints in a query, found by fixed rules: sizes, numbers, parts of the scene, index values, exclusions."""
+"""Constraints in a query by fixed rules: sizes, counts, parts, index values, exclusions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from spex.evidence.indices import OFFERED_INDICES
 from spex.query.constraints import IndexCondition
 from spex.query.numbers import PLAIN_NUMBER
 
-Match = re.Match[str]
+_Match = re.Match[str]
+_Change = dict[str, Any]
 
 _UNITS = {
     "ha": r"ha|hect(?:are)?s?",
@@ -21,7 +22,7 @@ _UNITS = {
     "px": r"px|pixels?",
 }
 _UNIT = "|".join(_UNITS.values())
-_NUMBERS = {
+_NUMBER_WORDS = {
     "one": 1,
     "two": 2,
     "three": 3,
@@ -36,152 +37,166 @@ _NUMBERS = {
     "twelve": 12,
     "a dozen": 12,
 }
-_COUNT = rf"\d+|{'|'.join(_NUMBERS)}"
-_SIZE = rf"(?:\d+(?:[.,]\d+)*|{'|'.join(_NUMBERS)})"
+_COUNT = rf"\d+|{'|'.join(_NUMBER_WORDS)}"
+_SIZE = rf"(?:\d+(?:[.,]\d+)*|{'|'.join(_NUMBER_WORDS)})"
 _AREA = rf"(?P<value>{_SIZE}) ?(?P<unit>{_UNIT})(?!\w)"
 _ABOVE = (
-    "(?:covering )?(?:larger|bigger|greater|higher|more) than|(?:of )?at least|(?:no|not) (?:smaller|less|lower) than"
+    "(?:covering )?(?:larger|bigger|greater|higher|more) than"
+    "|(?:of )?at least|(?:no|not) (?:smaller|less|lower) than"
     "|above|over|beyond|exceed(?:s|ing)?|in excess of|upwards of|starting at|wider than"
     "|min(?:imum)?(?: size| of)?|>=?|≥"
 )
 _BELOW = (
-    "(?:no|not) (?:larger|bigger|greater|higher|more) than|(?<!no )(?<!not )(?:smaller|less|lower) than|at most|below"
+    "(?:no|not) (?:larger|bigger|greater|higher|more) than"
+    "|(?<!no )(?<!not )(?:smaller|less|lower) than|at most|below"
     "|under|up to|max(?:imum)?(?: size| of)?|<=?|≤"
 )
 _INDEX = "|".join(sorted(OFFERED_INDICES, key=len, reverse=True))
 _EXCEPT = (
-    "except(?: for)?|but (?:not|no)|and (?:not|no)|(?:that|which) (?:is|are) not|not including|without|excluding"
-    "|other than|apart from|minus|w/o|excl|leav(?:e|ing) out|ignoring|skip(?:ping)?|drop(?:ping)?|remov(?:e|ing)"
-    "|not counting"
+    "except(?: for)?|but (?:not|no)|and (?:not|no)|(?:that|which) (?:is|are) not|not including"
+    "|without|excluding|other than|apart from|minus|w/o|excl|leav(?:e|ing) out|ignoring"
+    "|skip(?:ping)?|drop(?:ping)?|remov(?:e|ing)|not counting"
 )
 
-_NORTH, _SOUTH, _WEST, _EAST = "north(?:ern)?", "south(?:ern)?", "west(?:ern)?", "east(?:ern)?"
-_UP, _DOWN, _LEFT, _RIGHT = (
-    f"{_NORTH}|top|upper",
-    f"{_SOUTH}|bottom|lower",
-    f"{_WEST}|left",
-    f"{_EAST}|right",
-)
+_NORTH = "north(?:ern)?"
+_SOUTH = "south(?:ern)?"
+_WEST = "west(?:ern)?"
+_EAST = "east(?:ern)?"
+_UP = f"{_NORTH}|top|upper"
+_DOWN = f"{_SOUTH}|bottom|lower"
+_LEFT = f"{_WEST}|left"
+_RIGHT = f"{_EAST}|right"
+_COMPASS = rf"(?:{_NORTH}|{_SOUTH})(?:[ -]?(?:{_WEST}|{_EAST}))?|{_WEST}|{_EAST}"
+_CORNER = rf"(?:{_UP}|{_DOWN})[ -](?:{_LEFT}|{_RIGHT})"
+_SIDE = rf"{_UP}|{_DOWN}|{_LEFT}|{_RIGHT}|cent(?:er|re|ral)|middle"
 _LEAD = r"(?:only |just )?(?:in|on|at|to|towards?|within|of) (?:the )?"
 _OF_SCENE = "(?: of (?:the |this )?(?:image|scene|picture|map|tile))?"
-_PART = f" (?:half|part|third|quarter|side|corner|edge|area|region|section|quadrant|end){_OF_SCENE}"
+_PART = " (?:half|part|third|quarter|side|corner|edge|area|region|section|quadrant|end)" + _OF_SCENE
+_OPPOSITE = {"north": "south", "south": "north", "east": "west", "west": "east"}
 
 
 @dataclass(frozen=True)
-class Limit:
-    """A constraint and its place in the query: fields of ``Constraints``, or ``refuse`` with what cannot be done."""
+class QueryConstraint:
+    """A constraint as a query states it.
 
-    at: int
-    change: dict[str, Any]
+    Attributes:
+        position: where it begins in the query, characters.
+        change: fields of ``Constraints`` with their values, or ``refuse`` with the reason why it
+            cannot be met.
+    """
+
+    position: int
+    change: _Change
 
 
-def find_limits(query: str) -> tuple[list[Limit], str]:
-    """The constraints of a query, in order, and the query with blanks in their place."""
-    found: list[Limit] = []
-    rest = query
+def find_constraints(query: str) -> tuple[list[QueryConstraint], str]:
+    """The constraints of a query in order, and the query with blanks in their place."""
+    constraints: list[QueryConstraint] = []
+    remaining = query
     for pattern, read in _RULES:
-        for match in pattern.finditer(rest):
+        for match in pattern.finditer(remaining):
             change = read(match)
             if change:
-                found.append(Limit(match.start(), change))
-                rest = rest[: match.start()] + " " * len(match[0]) + rest[match.end() :]
-    return sorted(found, key=lambda limit: limit.at), rest
+                constraints.append(QueryConstraint(match.start(), change))
+                blanks = " " * len(match[0])
+                remaining = remaining[: match.start()] + blanks + remaining[match.end() :]
+    return sorted(constraints, key=lambda constraint: constraint.position), remaining
 
 
 def _number(text: str) -> float:
-    if text.lower() in _NUMBERS:
-        return float(_NUMBERS[text.lower()])
-    return float(re.sub(r",(?=\d{3}(?:\D|$))", "", text).replace(",", "."))
+    if text.lower() in _NUMBER_WORDS:
+        return float(_NUMBER_WORDS[text.lower()])
+    without_grouping = re.sub(r",(?=\d{3}(?:\D|$))", "", text)
+    return float(without_grouping.replace(",", "."))
 
 
 def _unit(text: str) -> str:
-    return next(
-        name for name, pattern in _UNITS.items() if re.fullmatch(pattern, text, re.IGNORECASE)
-    )
+    units = (unit for unit, pattern in _UNITS.items() if re.fullmatch(pattern, text, re.IGNORECASE))
+    return next(units)
 
 
-def _area(match: Match) -> tuple[float, str]:
+def _area(match: _Match) -> tuple[float, str]:
     return _number(match["value"]), _unit(match["unit"])
 
 
-def _at_least(match: Match) -> dict[str, Any]:
+def _at_least(match: _Match) -> _Change:
     return {"min_area": _area(match)}
 
 
-def _at_most(match: Match) -> dict[str, Any]:
+def _at_most(match: _Match) -> _Change:
     return {"max_area": _area(match)}
 
 
-def _index(match: Match) -> dict[str, Any]:
-    name = next(name for name in OFFERED_INDICES if name.lower() == match["name"].lower())
-    above = re.fullmatch(_ABOVE, match["side"], re.IGNORECASE)
-    return {"index": (IndexCondition(name, "above" if above else "below", float(match["value"])),)}
+def _between(match: _Match) -> _Change:
+    unit = _unit(match["low_unit"] or match["unit"])
+    return {"min_area": (_number(match["low"]), unit), "max_area": _area(match)}
 
 
-def _between(match: Match) -> dict[str, Any]:
-    low = (_number(match["low"]), _unit(match["low_unit"] or match["unit"]))
-    return {"min_area": low, "max_area": _area(match)}
+def _index(match: _Match) -> _Change:
+    names = (name for name in OFFERED_INDICES if name.lower() == match["name"].lower())
+    is_above = re.fullmatch(_ABOVE, match["side"], re.IGNORECASE)
+    condition = IndexCondition(next(names), "above" if is_above else "below", float(match["value"]))
+    return {"index": (condition,)}
 
 
-def _top(match: Match) -> dict[str, Any]:
-    text = (match["n"] or match["m"] or "1").lower()
-    return {"top": _NUMBERS.get(text) or int(text)} if text != "0" else {}
+def _largest(match: _Match) -> _Change:
+    count = (match["n"] or match["m"] or "1").lower()
+    return {"top": _NUMBER_WORDS.get(count) or int(count)} if count != "0" else {}
 
 
-def _away(match: Match) -> dict[str, Any]:
+def _excluded(match: _Match) -> _Change:
     names = tuple(mentioned_classes(match["what"]))
     return {"exclude": names} if names else {}
 
 
-def _place(match: Match) -> dict[str, Any]:
-    words = next(text for text in (match["place"], match.groupdict().get("side")) if text).lower()
+def _part(match: _Match) -> _Change:
+    words = (match["place"] or match["side"]).lower()
     if re.search("cent|middle", words):
         return {"where": "center"}
-    down = "north" if re.match(_UP, words) else "south" if re.match(_DOWN, words) else ""
-    across = (
-        "west"
-        if re.search(f"(?:{_LEFT})$", words)
-        else "east"
-        if re.search(f"(?:{_RIGHT})$", words)
-        else ""
-    )
-    return {"where": down + across}
+    vertical = ""
+    if re.match(_UP, words):
+        vertical = "north"
+    elif re.match(_DOWN, words):
+        vertical = "south"
+    horizontal = ""
+    if re.search(f"(?:{_LEFT})$", words):
+        horizontal = "west"
+    elif re.search(f"(?:{_RIGHT})$", words):
+        horizontal = "east"
+    return {"where": vertical + horizontal}
 
 
-def _elsewhere(match: Match) -> dict[str, Any]:
-    opposite = {"north": "south", "south": "north", "east": "west", "west": "east"}.get(
-        _place(match)["where"]
-    )
-    return (
-        {"where": opposite}
-        if opposite
-        else {"refuse": f"“{match[0].strip()}”: only a whole half can be left out"}
-    )
+def _other_part(match: _Match) -> _Change:
+    opposite = _OPPOSITE.get(_part(match)["where"])
+    if opposite:
+        return {"where": opposite}
+    return {"refuse": f"“{match[0].strip()}”: only a whole half can be left out"}
 
 
-def _rule(
-    pattern: str, read: Callable[[Match], dict[str, Any]]
-) -> tuple[re.Pattern[str], Callable[[Match], Any]]:
+_Rule = tuple[re.Pattern[str], Callable[[_Match], _Change]]
+
+
+def _rule(pattern: str, read: Callable[[_Match], _Change]) -> _Rule:
     return re.compile(pattern, re.IGNORECASE), read
 
 
-_COMPASS = rf"(?:{_NORTH}|{_SOUTH})(?:[ -]?(?:{_WEST}|{_EAST}))?|{_WEST}|{_EAST}"
-_CORNER = rf"(?:{_UP}|{_DOWN})[ -](?:{_LEFT}|{_RIGHT})"
-_EVERYDAY = rf"{_UP}|{_DOWN}|{_LEFT}|{_RIGHT}|cent(?:er|re|ral)|middle"
-
-# In this order: index values before sizes ("above 0.6"), "no larger than" before "larger than", corners before sides.
+# The order matters: index values before sizes ("above 0.6"), "no larger than" before "larger
+# than", corners before sides.
 _RULES = (
     _rule(
-        rf"(?:\b(?:with|where|whose|having) )?(?:an? |the )?\b(?P<name>{_INDEX})\b(?: values?| index)?"
+        r"(?:\b(?:with|where|whose|having) )?(?:an? |the )?"
+        rf"\b(?P<name>{_INDEX})\b(?: values?| index)?"
         rf"(?: is| of| lies)? ?(?P<side>{_ABOVE}|{_BELOW}) ?(?P<value>-?{PLAIN_NUMBER})",
         _index,
     ),
     _rule(
-        rf"\b(?:between|from|of|with) (?P<low>{_SIZE}) ?(?P<low_unit>{_UNIT})? ?(?:and|to|-) ?{_AREA}",
+        rf"\b(?:between|from|of|with) (?P<low>{_SIZE}) ?(?P<low_unit>{_UNIT})?"
+        rf" ?(?:and|to|-) ?{_AREA}",
         _between,
     ),
     _rule(
-        rf"(?:\b(?:of|with|from) )?\b{_AREA} (?:or (?:more|larger)|upwards|and (?:more|larger|up))\b",
+        rf"(?:\b(?:of|with|from) )?\b{_AREA}"
+        r" (?:or (?:more|larger)|upwards|and (?:more|larger|up))\b",
         _at_least,
     ),
     _rule(
@@ -191,18 +206,22 @@ _RULES = (
     _rule(rf"(?<!\w)(?:{_ABOVE}) ?{_AREA}", _at_least),
     _rule(
         rf"\b(?:(?:the|only) )*(?:(?P<n>{_COUNT}) )?(?:largest|biggest)\b(?: (?P<m>{_COUNT})\b)?",
-        _top,
+        _largest,
     ),
-    _rule(rf"\btop (?P<n>{_COUNT})\b(?P<m>(?!))?", _top),
+    _rule(rf"\btop (?P<n>{_COUNT})\b(?P<m>(?!))?", _largest),
     _rule(
-        rf"\b(?:{_EXCEPT}|not|outside)(?: {_LEAD}| the )(?P<place>{_COMPASS}|{_CORNER}|{_EVERYDAY})\b"
-        rf"(?:{_PART}|{_OF_SCENE})",
-        _elsewhere,
+        rf"\b(?:{_EXCEPT}|not|outside)(?: {_LEAD}| the )"
+        rf"(?P<place>{_COMPASS}|{_CORNER}|{_SIDE})\b(?:{_PART}|{_OF_SCENE})",
+        _other_part,
     ),
-    _rule(rf"\b(?:{_EXCEPT})\b(?P<what>(?:(?!,|;|\. |\bplus\b|\bthen\b|\bas well as\b).)*)", _away),
-    _rule(rf"(?:\b{_LEAD})?\b(?P<place>{_COMPASS}|{_CORNER})\b(?:{_PART}|{_OF_SCENE})", _place),
     _rule(
-        rf"\b{_LEAD}(?P<place>{_EVERYDAY})\b(?:{_PART}|{_OF_SCENE})|\b(?:the )?(?P<side>{_EVERYDAY})\b{_PART}",
-        _place,
+        rf"\b(?:{_EXCEPT})\b(?P<what>(?:(?!,|;|\. |\bplus\b|\bthen\b|\bas well as\b).)*)",
+        _excluded,
+    ),
+    _rule(rf"(?:\b{_LEAD})?\b(?P<place>{_COMPASS}|{_CORNER})\b(?:{_PART}|{_OF_SCENE})", _part),
+    _rule(
+        rf"\b{_LEAD}(?P<place>{_SIDE})\b(?:{_PART}|{_OF_SCENE})"
+        rf"|\b(?:the )?(?P<side>{_SIDE})\b{_PART}",
+        _part,
     ),
 )

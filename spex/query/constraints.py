@@ -1,4 +1,4 @@
-"""What a query asks of a mask beyond its class: sizes, part of the scene, index values, classes taken away."""
+"""What a query asks of a mask beyond its class: sizes, parts, index values, exclusions."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Constraints:
     exclude: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """The constraints that are set, named and written as in a span and in ``extraction.json``."""
+        """The constraints that are set, as in a span and in ``extraction.json``."""
         values = {
             "min_area": self.min_area and _area_text(*self.min_area),
             "max_area": self.max_area and _area_text(*self.max_area),

@@ -1,4 +1,4 @@
-"""How a number is written: the one pattern that every reader of queries, answers and results uses."""
+"""How a number is written: the patterns for queries, answers and results."""
 
 from __future__ import annotations
 

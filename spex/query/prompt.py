@@ -1,4 +1,4 @@
-"""What the language model reads: the cleaned query, the user's turn, the chat format, special tokens."""
+"""What the language model reads: query, user turn, chat format, special tokens."""
 
 from __future__ import annotations
 

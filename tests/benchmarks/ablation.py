@@ -1,8 +1,8 @@
 """What aggregation, evidence maps and prior text are worth: IoU on validation places.
 
-Aggregation and evidence maps: small models trained alike by stage ``masks``, one per arm and
-seed. Prior text and evidence maps of a finished checkpoint: each given or withheld as the scene
-is asked, all else unchanged.
+Aggregation and evidence maps: small models trained alike by stage ``masks``, one per arm and seed.
+Evidence text and evidence maps of a finished checkpoint: each is given or withheld when the scene
+is queried, all else unchanged.
 
     python tests/benchmarks/ablation.py RECORDS -o OUT          # RECORDS: spex spie build
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +19,23 @@ import numpy as np
 import torch
 from transformers import AutoTokenizer
 
-from spex.evaluate import Case, QueryMethod, cases
-from spex.evidence.scene_evidence import measure
+from spex.evaluate import QueryMethod, cases
+from spex.evidence.scene_evidence import SceneEvidence
 from spex.model.config import make_config
-from spex.model.predictor import SHIPPED, ModelPredictor, load
+from spex.model.loading import SHIPPED, load
+from spex.model.precision import autocast
+from spex.model.predictor import ModelPredictor, ModelScenePredictor
 from spex.model.processor import SpexProcessor
 from spex.model.spex import SpexModel
-from spex.query.answer_markup import Plan
+from spex.raster.scene import Pixels
 from spex.records import SpieRecord, read_records
 from spex.scores import Scores
+from train.data.crops import CropStream, collate
+from train.data.training_chips import CLASS_NAMES, load_chips
 from train.settings import MaskSettings
+from train.stages.class_prompts import load_class_prompts
 from train.stages.launch import run_stage
-from train.stages.masks import MaskTrainer, evaluate, load_prompts
+from train.stages.masks import MaskTrainer
 
 SMALL = {
     "hidden_sizes": (32, 64, 128, 192),
@@ -88,8 +93,8 @@ def trained(records: str, out: Path, arm: str, seed: int, steps: int) -> dict[st
         run_stage(settings)
         folder = str(here / "checkpoint")
         trainer = MaskTrainer(SpexModel.from_pretrained(folder, dtype=torch.float32))
-        trainer.class_prompts.data.copy_(load_prompts(folder))
-        found = evaluate(trainer, records, use_evidence="evidence_map_dropout" not in changes)
+        trainer.class_prompts.data.copy_(load_class_prompts(folder))
+        found = pooled_iou(trainer, records, use_evidence="evidence_map_dropout" not in changes)
         kept = {
             name: float(iou) for name, (iou, positives) in found.items() if positives > POSITIVES
         }
@@ -97,33 +102,66 @@ def trained(records: str, out: Path, arm: str, seed: int, steps: int) -> dict[st
     return json.loads((here / "iou.json").read_text(encoding="utf-8"))
 
 
-class Parted(QueryMethod):
-    """The checkpoint asked with or without prior text, and with or without evidence maps."""
+def pooled_iou(
+    trainer: MaskTrainer, folder: str, use_evidence: bool
+) -> dict[str, tuple[float, int]]:
+    """IoU of pooled pixels on validation places, and number of positive pixels, by source/class."""
+    stream = CropStream(load_chips(folder, "val"), 128, {}, 0.0)
+    counts: dict[str, np.ndarray] = {}
+    rng = np.random.default_rng(0)
+    trainer.eval()
+    with torch.no_grad(), autocast(torch.device("cpu")):
+        for chip in stream.chips:
+            batch = collate([stream.draw(rng, chip, radiometry=False)])
+            if not use_evidence:
+                batch.evidence.zero_()
+            logits, _ = trainer(batch)
+            masks = (logits[0] > 0).numpy()
+            labels = batch.labels[0].numpy()
+            for number, name in enumerate(CLASS_NAMES):
+                known = labels[number] >= 0
+                if known.any():
+                    truth = labels[number][known] > 0
+                    mask = masks[number][known]
+                    row = np.array([(truth & mask).sum(), (truth | mask).sum(), truth.sum()])
+                    key = f"{chip.source}/{name}"
+                    counts[key] = counts.get(key, 0) + row
+    return {name: (row[0] / max(row[1], 1), int(row[2])) for name, row in sorted(counts.items())}
+
+
+class PartedPredictor:
+    """The checkpoint asked with or without evidence text, and with or without evidence maps."""
+
+    name, sha256 = "parted", None
 
     def __init__(self, predictor: ModelPredictor, text: bool, maps: bool) -> None:
-        super().__init__(predictor)
-        self.model, self.text, self.maps = predictor, text, maps
+        parts = (predictor.model, predictor.processor, predictor.name, predictor.sha256)
+        self.planner = ModelPredictor(*parts, use_evidence=text)
+        self.decoder = ModelPredictor(*parts, use_evidence=maps)
 
-    def __call__(self, case: Case) -> Any:
-        self.model.prior = self.maps
-        return super().__call__(
-            replace(case, evidence=measure(case.pixels))
-        )  # its own context: nothing is shared
+    def open(self, overview: Pixels, evidence: SceneEvidence) -> PartedScene:
+        """Open the scene for both parts."""
+        planner = self.planner.open(overview, evidence)
+        return PartedScene(planner, self.decoder.open(overview, evidence))
 
-    def _plan(self, case: Case, query: str, labelled: Any) -> Plan:
-        self.model.prior = self.text
-        plan = super()._plan(case, query, labelled)
-        self.model.prior = self.maps
-        return plan
+
+class PartedScene:
+    """Plans of one predictor, decoded by another."""
+
+    def __init__(self, planner: ModelScenePredictor, decoder: ModelScenePredictor) -> None:
+        self.plan = planner.plan
+        self.features = decoder.features
+        self.decode = decoder.decode
 
 
 def asked(records: Path, limit: int) -> Scores:
     """Scores of the shipped checkpoint by what it is given, on so many scenes of each source."""
     predictor = load()
-    doors = {
-        f"{'text' if t else 'no text'}, {'maps' if m else 'no maps'}": Parted(predictor, t, m)
-        for m in (True, False)
-        for t in (True, False)
+    methods = {
+        f"{'text' if text else 'no text'}, {'maps' if maps else 'no maps'}": QueryMethod(
+            PartedPredictor(predictor, text, maps)
+        )
+        for maps, text in product((True, False), repeat=2)
     }
     scores, sources = Scores(), dict[str, list[SpieRecord]]()
     for one in (
@@ -133,7 +171,7 @@ def asked(records: Path, limit: int) -> Scores:
             sources.setdefault(one.source, []).append(one)
     for surveys in sources.values():
         for case in cases(surveys[:: -(-len(surveys) // limit)]):
-            scores.add(case, doors)
+            scores.add(case, methods)
     return scores
 
 

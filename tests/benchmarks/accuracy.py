@@ -224,13 +224,13 @@ def prepare(baselines: Path, checkpoint: str | None, with_model: bool, whole_ans
     if with_model:
         import torch
 
-        from spex.model.predictor import load
+        from spex.model.loading import load
 
         torch.set_num_threads(1)
         if not whole_answers:
             stop_after_first_span()
         model = load(checkpoint)
-        _METHODS["model without evidence"] = QueryMethod(load(checkpoint, prior=False))
+        _METHODS["model without evidence"] = QueryMethod(load(checkpoint, use_evidence=False))
         _METHODS["model with evidence"] = QueryMethod(model)
         _METHODS["model with evidence from the label"] = QueryMethod(model, label_evidence=True)
     _METHODS["best index"] = lambda case: fitted[case.source].index(case)
@@ -325,7 +325,7 @@ def main() -> None:
                 )
     facts = {"chips": len(chips), "seconds": round(time.perf_counter() - started)}
     if not arguments.baselines_only:
-        from spex.model.predictor import SHIPPED
+        from spex.model.loading import SHIPPED
 
         weights = (Path(arguments.model) if arguments.model else SHIPPED) / "model.safetensors"
         facts |= {"model": hashlib.sha256(weights.read_bytes()).hexdigest()[:12]}

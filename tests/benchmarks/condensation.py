@@ -23,7 +23,8 @@ from torch import Tensor
 from spex.evidence.classes import classes
 from spex.evidence.scene_evidence import measure
 from spex.model.decoder import Condensation, Pooling, PromptRefiner, mask_logits
-from spex.model.predictor import ModelPredictor, load
+from spex.model.loading import load
+from spex.model.predictor import ModelPredictor
 from spex.query.answer_markup import format_span
 from spex.records import load_pixels, read_records
 from train.data.training_chips import CLASS_NAMES, label_planes
@@ -75,7 +76,8 @@ def see(
         if not told:
             continue
         evidence = measure(pixels)
-        context = predictor.context(pixels, evidence)
+        scene = predictor.open(pixels, evidence)
+        context = scene.context
         hidden = {}
         for name in told:
             about = classes()[name]
@@ -88,7 +90,7 @@ def see(
             ).last_hidden_state[0]
             ((_, begin, end),) = model.spans(rows, torch.tensor([start]))
             hidden[name] = states[begin:end].clone()
-        features = torch.from_numpy(predictor.features(pixels, evidence))
+        features = torch.from_numpy(scene.features(pixels))
         planes = {name: torch.from_numpy(labels[CLASS_NAMES.index(name)]) for name in told}
         found.append(
             Seen(

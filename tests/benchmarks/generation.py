@@ -25,8 +25,9 @@ from transformers import LogitsProcessor, LogitsProcessorList
 
 from spex.evidence.scene_evidence import SceneEvidence, measure
 from spex.model.generation import GenerationRequest, _Writer, write
+from spex.model.loading import load
 from spex.model.precision import autocast
-from spex.model.predictor import ModelPredictor, load
+from spex.model.predictor import ModelPredictor
 from spex.model.spex import SpexModel
 from spex.raster.sample_scene import write_sample_scene
 from spex.raster.scene import Pixels, Scene
@@ -60,7 +61,7 @@ def by_hugging_face(predictor: ModelPredictor, visual: torch.Tensor) -> int:
     model, processor, count = predictor.model, predictor.processor, 0
     for query in QUERIES:
         ids = torch.tensor([processor.encode(query, "")[0]])
-        grammar = Grammar(_Writer(GenerationRequest(query), processor.words))
+        grammar = Grammar(_Writer(GenerationRequest(query), processor.vocabulary))
         with autocast(model.device):
             count += model.language.generate(
                 inputs_embeds=model.embed(ids, visual),
@@ -69,7 +70,7 @@ def by_hugging_face(predictor: ModelPredictor, visual: torch.Tensor) -> int:
                 do_sample=False,
                 logits_processor=LogitsProcessorList([grammar]),
                 pad_token_id=processor.tokenizer.pad_token_id,
-                eos_token_id=processor.words.end,
+                eos_token_id=processor.vocabulary.end,
             ).shape[1]
     return count
 
@@ -127,12 +128,13 @@ def vision(
         model.config.visual_grid = grid
         model.place = nn.Parameter(torch.zeros(grid**2, model.place.shape[1]))
         predictor.processor.visual_tokens = grid**2
-        predictor._contexts.clear()
-        predictor.plan(QUERIES[0], overview, evidence)
+        predictor.open(overview, evidence).plan(QUERIES[0])
+
+    scene = predictor.open(overview, evidence)
 
     def tiles(strides: tuple[int, ...]) -> None:
         encoder.config.coarse_strides = strides
-        predictor.features(tile, evidence)
+        scene.features(tile)
 
     for grid in (4, 8, 16):
         rows[f"query on an overview, {grid**2} visual tokens"] = partial(read, grid)
@@ -154,8 +156,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         overview = Scene.open(write_sample_scene(Path(folder))).overview()
     evidence = measure(overview)
-    context = predictor.context(overview, evidence)
-    model, visual = predictor.model, context.visual
+    model = predictor.model
+    visual = predictor.open(overview, evidence).context.visual
     int8 = quantised(model)
     with torch.inference_mode():
         show(

@@ -64,7 +64,7 @@ def read(
 ) -> tuple[Meaning, str]:
     """What the predictor took the query to mean, and its answer."""
     try:
-        answer = predictor.plan(clean_query(query.ask), overview, evidence).answer
+        answer = predictor.open(overview, evidence).plan(clean_query(query.ask)).answer
     except AnswerError as error:
         return [{"class": "malformed"}], str(error)
     if answer.refusal is not None:
@@ -84,7 +84,7 @@ def main() -> None:
     arguments = parser.parse_args()
     readers: dict[str, Predictor] = {"rules": RulesPredictor()}
     if not arguments.baselines_only:
-        from spex.model.predictor import load
+        from spex.model.loading import load
 
         readers = {"model": load(arguments.model), **readers}
     queries, scenes = load_queries(), load_scenes()

@@ -24,7 +24,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoTokenizer
 
 from spex.model.config import make_config
-from spex.model.predictor import SHIPPED
+from spex.model.loading import SHIPPED
 from spex.model.spectral import band_batch
 from spex.model.spex import SceneContext, SpexModel
 from spex.raster.scene import Pixels

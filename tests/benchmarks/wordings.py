@@ -79,7 +79,8 @@ def read(
     said = [turn.content for turn in record.turns]
     *history, (query, _) = zip(map(query_of_message, said[::2]), said[1::2], strict=True)
     try:
-        answer = predictor.plan(query, pixels, evidence, [Exchange(*one) for one in history]).answer
+        exchanges = [Exchange(*texts) for texts in history]
+        answer = predictor.open(pixels, evidence).plan(query, exchanges).answer
     except AnswerError as error:
         return Counter([("malformed", ())]), str(error)
     spans = [(span.class_name, span.constraints.to_dict()) for span in answer.spans]
@@ -129,7 +130,7 @@ def main() -> None:
     arguments = parser.parse_args()
     predictor: Predictor = RulesPredictor()
     if not arguments.rules:
-        from spex.model.predictor import load
+        from spex.model.loading import load
 
         predictor = load(arguments.model)
     rows, seconds = [], 0.0

@@ -13,11 +13,23 @@ import rasterio
 
 from serve.chat import Chat, MethodName, mask_overview
 from spex.engine.extractor import Extractor, load
-from spex.engine.methods import RulesPredictor
+from spex.engine.methods import RulesPredictor, RulesScenePredictor
 from spex.errors import BandError, ModelError, QueryError, SceneError
+from spex.evidence.scene_evidence import SceneEvidence
+from spex.raster.scene import Pixels
 from spex.results.extraction import Extraction
 
 RULES: MethodName = "rules"
+
+
+class Opening(RulesPredictor):
+    """The index rules, whose open scene is of another class."""
+
+    def __init__(self, scene_class: type[RulesScenePredictor]) -> None:
+        self.scene_class = scene_class
+
+    def open(self, overview: Pixels, evidence: SceneEvidence) -> RulesScenePredictor:
+        return self.scene_class(evidence)
 
 
 @pytest.fixture
@@ -106,19 +118,20 @@ def test_questions_follow_up_the_last_answers_until_the_conversation_starts_anew
 
 
 def test_features_are_computed_once(tmp_path: Path) -> None:
-    class Counting(RulesPredictor):
-        calls = 0
+    calls = 0
 
-        def features(self, pixels: object, evidence: object) -> np.ndarray:
-            Counting.calls += 1
+    class CountingScene(RulesScenePredictor):
+        def features(self, pixels: object) -> np.ndarray:
+            nonlocal calls
+            calls += 1
             return np.zeros((1, 4, 4), np.float32)
 
-    chat = Chat(lambda method: Extractor(Counting()), tmp_path)
+    chat = Chat(lambda method: Extractor(Opening(CountingScene)), tmp_path)
     chat.take_sample()
     chat.open()
     ask(chat, "open water")
     ask(chat, "vegetation")
-    assert Counting.calls == 1
+    assert calls == 1
     chat.close()
 
 
@@ -228,26 +241,28 @@ def test_a_model_that_is_not_there_leaves_the_rules(tmp_path: Path) -> None:
 def test_stopping_and_walking_away_end_the_work(
     tmp_path: Path, write_scene: Callable[..., Path]
 ) -> None:
-    class Slow(RulesPredictor):
-        tiles = 0
+    tiles = 0
 
+    class StoppingScene(RulesScenePredictor):
         def decode(self, *arguments: object) -> np.ndarray:
-            Slow.tiles += 1
-            started.stop() if stopping and Slow.tiles == 2 else None
+            nonlocal tiles
+            tiles += 1
+            if stopping and tiles == 2:
+                started.stop()
             return super().decode(*arguments)  # type: ignore[arg-type]
 
     values = np.random.default_rng(0).integers(300, 3000, (4, 600, 2600)).astype("uint16")
     path = write_scene(values)
-    started = Chat(lambda method: Extractor(Slow()), tmp_path)
+    started = Chat(lambda method: Extractor(Opening(StoppingScene)), tmp_path)
     started.upload([path])
     started.open(bands="B02=490/65,B03=560/35,B04=665/30,B08=842/115")
     stopping = True
     steps = list(started.ask("vegetation", RULES))
-    assert all(isinstance(step, str) for step in steps) and Slow.tiles == 2
-    stopping, Slow.tiles = False, 0
+    assert all(isinstance(step, str) for step in steps) and tiles == 2
+    stopping, tiles = False, 0
     asking = started.ask("vegetation", RULES)
     while not next(asking).startswith("tiles 1/"):  # type: ignore[union-attr]
         pass
     asking.close()  # type: ignore[attr-defined]
-    assert Slow.tiles < 12
+    assert tiles < 12
     started.close()

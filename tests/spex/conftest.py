@@ -33,15 +33,18 @@ class Painter:
         self.answer = parse_answer(text)
         self.calls = {"plan": 0, "features": 0, "decode": 0}
 
-    def plan(self, query, overview, evidence, history=()):
+    def open(self, overview, evidence):
+        return self
+
+    def plan(self, query, history=()):
         self.calls["plan"] += 1
         return Plan(self.answer)
 
-    def features(self, pixels, evidence):
+    def features(self, pixels):
         self.calls["features"] += 1
         return pixels.values.copy()
 
-    def decode(self, features, plan, pixels, evidence):
+    def decode(self, features, plan, pixels):
         self.calls["decode"] += 1
         names = [span.class_name for span in plan.answer.spans] + list(
             excluded_classes(plan.answer)

@@ -15,7 +15,7 @@ from spex.engine import RulesPredictor
 from spex.evaluate import Case, LabelTarget, QueryMethod, cases, labelled_evidence
 from spex.evidence.text import evidence_text
 from spex.model.config import make_config
-from spex.model.predictor import ModelPredictor
+from spex.model.predictor import ModelPredictor, ModelScenePredictor
 from spex.model.processor import SpexProcessor
 from spex.model.spex import SpexModel
 from spex.records import BandRef, Rle, SceneRef, SpanTarget, SpieRecord, read_records, write_records
@@ -65,18 +65,24 @@ def case(folder: Path) -> Case:
 
 
 class Scripted(ModelPredictor):
-    """A real, untrained model whose words are given."""
+    """A real, untrained model that answers with fixed words."""
 
     def __init__(self, words: str) -> None:
         torch.manual_seed(0)
         tokenizer = train_tokenizer([words, "<seg class=water>water</seg>"] * 3, 700)
         model = SpexModel(make_config("micro", tokenizer, presence_threshold=0.0))
         super().__init__(model, SpexProcessor(tokenizer, 4, 32), "scripted", None)
-        self.words, self.read_texts = words, list[str]()
+        self.words = words
+        self.evidence_texts: list[str] = []
 
-    def _write(self, requests, context):
-        self.read_texts += [request.prior for request in requests]
-        yield [self.words] * len(requests)
+    def open(self, overview, evidence, described=None):
+        return ScriptedScene(self, overview, evidence, described or evidence)
+
+
+class ScriptedScene(ModelScenePredictor):
+    def _write(self, requests):
+        self.predictor.evidence_texts += [request.evidence_text for request in requests]
+        yield [self.predictor.words] * len(requests)
 
 
 def test_parts_add_up_to_the_whole(case: Case) -> None:
@@ -131,10 +137,8 @@ def test_the_span_of_the_class_is_measured(case: Case) -> None:
     model = Scripted("<seg class=bare>soil</seg> and <seg class=water>water</seg>")
     asked = replace(case, targets=case.targets[:1])
     answer = QueryMethod(model)(asked)["water"]
-    plan = model.plan("water", case.pixels, case.evidence)
-    maps = model.decode(
-        model.features(case.pixels, case.evidence), plan, case.pixels, case.evidence
-    )
+    scene = model.open(case.pixels, case.evidence)
+    maps = scene.decode(scene.features(case.pixels), scene.plan("water"), case.pixels)
     assert (
         answer is not None
         and np.array_equal(answer, maps[1])
@@ -162,7 +166,8 @@ def test_label_evidence_changes_the_text_only(case: Case) -> None:
     plain = QueryMethod(model)(asked)["water"]
     labelled = QueryMethod(model, label_evidence=True)(asked)["water"]
     assert (
-        "mostly southeast" not in model.read_texts[0] and "mostly southeast" in model.read_texts[1]
+        "mostly southeast" not in model.evidence_texts[0]
+        and "mostly southeast" in model.evidence_texts[1]
     )
     assert plain is not None and labelled is not None and plain.shape == labelled.shape
 

@@ -11,7 +11,7 @@ import rasterio
 import spex
 from spex.engine import Extractor, load
 from spex.evidence.indices import compute_indices, role_planes
-from spex.model.predictor import SHIPPED
+from spex.model.loading import SHIPPED
 from spex.raster.sample_scene import write_sample_scene
 from spex.raster.scene import Scene
 

@@ -1,4 +1,4 @@
-"""A handful of records and an untrained model of size micro, for what needs a stage to run but not to learn."""
+"""A handful of records and an untrained model of size micro, for tests that need no learning."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from spex.query.prompt import user_message
 from spex.records import BandRef, Rle, SceneRef, SpanTarget, SpieRecord, Turn, write_records
 from spex.sensors import Band
 from tests.scenes import write_synthetic_scene
-from train.stages.masks import MaskTrainer, save
+from train.run.checkpoints import save_checkpoint
+from train.stages.class_prompts import class_prompts_file
+from train.stages.masks import MaskTrainer
 from train.stages.tokenizer import train_tokenizer
 
 CLASSES = {1: "water", 2: "vegetation", 3: "bare", 4: "built_up"}
@@ -25,7 +27,7 @@ BANDS = [("B", 490.0), ("G", 560.0), ("R", 665.0), ("N", 842.0)]
 
 @pytest.fixture(scope="session")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three small scenes with surveys and conversations, one for validation, and an untrained model to start from."""
+    """Three small scenes, one for validation, with conversations, and an untrained model."""
     folder = tmp_path_factory.mktemp("spie")
     surveys, dialogues = [], []
     for number in range(3):
@@ -34,10 +36,16 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
             path, bands=tuple(Band(n, w, 40.0) for n, w in BANDS), height=32, width=32, seed=number
         )
         base = {
-            "split": "val" if number == 2 else "train", "place": str(number), "source": "made", "sensor": "made",
-            "scene": SceneRef(path=path.name), "level": "surface", "gsd_m": 10.0, "scale": 1e-4,
+            "split": "val" if number == 2 else "train",
+            "place": str(number),
+            "source": "made",
+            "sensor": "made",
+            "scene": SceneRef(path=path.name),
+            "level": "surface",
+            "gsd_m": 10.0,
+            "scale": 1e-4,
             "bands": [BandRef(name=n, wavelength_nm=w, fwhm_nm=40.0) for n, w in BANDS],
-        }  # fmt: skip
+        }
         spans = [
             SpanTarget(class_name=c, phrase=c, mask=Rle.encode(truth == code))
             for code, c in CLASSES.items()
@@ -59,9 +67,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     torch.manual_seed(0)
     model = SpexModel(make_config("micro", AutoTokenizer.from_pretrained(str(folder / "words"))))
-    save(
-        MaskTrainer(model),
-        SpexProcessor.from_pretrained(str(folder / "words"), model.config),
-        folder / "start",
-    )
+    processor = SpexProcessor.from_pretrained(str(folder / "words"), model.config)
+    table = class_prompts_file(MaskTrainer(model).class_prompts)
+    save_checkpoint(folder / "start", model, processor=processor, extra=table)
     return folder

@@ -131,19 +131,20 @@ class RegionStream:
         ids, start = predictor.processor.encode(query, text, answer)
         tokens = torch.tensor([ids], device=predictor.device)
         starts = torch.tensor([start], device=predictor.device)
-        context = predictor.context(pixels, evidence)
+        scene = predictor.open(pixels, evidence)
         with autocast(predictor.device):
-            output = predictor.model(tokens, torch.ones_like(tokens), starts, context, logits=False)
-        spans = predictor.model.spans(tokens, starts)
+            output = predictor.model(
+                tokens, torch.ones_like(tokens), starts, scene.context, logits=False
+            )
         class_labels = torch.from_numpy(np.where(pixels.valid, labels[class_numbers], -1))
         is_new = torch.tensor([name in added_classes() for name in names])
         unlabelled = torch.from_numpy(pixels.valid) & (class_labels < 0)
         return FrozenCrop(
             names=tuple(names),
-            states=[output.hidden[0, begin:end].float() for _, begin, end in spans],
-            coarse=context.coarse[0].float().clone(),
-            features=torch.from_numpy(predictor.features(pixels, evidence)),
-            before=output.weights.float(),
+            states=[output.hidden[0, begin:end].float() for _, begin, end in output.spans],
+            coarse=scene.context.coarse[0].float().clone(),
+            features=torch.from_numpy(scene.features(pixels)),
+            before=output.decoder_weights.float(),
             labels=class_labels,
             silent=unlabelled & ~is_new[:, None, None],
         )

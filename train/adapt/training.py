@@ -146,7 +146,7 @@ def train(
 
     def save(folder: Path) -> None:
         pairs = {
-            name: (down, scale * up) for name, (down, up, scale) in lora.pairs(trainer).items()
+            name: (down, scale * up) for name, (down, up, scale) in lora.lora_pairs(trainer).items()
         }
         about = {"steps": int(trainer.steps)}
         adapter = Adapter(out.name, base_sha256, pairs, stream.learned, added_classes(), about)

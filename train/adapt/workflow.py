@@ -22,7 +22,8 @@ from spex.evaluate import Case, QueryMethod
 from spex.evidence.class_additions import added_classes
 from spex.evidence.classes import classes
 from spex.model.adapter import read_adapter
-from spex.model.predictor import ModelPredictor, load
+from spex.model.loading import load
+from spex.model.predictor import ModelPredictor
 from spex.records import SpieRecord
 from train.adapt import training
 from train.adapt.adapter_report import draw_before_after, write_report

@@ -1,85 +1,136 @@
-"""Folders of a run that are there whole or not at all: the newest checkpoint, the ones before it, the best.
+"""Checkpoint folders of a run: the newest, earlier ones, the best. Each is complete or absent.
 
-Each is written aside and put in its place by a rename. What is there after a kill at any moment can be gone on from.
+A checkpoint is written to a temporary folder and renamed, so a run can resume after a kill at any
+moment.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor
+from transformers import PreTrainedModel
 
 from spex.errors import OutputError
+from spex.model.processor import SpexProcessor
+from train.run.lora import merged_state
 
 STATE = "training"
-"""Folder, within a checkpoint, of what only the run needs."""
+"""Folder within a checkpoint for what only resuming needs."""
+_NEWEST = "checkpoint"
 
 
-def newest(out: Path) -> Path | None:
-    """The checkpoint to go on from: ``checkpoint``, or the last before it where a kill came between two renames."""
-    earlier = _earlier(out)
-    if (out / "checkpoint").exists() or not earlier:
-        return (out / "checkpoint") if (out / "checkpoint").exists() else None
-    return earlier[-1]
+def save_checkpoint(
+    folder: Path,
+    model: PreTrainedModel,
+    *,
+    processor: SpexProcessor | None = None,
+    extra: Mapping[str, Mapping[str, Tensor]] | None = None,
+) -> None:
+    """Write a model as it ships, and beside it what later stages need.
+
+    Args:
+        folder: Folder of the checkpoint; made if missing.
+        model: The model; low-rank pairs are merged into its weights.
+        processor: Its tokenizer and chat template; None for a model without language.
+        extra: Tensors by name of further safetensors files, by file name.
+    """
+    model.save_pretrained(folder, state_dict=merged_state(model))
+    if processor is not None:
+        processor.save_pretrained(str(folder))
+    for file_name, tensors in (extra or {}).items():
+        contiguous = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+        save_file(contiguous, folder / file_name)
 
 
-def _earlier(out: Path) -> list[Path]:
-    return sorted(out.glob("checkpoint_*"), key=lambda path: int(path.name.rpartition("_")[2]))
+def newest_checkpoint(out: Path) -> Path | None:
+    """The checkpoint from which a run resumes, or None.
+
+    This is ``checkpoint``, or the last one before it if a kill came between two renames.
+    """
+    newest = out / _NEWEST
+    if newest.exists():
+        return newest
+    earlier = _earlier_checkpoints(out)
+    return earlier[-1] if earlier else None
 
 
-def install(aside: Path, out: Path, keep: int, last: int) -> Path:
-    """Make a folder the newest checkpoint, with ``keep - 1`` before it; ``last`` is the step of the one so far."""
-    target = out / "checkpoint"
-    if target.exists():
-        before = out / f"checkpoint_{last:06d}"
-        shutil.rmtree(before, ignore_errors=True)
-        target.rename(before)
-    aside.rename(target)
-    for old in _earlier(out)[: 1 - keep or None]:
-        shutil.rmtree(old)
-    return target
+def _earlier_checkpoints(out: Path) -> list[Path]:
+    return sorted(out.glob(f"{_NEWEST}_*"), key=lambda folder: int(folder.name.rpartition("_")[2]))
 
 
-def promote(checkpoint: Path, out: Path) -> None:
-    """Keep a checkpoint as ``best`` too, without the state of the run; files are shared where the disk can."""
-    aside, target, old = out / "best.part", out / "best", out / "best.old"
-    shutil.rmtree(aside, ignore_errors=True)
-    with writing(aside):
-        shutil.copytree(
-            checkpoint, aside, ignore=shutil.ignore_patterns(STATE), copy_function=_share
-        )
-    if target.exists():
-        shutil.rmtree(old, ignore_errors=True)
-        target.rename(old)
-    aside.rename(target)
-    shutil.rmtree(old, ignore_errors=True)
+def install_checkpoint(written: Path, out: Path, keep: int, previous_step: int) -> Path:
+    """Make a complete folder the newest checkpoint of a run, and delete the oldest ones.
+
+    Args:
+        written: The new checkpoint.
+        out: Folder of the run.
+        keep: Number of checkpoints to keep, the new one included.
+        previous_step: Step of the newest checkpoint so far, for its new name.
+
+    Returns:
+        The folder of the newest checkpoint.
+    """
+    newest = out / _NEWEST
+    if newest.exists():
+        previous = out / f"{_NEWEST}_{previous_step:06d}"
+        shutil.rmtree(previous, ignore_errors=True)
+        newest.rename(previous)
+    written.rename(newest)
+    for outdated in _earlier_checkpoints(out)[: 1 - keep or None]:
+        shutil.rmtree(outdated)
+    return newest
 
 
-def _share(source: str, target: str) -> None:
+def keep_as_best(checkpoint: Path, out: Path) -> None:
+    """Keep a checkpoint as ``best`` too, without the training state.
+
+    Files are shared by hard links where the file system supports them.
+    """
+    copy = out / "best.part"
+    best = out / "best"
+    previous = out / "best.old"
+    shutil.rmtree(copy, ignore_errors=True)
+    without_state = shutil.ignore_patterns(STATE)
+    with writing(copy):
+        shutil.copytree(checkpoint, copy, ignore=without_state, copy_function=_link_or_copy)
+    if best.exists():
+        shutil.rmtree(previous, ignore_errors=True)
+        best.rename(previous)
+    copy.rename(best)
+    shutil.rmtree(previous, ignore_errors=True)
+
+
+def _link_or_copy(source: str, target: str) -> None:
     try:
         os.link(source, target)
-    except OSError:  # a disk without hard links
+    except OSError:  # a file system without hard links
         shutil.copy2(source, target)
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Write a text file in one go."""
+    """Write a text file whole or not at all."""
     with writing(path):
-        aside = path.with_name(f"{path.name}.part")
-        aside.write_text(text, encoding="utf-8")
-        aside.replace(path)
+        temporary = path.with_name(f"{path.name}.part")
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn what a full or forbidden disk raises within into one clear error; a half-written ``.part`` is removed.
+    """Report what a full or forbidden disk raises as one clear error.
+
+    Args:
+        path: What is written; a half-written folder ``*.part`` is deleted.
 
     Raises:
-        OutputError: it could not be written.
+        OutputError: It could not be written.
     """
     try:
         yield
@@ -87,5 +138,6 @@ def writing(path: Path) -> Iterator[None]:
         if path.suffix == ".part":
             shutil.rmtree(path, ignore_errors=True)
         raise OutputError(
-            f"cannot write {path}: {error}; free some space and start again, the run goes on from its last checkpoint"
+            f"cannot write {path}: {error}; free some space and rerun the same command, "
+            "which resumes from the last checkpoint"
         ) from error

@@ -1,4 +1,4 @@
-"""What a person sees of a run: ``log.jsonl`` and ``validation.jsonl``, TensorBoard, and on a terminal a bar."""
+"""Logs of a run: ``log.jsonl``, ``validation.jsonl``, TensorBoard, a progress bar."""
 
 from __future__ import annotations
 
@@ -8,91 +8,117 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from torch.utils.tensorboard import SummaryWriter
 
 from train.run.checkpoints import replace_text, writing
 
-Row = dict[str, float]
+LogRow = dict[str, float]
+_LOGS = ("log", "validation")
 
 
 class RunLogger:
-    """Logs of the main process, and nothing in the others; those of an earlier part of the run go on.
+    """Writes the logs of a run in its main process, and only keeps them in the others.
 
     Args:
-        step: where the run goes on; what a log holds beyond it is of steps that will be done again.
+        out: Folder of the run. Logs of its earlier part are continued.
+        step: Step from which the run resumes. Later rows are dropped: their steps are done again.
+        main: Whether this is the main process.
+        title: Title of the progress bar.
     """
 
     def __init__(self, out: Path, step: int, main: bool, title: str) -> None:
-        self.out, self.main = out, main
-        self.logs = {name: _rows(out / f"{name}.jsonl", step) for name in ("log", "validation")}
+        self.out = out
+        self.rows = {name: _read_rows(_log_path(out, name), step) for name in _LOGS}
         self._board = SummaryWriter(str(out / "tensorboard"), purge_step=step + 1) if main else None
-        console = Console(stderr=True)
-        words = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.fields[words]}"),
-            TimeRemainingColumn(),
-        )
-        self._bar = Progress(
-            *words, console=console, transient=True, disable=not (main and console.is_terminal)
-        )
-        self._task = self._bar.add_task(title, total=1.0, words="")
+        self._bar, self._task = _progress_bar(main, title)
         if main:
-            for name, rows in self.logs.items():
-                if rows or (out / f"{name}.jsonl").exists():
-                    replace_text(
-                        out / f"{name}.jsonl", "".join(json.dumps(row) + "\n" for row in rows)
-                    )
+            for name, rows in self.rows.items():
+                path = _log_path(out, name)
+                if path.exists():
+                    replace_text(path, "".join(json.dumps(row) + "\n" for row in rows))
 
     def __enter__(self) -> RunLogger:
         self._bar.start()
         return self
 
-    def __exit__(self, *about: object) -> None:
+    def __exit__(self, *exception: object) -> None:
         self._bar.stop()
         if self._board:
             with writing(self.out / "tensorboard"):
                 self._board.close()
 
-    def show(self, progress: float, step: int) -> None:
-        """Move the bar."""
-        self._bar.update(self._task, completed=progress, words=f"step {step}")
+    def show_progress(self, done: float, step: int) -> None:
+        """Move the progress bar to a share of the budget, 0 to 1."""
+        self._bar.update(self._task, completed=done, text=f"step {step}")
 
-    def add(self, name: str, row: Row) -> None:
-        """A row of one of the logs; its first value is the step."""
-        self.logs[name].append(row)
+    def add_row(self, name: str, row: LogRow) -> None:
+        """Add a row to a log.
+
+        Args:
+            name: ``log`` or ``validation``.
+            row: Values by name, with ``step``.
+        """
+        self.rows[name].append(row)
         if self._board is None:
             return
-        path = self.out / f"{name}.jsonl"
+        path = _log_path(self.out, name)
         with writing(path):
             with path.open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps(row) + "\n")
-            step, group = int(row["step"]), "training" if name == "log" else name
+            group = "training" if name == "log" else name
             for key, value in row.items():
                 if key not in ("step", "minutes"):
-                    self._board.add_scalar(f"{group}/{key}", value, step)
+                    self._board.add_scalar(f"{group}/{key}", value, int(row["step"]))
             self._board.flush()
 
     def add_samples(self, stem: Path, step: int) -> None:
-        """What was drawn and written at a validation, ``stem`` with the endings .png and .md."""
-        picture, text = stem.with_suffix(".png"), stem.with_suffix(".md")
-        if self._board and picture.exists():
-            self._board.add_image(
-                "samples", np.asarray(Image.open(picture).convert("RGB")), step, dataformats="HWC"
-            )
-        if self._board and text.exists():
+        """Add what a validation drew and wrote.
+
+        Args:
+            stem: Path of the samples without their suffixes .png and .md.
+            step: Step of the validation.
+        """
+        if self._board is None:
+            return
+        picture = stem.with_suffix(".png")
+        text = stem.with_suffix(".md")
+        if picture.exists():
+            image = np.asarray(Image.open(picture).convert("RGB"))
+            self._board.add_image("samples", image, step, dataformats="HWC")
+        if text.exists():
             self._board.add_text("samples", text.read_text(encoding="utf-8"), step)
 
 
-def _rows(path: Path, last: int) -> list[Row]:
+def _log_path(out: Path, name: str) -> Path:
+    return out / f"{name}.jsonl"
+
+
+def _progress_bar(main: bool, title: str) -> tuple[Progress, TaskID]:
+    """A bar on the terminal of the main process, and its only task."""
+    console = Console(stderr=True)
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[text]}"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not (main and console.is_terminal),
+    )
+    return bar, bar.add_task(title, total=1.0, text="")
+
+
+def _read_rows(path: Path, last_step: int) -> list[LogRow]:
     """Rows of an earlier log up to a step; a row that a kill cut off is of a later one."""
-    rows = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+    if not path.exists():
+        return []
+    rows: list[LogRow] = []
+    for line in path.read_text(encoding="utf-8").splitlines():
         try:
             row = json.loads(line)
         except json.JSONDecodeError:
             break
-        if row["step"] <= last:
+        if row["step"] <= last_step:
             rows.append(row)
     return rows

@@ -1,7 +1,8 @@
-"""The loop every stage shares: AdamW, a cosine over the budget, logs, validations, checkpoints to go on from.
+"""The training loop of every stage: optimiser steps, logs, validations, checkpoints.
 
-A batch is drawn from the seed, its step and its process alone, and chance within the model is seeded by the same: a
-run that was stopped goes on as if it had not been. What it runs on is told in :mod:`train.run.distributed`.
+A batch depends on the seed, its step and its part of the step alone, and random numbers within the
+model are seeded by the same. So an interrupted run resumes exactly. What distributes a run is in
+:mod:`train.run.distributed`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import logging
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,311 +19,303 @@ from typing import Any
 import torch
 from accelerate.utils import gather_object
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
 
-from spex.errors import ModelError, SpexError, TrainingError
+from spex.errors import ModelError
 from train.data.batches import save_batch, to_device
 from train.data.random_state import rng_at
-from train.run import checkpoints, resume
-from train.run import distributed as engines
-from train.run.logger import Row, RunLogger
+from train.run import resume
+from train.run.checkpoints import STATE, install_checkpoint, keep_as_best, writing
+from train.run.distributed import (
+    MAX_GRADIENT_NORM,
+    full_parameters,
+    main_process_value,
+    make_accelerator,
+    recompute_activations,
+    resolve_precision,
+    single_process,
+)
+from train.run.logger import LogRow, RunLogger
+from train.run.optimizer import make_optimizer, set_learning_rate
+from train.run.prefetch import DrawBatch, prefetched_batches
 from train.settings import LOG_EVERY, StageSettings
 from train.settings_file import save_settings
 
 logger = logging.getLogger(__name__)
-_WARM_UP = 0.03
+
+LossTerms = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
 class Validation:
-    """How a stage looks at a checkpoint it has written.
+    """How and when a stage measures its checkpoints on validation places.
 
     Attributes:
-        look: scores of a checkpoint's folder; samples of what it makes of a few images go to a path without ending,
-            plus .png or .md.
-        by: the score that tells the best checkpoint. higher: whether more of it is better.
+        measure: Gives the scores of a checkpoint folder. Samples of what it makes of a few records
+            go to the second path, which lacks a suffix, with .png or .md.
+        score: Name of the score by which the best checkpoint is chosen.
+        higher_is_better: Whether a higher score is better.
+        every: Optimiser steps between validations.
+        patience: Validations without a new best after which the run ends; 0 for never.
     """
 
-    look: Callable[[Path, Path], dict[str, float]]
-    by: str
-    higher: bool
+    measure: Callable[[Path, Path], dict[str, float]]
+    score: str
+    higher_is_better: bool
     every: int
-    patience: int
-
-
-class _Draws(Dataset[Any]):
-    """Batches by step and number."""
-
-    def __init__(self, draw: Callable[[int, int], Any]) -> None:
-        self.draw = draw
-
-    def __getitem__(self, place: tuple[int, int]) -> Any:
-        return self.draw(*place)
-
-
-def parameter_groups(model: nn.Module, settings: StageSettings) -> list[dict[str, Any]]:
-    """Parameters by learning-rate factor and weight decay (none on vectors); factor 0 freezes, frozen stays frozen."""
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for name, parameter in model.named_parameters():
-        factor = settings.lr_scale.get(name.removeprefix("model.").split(".")[0], 1.0)
-        if factor <= 0:
-            parameter.requires_grad_(False)
-        if parameter.requires_grad:
-            decay = settings.weight_decay if parameter.ndim > 1 else 0.0
-            groups.setdefault((factor, decay), []).append(parameter)
-    return [
-        {
-            "params": found,
-            "lr": settings.learning_rate * factor,
-            "weight_decay": decay,
-            "peak": settings.learning_rate * factor,
-        }
-        for (factor, decay), found in groups.items()
-    ]
+    patience: int = 0
 
 
 def run(
     settings: StageSettings,
     model: nn.Module,
-    draw: Callable[[int, int], Any],
-    loss_of: Callable[[nn.Module, Any], dict[str, Tensor]],
+    draw: DrawBatch,
+    loss_of: Callable[[nn.Module, Any], LossTerms],
     save: Callable[[Path], None],
     *,
     validation: Validation | None = None,
     workers: int = 1,
-) -> list[Row]:
-    """Train until a budget or the patience is used up, from where ``settings.out`` has come to; return the log.
+) -> list[LogRow]:
+    """Train until a budget or the patience is used up; resume where ``settings.out`` left off.
 
     Args:
-        draw: the batch of a step and of a process (of a part of the step, where processes have several).
-        loss_of: loss terms of a batch, weighted here by ``settings.loss_weights``.
-        save: writes a checkpoint into a folder. validation: how to look at one, every ``settings.eval_steps`` steps.
-        workers: processes that draw batches.
+        settings: Of the stage.
+        model: What is trained.
+        draw: Draws the batch of a step and of a part of the step; parts are numbered across all
+            processes.
+        loss_of: Gives the loss terms of a batch, which ``settings.loss_weights`` weight here.
+        save: Writes a checkpoint of the model into a folder.
+        validation: How to measure checkpoints; None does not.
+        workers: Processes that draw batches ahead.
 
     Returns:
-        one row per ``LOG_EVERY`` steps, means over these and over processes; also in ``log.jsonl``.
+        One row per ``LOG_EVERY`` steps, means over these and over processes, as in ``log.jsonl``.
 
     Raises:
-        ModelError: the loss or its gradient stopped being finite; the batch is kept beside the log.
-        ConfigError: ``settings.out`` holds a finished run, or one with other settings or of another version.
-        TrainingError: a process that draws batches died.
-        OutputError: a checkpoint or a log could not be written; the last checkpoint is whole.
+        ModelError: The loss or its gradient is no longer finite; the batch is kept beside the log.
+        ConfigError: ``settings.out`` has a finished run, or one with other settings or of another
+            version.
+        TrainingError: A process that draws batches died.
+        OutputError: A checkpoint or log could not be written; the last checkpoint is complete.
     """
-    return _Run(settings, model, draw, loss_of, save, validation, workers).go()
+    return _Run(settings, model, draw, loss_of, save, validation, workers).train()
 
 
 class _Run:
-    """State of a run."""
+    """State of a run in one process."""
 
     def __init__(
         self,
         settings: StageSettings,
         model: nn.Module,
-        draw: Callable[[int, int], Any],
-        loss_of: Callable[[nn.Module, Any], dict[str, Tensor]],
+        draw: DrawBatch,
+        loss_of: Callable[[nn.Module, Any], LossTerms],
         save: Callable[[Path], None],
         validation: Validation | None,
         workers: int,
     ) -> None:
         torch.set_num_threads(settings.threads)
+        self.accelerator = make_accelerator(settings)
+        precision = resolve_precision(settings, self.accelerator.device)
+        self.settings = replace(settings, precision=precision)
+        self.out = Path(settings.out)
+        self.draw = draw
+        self.loss_of = loss_of
+        self.save = save
         self.validation = validation
         self.patience = validation.patience if validation else 0
-        self.accelerator = engines.accelerator(settings)
-        settings = replace(settings, precision=engines.precision(settings, self.accelerator.device))
-        self.settings, self.draw, self.loss_of, self.save, self.workers = (
-            settings,
-            draw,
-            loss_of,
-            save,
-            workers,
+        self.workers = workers
+        self.unprepared_model = model
+        self._prepare(model)
+
+    def _prepare(self, model: nn.Module) -> None:
+        """Find the training state, and hand model and optimiser to accelerate."""
+        settings = self.settings
+        self.progress, state = resume.find_training_state(
+            self.out, settings, self.accelerator, self.patience
         )
-        self.out, self.process = Path(settings.out), self.accelerator.process_index
-        self.progress, state = resume.find(self.out, settings, self.accelerator, self.patience)
-        self.kept, self.validated = self.progress, False
+        self.saved_progress = self.progress
+        self.saved_is_validated = False
         if state:
-            logger.warning("going on with %s at step %d", self.out, self.progress.step)
+            logger.warning("resuming %s at step %d", self.out, self.progress.step)
             resume.load_weights(model, state)
         if settings.gradient_checkpointing:
-            engines.recompute_activations(model)
-        optimizer = torch.optim.AdamW(
-            parameter_groups(model, settings), betas=(0.9, 0.98), fused=True
-        )
-        self.plain = model
+            recompute_activations(model)
+        optimizer = make_optimizer(model, settings)
         self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
         if state:
             resume.load_moments(self.optimizer, state, self.accelerator)
         if self.accelerator.is_main_process:
             save_settings(settings, self.out)
-            if (
-                state and self.progress.best_step == self.progress.step
-            ):  # a kill may have come before it was kept
-                checkpoints.promote(state.parent, self.out)
+            if state and self.progress.best_step == self.progress.step:
+                # A kill may have come after the checkpoint and before it was kept as the best.
+                keep_as_best(state.parent, self.out)
         self.accelerator.wait_for_everyone()
 
-    def go(self) -> list[Row]:
+    def train(self) -> list[LogRow]:
         """Train; return the log."""
-        settings, sums = self.settings, dict[str, list[float]]()
+        settings = self.settings
         self.model.train()
-        began = 0.0
-        with RunLogger(
-            self.out, self.progress.step, self.accelerator.is_main_process, settings.stage
-        ) as watch:
-            for parts in self._parts():
-                began = (
-                    began or time.monotonic() - 60 * self.progress.minutes
-                )  # with the first batch
-                minutes = engines.of_main((time.monotonic() - began) / 60, self.accelerator)
+        loss_values: dict[str, list[float]] = {}
+        start_time = 0.0
+        main = self.accelerator.is_main_process
+        with RunLogger(self.out, self.progress.step, main, settings.stage) as run_logger:
+            for batches in self._batches_by_step():
+                if not start_time:  # the budget starts with the first batch
+                    start_time = time.monotonic() - 60 * self.progress.minutes
+                minutes = main_process_value((time.monotonic() - start_time) / 60, self.accelerator)
                 self.progress = replace(self.progress, minutes=minutes)
-                if self.progress.ended(settings, self.patience):
+                if self.progress.is_finished(settings, self.patience):
                     break
                 done = max(self.progress.step / settings.max_steps, minutes / settings.max_minutes)
-                self._step(parts, done, sums)
-                step = self.progress.step + 1
-                self.progress = replace(self.progress, step=step)
-                watch.show(done, step)
-                if step % LOG_EVERY:
-                    continue
-                watch.add(
-                    "log",
-                    {"step": step, "minutes": round(minutes, 2), **_means(gather_object([sums]))},
-                )
-                sums = {}
-                due = self.validation is not None and step % self.validation.every == 0
-                if step < settings.max_steps and (
-                    due or minutes - self.kept.minutes > settings.save_minutes
-                ):
-                    self._keep(watch, due)
-            if self.kept.step != self.progress.step or not self.validated:
-                self._keep(watch, self.validation is not None)
-        return watch.logs["log"]
+                self._step(batches, done, loss_values)
+                self.progress = replace(self.progress, step=self.progress.step + 1)
+                run_logger.show_progress(done, self.progress.step)
+                if self.progress.step % LOG_EVERY == 0:
+                    self._log(run_logger, loss_values)
+                    loss_values = {}
+                    self._save_if_due(run_logger)
+            unsaved = self.saved_progress.step != self.progress.step
+            if unsaved or not self.saved_is_validated:
+                self._save_checkpoint(run_logger, validate=self.validation is not None)
+        return run_logger.rows["log"]
 
-    def _parts(self) -> Iterator[list[tuple[int, Any]]]:
-        """The batches of every step to come, each with the number of its part among those of all processes.
+    def _batches_by_step(self) -> Iterator[list[tuple[int, Any]]]:
+        """The batches of every step to come, each with the number of its part.
 
-        So two parts in one process are the same run as one part in each of two.
+        Parts are numbered across all processes, so two parts in one process are the same run as
+        one part in each of two.
         """
-        first = self.process * self.settings.gradient_accumulation_steps
-        numbers = range(first, first + self.settings.gradient_accumulation_steps)
+        count = self.settings.gradient_accumulation_steps
+        first = self.accelerator.process_index * count
+        parts = range(first, first + count)
         steps = range(self.progress.step, self.settings.max_steps)
-        batches = self._batches([(step, number) for step in steps for number in numbers])
+        keys = [(step, part) for step in steps for part in parts]
+        batches = prefetched_batches(self.draw, keys, self.workers)
         for _ in steps:
-            yield [(number, next(batches)) for number in numbers]
-
-    def _batches(self, places: Sequence[tuple[int, int]]) -> Iterator[Any]:
-        """Batches by step and number, drawn ahead by other processes.
-
-        Raises:
-            TrainingError: one of these died.
-            SpexError: as one of these raised it.
-        """
-        ahead = {"prefetch_factor": 4} if self.workers else {}
-        draws = _Draws(self.draw)
-        try:
-            yield from DataLoader(
-                draws, batch_size=None, sampler=places, num_workers=self.workers, **ahead
-            )
-        except SpexError as error:  # comes with the other process's traceback
-            raise type(error)(
-                str(error).strip().rpartition("\n")[2].partition(": ")[2] or str(error)
-            ) from error
-        except (RuntimeError, ConnectionError, EOFError, FileNotFoundError) as error:
-            if str(error).startswith("Caught ") or (
-                type(error) is RuntimeError and "DataLoader" not in str(error)
-            ):
-                raise  # its own failure, or one of this process
-            raise TrainingError(
-                f"a process that draws batches died ({str(error) or type(error).__name__}), perhaps for want of "
-                f"memory; start again, the run goes on from step {self.kept.step}"
-            ) from error
+            yield [(part, next(batches)) for part in parts]
 
     def _step(
-        self, parts: list[tuple[int, Any]], done: float, sums: dict[str, list[float]]
+        self, batches: list[tuple[int, Any]], done: float, loss_values: dict[str, list[float]]
     ) -> None:
-        """One step of the optimiser; ``done`` is the share of the budget before it, ``sums`` takes the loss terms."""
-        settings, accelerator = self.settings, self.accelerator
-        factor = (
-            min(1.0, done / _WARM_UP + 0.01) * (0.5 + 0.5 * math.cos(math.pi * done)) * 0.98 + 0.02
-        )
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["peak"] * factor
-        for number, batch in parts:
-            torch.manual_seed(
-                int(rng_at(settings.seed, self.progress.step, number).integers(2**63))
-            )
+        """Do one optimiser step.
+
+        Args:
+            batches: The batches of this process, each with the number of its part.
+            done: Share of the budget used before the step.
+            loss_values: Takes the values of the loss terms.
+        """
+        accelerator = self.accelerator
+        set_learning_rate(self.optimizer, done)
+        for part, batch in batches:
+            rng = rng_at(self.settings.seed, self.progress.step, part)
+            torch.manual_seed(int(rng.integers(2**63)))
             with accelerator.accumulate(self.model):
-                with torch.autocast(
-                    accelerator.device.type, torch.bfloat16, enabled=settings.precision == "bf16"
-                ):
-                    terms = self.loss_of(self.model, to_device(batch, accelerator.device))
+                terms = self._loss_terms(batch)
                 loss = torch.stack(
-                    [settings.loss_weights.get(name, 1.0) * term for name, term in terms.items()]
+                    [self._loss_weight(name) * term for name, term in terms.items()]
                 ).sum()
                 self._require_finite("loss", loss.detach(), batch)
                 accelerator.backward(loss)
                 if accelerator.sync_gradients:
-                    norm = accelerator.clip_grad_norm_(self.model.parameters(), engines.CLIP)
+                    norm = accelerator.clip_grad_norm_(self.model.parameters(), MAX_GRADIENT_NORM)
                     self._require_finite("norm of the gradient", norm, batch)
                 self.optimizer.step()
                 self.optimizer.zero_grad()
-            for name, value in zip(terms, torch.stack([*terms.values()]).tolist(), strict=True):
-                sums.setdefault(name, []).append(value)
+            values = torch.stack([*terms.values()]).tolist()
+            for name, value in zip(terms, values, strict=True):
+                loss_values.setdefault(name, []).append(value)
 
-    def _require_finite(self, what: str, value: Tensor | float | None, batch: Any) -> None:
-        """Else keep the batch, as tensors by name, and say where it is."""
+    def _loss_terms(self, batch: Any) -> LossTerms:
+        device = self.accelerator.device
+        bfloat16 = self.settings.precision == "bf16"
+        with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
+            return self.loss_of(self.model, to_device(batch, device))
+
+    def _loss_weight(self, name: str) -> float:
+        return self.settings.loss_weights.get(name, 1.0)
+
+    def _require_finite(self, name: str, value: Tensor | float | None, batch: Any) -> None:
+        """Check a value; if it is not finite, keep the batch, as tensors by name.
+
+        Raises:
+            ModelError: It is not finite.
+        """
         if value is None or math.isfinite(value):
             return
-        path = self.out / f"not_finite_step_{self.progress.step}_process_{self.process}.safetensors"
+        process = self.accelerator.process_index
+        path = self.out / f"not_finite_step_{self.progress.step}_process_{process}.safetensors"
         save_batch(batch, path)
         raise ModelError(
-            f"the {what} is {float(value)}; its batch is in {path}; begin again in another out "
+            f"the {name} is {float(value)}; its batch is in {path}; start again in another out "
             f"with a lower learning_rate than {self.settings.learning_rate:g}"
         )
 
-    def _keep(self, watch: RunLogger, validate: bool) -> None:
-        """Write a checkpoint and the state of the run aside, look at it, and put it in the place of the last."""
-        accelerator, aside = self.accelerator, self.out / "checkpoint.part"
-        main, state = accelerator.is_main_process, aside / checkpoints.STATE
-        with checkpoints.writing(aside):
-            with engines.whole(self.plain, accelerator):
+    def _log(self, run_logger: RunLogger, loss_values: dict[str, list[float]]) -> None:
+        """Add a row of means over steps and processes to the log."""
+        means = _means(gather_object([loss_values]))
+        minutes = round(self.progress.minutes, 2)
+        run_logger.add_row("log", {"step": self.progress.step, "minutes": minutes, **means})
+
+    def _save_if_due(self, run_logger: RunLogger) -> None:
+        """Write a checkpoint if a validation is due, or the last checkpoint is too old."""
+        step = self.progress.step
+        if step >= self.settings.max_steps:  # the last checkpoint follows anyway
+            return
+        validate = self.validation is not None and step % self.validation.every == 0
+        age = self.progress.minutes - self.saved_progress.minutes
+        if validate or age > self.settings.save_minutes:
+            self._save_checkpoint(run_logger, validate)
+
+    def _save_checkpoint(self, run_logger: RunLogger, validate: bool) -> None:
+        """Write checkpoint and training state, measure it if wanted, then make it the newest."""
+        accelerator = self.accelerator
+        main = accelerator.is_main_process
+        folder = self.out / "checkpoint.part"
+        state = folder / STATE
+        with writing(folder):
+            with full_parameters(self.unprepared_model, accelerator):
                 if main:
-                    shutil.rmtree(aside, ignore_errors=True)
-                    self.save(aside)
-                    resume.save_weights(self.plain, state)
+                    shutil.rmtree(folder, ignore_errors=True)
+                    self.save(folder)
+                    resume.save_weights(self.unprepared_model, state)
             accelerator.wait_for_everyone()
             resume.save_moments(self.optimizer, state, accelerator)
         if validate:
-            self._validate(aside, watch)
+            self._validate(folder, run_logger)
         accelerator.wait_for_everyone()
         if main:
-            with checkpoints.writing(aside):
+            with writing(folder):
                 resume.save_progress(self.progress, self.settings, accelerator, state)
-            target = checkpoints.install(
-                aside, self.out, self.settings.keep_checkpoints, self.kept.step
+            checkpoint = install_checkpoint(
+                folder, self.out, self.settings.keep_checkpoints, self.saved_progress.step
             )
             if self.progress.best_step == self.progress.step:
-                checkpoints.promote(target, self.out)
+                keep_as_best(checkpoint, self.out)
         accelerator.wait_for_everyone()
-        self.kept, self.validated = self.progress, validate or self.validation is None
+        self.saved_progress = self.progress
+        self.saved_is_validated = validate or self.validation is None
 
-    def _validate(self, checkpoint: Path, watch: RunLogger) -> None:
-        """Measure a checkpoint, draw samples, and remember whether it is the best."""
+    def _validate(self, checkpoint: Path, run_logger: RunLogger) -> None:
+        """Measure a checkpoint in the main process, and remember whether it is the best."""
         assert self.validation is not None
-        step, value = self.progress.step, 0.0
+        step = self.progress.step
+        score = 0.0
         if self.accelerator.is_main_process:
-            with engines.alone(self.accelerator):
-                (self.out / "samples").mkdir(exist_ok=True)
-                stem = self.out / "samples" / f"step_{step:06d}"
-                scores = self.validation.look(checkpoint, stem)
-            watch.add("validation", {"step": step, **scores})
-            watch.add_samples(stem, step)
-            value = scores[self.validation.by]
-        value = engines.of_main(value, self.accelerator)
-        self.progress = self.progress.measured(value, self.validation.higher)
+            (self.out / "samples").mkdir(exist_ok=True)
+            stem = self.out / "samples" / f"step_{step:06d}"
+            with single_process(self.accelerator):
+                scores = self.validation.measure(checkpoint, stem)
+            run_logger.add_row("validation", {"step": step, **scores})
+            run_logger.add_samples(stem, step)
+            score = scores[self.validation.score]
+        score = main_process_value(score, self.accelerator)
+        self.progress = self.progress.after_validation(score, self.validation.higher_is_better)
 
 
-def _means(sums: list[dict[str, list[float]]]) -> dict[str, float]:
-    """Means of the terms over steps and processes, in the order they came."""
-    values = {
-        name: [v for part in sums for v in part.get(name, [])] for part in sums for name in part
-    }
-    return {name: round(sum(found) / len(found), 7) for name, found in values.items()}
+def _means(values_by_process: list[dict[str, list[float]]]) -> dict[str, float]:
+    """Means of the loss terms over steps and processes, in the order of the terms."""
+    values: dict[str, list[float]] = {}
+    for loss_values in values_by_process:
+        for name, term_values in loss_values.items():
+            values.setdefault(name, []).extend(term_values)
+    return {name: round(sum(items) / len(items), 7) for name, items in values.items()}

@@ -1,13 +1,14 @@
-"""What a run is judged by while it goes on: its own checkpoints, loaded as anyone would, on validation places.
+"""Validation of a run: its checkpoints, loaded as a user would load them, on validation places.
 
-Reading the written checkpoint costs a second or two and holds for every engine: one process looks, the others wait.
+Reading the written checkpoint costs a second or two and works under every way to distribute a run.
+One process measures while the others wait.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -17,7 +18,8 @@ from PIL import Image
 from spex.errors import AnswerError, RecordError
 from spex.evaluate import Case, Method, QueryMethod, cases
 from spex.evidence.classes import classes
-from spex.model.predictor import ModelPredictor, load
+from spex.model.loading import load
+from spex.model.predictor import ModelPredictor
 from spex.query.answer_markup import Plan, parse_answer
 from spex.records import SpieRecord
 from spex.results.rendering import overlay, rgb_image
@@ -25,142 +27,186 @@ from spex.scores import Tally
 from train.data.record_folder import RecordFolder
 from train.data.training_chips import CLASS_NAMES
 from train.run.loop import Validation
-from train.run.reconstructions import PANEL, write_sheet
+from train.run.picture_sheet import PANEL, Panel, write_sheet
 from train.settings import ValidatedSettings
 
-_SHOWN = 4
+ProbabilityMaps = Mapping[str, NDArray[np.float32] | None]
+"""Probability maps (h, w) by name of the target; None where the method gives none."""
+Batch = TypeVar("Batch")
+
+_CASES_SHOWN = 4
 
 
 def mask_validation(
-    settings: ValidatedSettings, method: Callable[[ModelPredictor, Path], Method]
+    settings: ValidatedSettings, method_of: Callable[[ModelPredictor, Path], Method]
 ) -> Validation | None:
-    """IoU per class and their mean as ``iou``, on records of validation places; none if the settings ask for none.
+    """Measure IoU per class, and their mean as ``iou``, on records of validation places.
 
     Args:
-        method: how to ask a checkpoint, given also by its folder, for a probability map.
+        settings: Of the stage; without ``eval_steps`` there is no validation.
+        method_of: Gives a method to predict masks, from a checkpoint's predictor and its folder.
 
     Raises:
-        RecordError: there is no validation place.
+        RecordError: There is no record of a validation place.
     """
     if not settings.eval_steps:
         return None
-    found = list(cases(validation_records(settings.data, settings.eval_records)))
+    eval_cases = list(cases(validation_records(settings.data, settings.eval_records)))
 
-    def look(checkpoint: Path, stem: Path) -> dict[str, float]:
+    def measure(checkpoint: Path, stem: Path) -> dict[str, float]:
         predictor = load(checkpoint)
-        ask, tallies, rows = method(predictor, checkpoint), dict[str, Tally](), []
-        for number, case in enumerate(found):
-            maps = ask(case)
+        method = method_of(predictor, checkpoint)
+        tallies: dict[str, Tally] = {}
+        rows = []
+        for number, case in enumerate(eval_cases):
+            maps = method(case)
             for target in case.targets:
-                tallies.setdefault(target.class_name, Tally()).add(maps[target.name], target)
-            if number < _SHOWN:
+                tally = tallies.setdefault(target.class_name, Tally())
+                tally.add(maps[target.name], target)
+            if number < _CASES_SHOWN:
                 rows.append((f"{case.source}: {case.id}", list(_panels(case, maps))))
         write_sheet(rows, stem.with_suffix(".png"))
-        if isinstance(ask, QueryMethod):
-            stem.with_suffix(".md").write_text(
-                "\n".join(_answers(predictor, found[:_SHOWN])), encoding="utf-8"
-            )
-        scores = {name: tallies[name].scores()["iou"] for name in sorted(tallies)}
-        known = {f"iou/{name}": float(value) for name, value in scores.items() if value is not None}
-        return {"iou": sum(known.values()) / max(len(known), 1), **known}
+        if isinstance(method, QueryMethod):
+            answers = "\n".join(_answers(predictor, eval_cases[:_CASES_SHOWN]))
+            stem.with_suffix(".md").write_text(answers, encoding="utf-8")
+        return _scores(tallies)
 
-    return Validation(look, "iou", True, settings.eval_steps, settings.early_stopping_patience)
+    patience = settings.early_stopping_patience
+    return Validation(measure, "iou", True, settings.eval_steps, patience)
+
+
+def _scores(tallies: Mapping[str, Tally]) -> dict[str, float]:
+    """IoU by class, where it is defined, after their mean."""
+    scores = {}
+    for name in sorted(tallies):
+        iou = tallies[name].scores()["iou"]
+        if iou is not None:
+            scores[f"iou/{name}"] = float(iou)
+    return {"iou": sum(scores.values()) / max(len(scores), 1), **scores}
 
 
 def loss_validation(
     settings: ValidatedSettings,
-    batches: Sequence[Any],
-    losses_of: Callable[[Path], Callable[[Any], dict[str, torch.Tensor]]],
-    sample: Callable[[Path, Path], None],
+    batches: Sequence[Batch],
+    losses_of: Callable[[Path], Callable[[Batch], dict[str, torch.Tensor]]],
+    write_samples: Callable[[Path, Path], None],
 ) -> Validation:
-    """Loss terms, and as ``loss`` their weighted sum, of batches of validation places.
+    """Measure loss terms, and their weighted sum as ``loss``, on batches of validation places.
 
     Args:
-        losses_of: terms of a batch, by a checkpoint. sample: draws or writes what that makes of a few, into a path
-            without ending.
+        settings: Of the stage.
+        batches: Fixed batches.
+        losses_of: Gives, for a checkpoint, what computes the loss terms of a batch.
+        write_samples: Draws or writes what a checkpoint makes of a few records, to a path without
+            suffix.
     """
 
     @torch.no_grad()
-    def look(checkpoint: Path, stem: Path) -> dict[str, float]:
+    def measure(checkpoint: Path, stem: Path) -> dict[str, float]:
         losses = losses_of(checkpoint)
         rows = [{name: term.item() for name, term in losses(batch).items()} for batch in batches]
         means = {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
-        sample(checkpoint, stem)
-        return {
-            "loss": sum(
-                settings.loss_weights.get(name, 1.0) * value for name, value in means.items()
-            ),
-            **means,
-        }
+        write_samples(checkpoint, stem)
+        weights = settings.loss_weights
+        total = sum(weights.get(name, 1.0) * mean for name, mean in means.items())
+        return {"loss": total, **means}
 
-    return Validation(look, "loss", False, settings.eval_steps, settings.early_stopping_patience)
+    patience = settings.early_stopping_patience
+    return Validation(measure, "loss", False, settings.eval_steps, patience)
+
+
+def validation_batches(
+    settings: ValidatedSettings, draw: Callable[[int, int], Batch]
+) -> list[Batch]:
+    """Fixed batches that hold at least ``eval_records`` records.
+
+    Args:
+        settings: Of the stage.
+        draw: Draws the batch of a step and of a part of the step.
+    """
+    count = -(-settings.eval_records // settings.batch_size)
+    return [draw(step, 0) for step in range(count)]
 
 
 def validation_records(folder: str | Path, count: int) -> list[SpieRecord]:
     """Up to ``count`` survey records of validation places, spread evenly over the shards.
 
     Raises:
-        RecordError: there is none.
+        RecordError: There is none.
+    """
+    records = validation_surveys(folder)
+    chosen = np.unique(np.linspace(0, len(records) - 1, count).round().astype(int))
+    return [records.record(row) for row in chosen.tolist()]
+
+
+def validation_surveys(folder: str | Path) -> RecordFolder:
+    """All survey records of validation places.
+
+    Raises:
+        RecordError: There is none.
     """
     records = RecordFolder(folder, "survey").split("val")
     if not len(records):
         raise RecordError(
-            f"no survey records of split 'val' in {folder}; set eval_steps=0, or build some"
+            f"no survey records of split 'val' in {folder}; set eval_steps=0 or build such records"
         )
-    chosen = np.unique(np.linspace(0, len(records) - 1, count).round().astype(int))
-    return [records.record(number) for number in chosen.tolist()]
+    return records
 
 
 class ClassPromptMethod:
-    """Asks a model with a table of prompt tokens per class, without its language model.
+    """Predicts masks from a table of prompt tokens per class, without the language model.
 
     Args:
+        predictor: The model.
         prompts: (classes, K, prompt_dim).
     """
 
     def __init__(self, predictor: ModelPredictor, prompts: torch.Tensor) -> None:
-        self.predictor, self.prompts = predictor, prompts.to(predictor.device)
+        self.predictor = predictor
+        self.prompts = prompts.to(predictor.device)
 
     @torch.inference_mode()
     def __call__(self, case: Case) -> dict[str, NDArray[np.float32] | None]:
-        """Probability maps of all targets."""
-        coarse = self.predictor.context(case.pixels, case.evidence).coarse.float()
-        wanted = self.prompts[[CLASS_NAMES.index(target.class_name) for target in case.targets]]
-        plan = Plan(
-            parse_answer(""),
-            self.predictor.model.refiner(wanted, coarse.expand(len(wanted), -1, -1, -1)),
-        )
-        features = self.predictor.features(case.pixels, case.evidence)
-        maps = self.predictor.decode(features, plan, case.pixels, case.evidence)
-        return {target.name: found for target, found in zip(case.targets, maps, strict=True)}
+        """Probability maps of all targets of a case."""
+        scene = self.predictor.open(case.pixels, case.evidence)
+        coarse = scene.context.coarse.float()
+        rows = [CLASS_NAMES.index(target.class_name) for target in case.targets]
+        overviews = coarse.expand(len(rows), -1, -1, -1)
+        weights = self.predictor.model.refiner(self.prompts[rows], overviews)
+        maps = scene.decode(scene.features(case.pixels), Plan(parse_answer(""), weights), case.pixels)
+        return {
+            target.name: probability for target, probability in zip(case.targets, maps, strict=True)
+        }
 
 
-def _panels(
-    case: Case, maps: dict[str, NDArray[np.float32] | None]
-) -> Iterator[tuple[str, Image.Image]]:
-    """The image, the truth laid over it, and what was found."""
-    image, words = rgb_image(case.pixels)
+def _panels(case: Case, maps: ProbabilityMaps) -> Iterator[Panel]:
+    """The image, the labels on it, and the model's masks on it."""
+    image, caption = rgb_image(case.pixels)
     colours = [classes()[target.class_name].colour for target in case.targets]
-    truth, mine = (np.zeros(case.pixels.valid.shape, np.uint8) for _ in range(2))
+    labels = np.zeros(case.pixels.valid.shape, np.uint8)
+    masks = np.zeros(case.pixels.valid.shape, np.uint8)
     for value, target in enumerate(case.targets, start=1):
-        truth[target.mask & target.known] = value
-        if (found := maps[target.name]) is not None:
-            mine[found >= 0.5] = value
+        labels[target.mask & target.known] = value
+        probability = maps[target.name]
+        if probability is not None:
+            masks[probability >= 0.5] = value
     panels = {
-        words: image,
-        "labels": overlay(image, truth, colours),
-        "model": overlay(image, mine, colours),
+        caption: image,
+        "labels": overlay(image, labels, colours),
+        "model": overlay(image, masks, colours),
     }
     for name, panel in panels.items():
         yield name, Image.fromarray(panel).resize((PANEL, PANEL), Image.Resampling.NEAREST)
 
 
-def _answers(predictor: ModelPredictor, shown: list[Case]) -> Iterator[str]:
+def _answers(predictor: ModelPredictor, shown: Sequence[Case]) -> Iterator[str]:
+    """What the model answers to a few queries, as lines of Markdown."""
     for case in shown:
+        scene = predictor.open(case.pixels, case.evidence)
         yield f"## {case.source}: {case.id}\n"
         for target in case.targets[:2]:
             try:
-                text = predictor.plan(target.query, case.pixels, case.evidence).answer.text
+                text = scene.plan(target.query).answer.text
             except AnswerError as error:
                 text = str(error)
             yield f"- {target.query}\n  - `{text}`"

@@ -1,7 +1,8 @@
-"""Stage ``instruct``: scenes, conversations and masks together; answers become prompt tokens.
+"""Stage ``instruct``: scenes, conversations and masks together.
 
-Starts from the language model of stage ``language`` and, as ``vision``, a checkpoint of stage ``masks`` with its
-table of class prompts.
+The spans of an answer become the prompt tokens of masks. The stage starts from the language model
+of stage ``language`` and, as ``vision_from``, a checkpoint of stage ``masks`` with its table of
+class prompts.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from spex.errors import ConfigError
@@ -21,6 +22,7 @@ from spex.evaluate import QueryMethod
 from spex.evidence.indices import OFFERED_INDICES
 from spex.evidence.text import evidence_text
 from spex.model.decoder import mask_logits
+from spex.model.predictor import ModelPredictor
 from spex.model.processor import SpexProcessor
 from spex.model.spex import SpexModel
 from spex.query.answer_markup import parse_answer
@@ -36,17 +38,23 @@ from train.data.crops import CropStream, MaskBatch, TrainingCrop, collate
 from train.data.random_state import rng_at
 from train.data.symmetry import Symmetry, transform_conversation
 from train.data.training_chips import CLASS_NAMES, load_chips
+from train.run.checkpoints import save_checkpoint
+from train.run.logger import LogRow
 from train.run.loop import run
-from train.run.lora import merged_state
 from train.run.losses import mask_losses, presence_loss, text_loss
 from train.run.validation import mask_validation
 from train.settings import InstructSettings
-from train.stages.masks import PROMPTS_FILE, all_classes, class_losses, load_prompts
+from train.stages.class_prompts import (
+    class_losses,
+    class_mask_logits,
+    class_prompts_file,
+    load_class_prompts,
+)
 
 
 @dataclass(frozen=True)
 class InstructBatch:
-    """Crops with their conversations; the class of every span in reading order."""
+    """Crops with their conversations; ``span_classes`` (S,) of all spans in reading order."""
 
     masks: MaskBatch
     text: TextBatch
@@ -54,84 +62,109 @@ class InstructBatch:
 
 
 class ConversationStream:
-    """Batches of crops, each with a dialogue of its scene, turned as it is, and the prior text of the crop itself."""
+    """Batches of crops, each with a conversation about its scene.
+
+    A conversation is turned as its crop is, and gets the evidence text of the crop itself.
+
+    Args:
+        crops: Draws the crops.
+        conversations: Conversations about the same scenes.
+        processor: Encodes the conversations.
+        settings: Of the stage.
+    """
 
     def __init__(
         self,
         crops: CropStream,
-        dialogues: ConversationDataset,
+        conversations: ConversationDataset,
         processor: SpexProcessor,
         settings: InstructSettings,
     ) -> None:
-        self.crops, self.dialogues, self.processor, self.settings = (
-            crops,
-            dialogues,
-            processor,
-            settings,
-        )
-        self.encode = ConversationEncoder(processor, len(dialogues))
+        self.crops = crops
+        self.conversations = conversations
+        self.processor = processor
+        self.settings = settings
+        self.encode = ConversationEncoder(processor, len(conversations))
         self.by_scene: dict[str, list[int]] = defaultdict(list)
-        for number, scene in enumerate(dialogues.scene_ids):
+        for number, scene in enumerate(conversations.scene_ids):
             self.by_scene[scene].append(number)
-        self.chips = [i for i, name in enumerate(crops.chips.ids) if name in self.by_scene]
-        self.rate = crops.probabilities[self.chips] / crops.probabilities[self.chips].sum()
+        self.chips = [row for row, name in enumerate(crops.chips.ids) if name in self.by_scene]
+        probabilities = crops.probabilities[self.chips]
+        self.probabilities = probabilities / probabilities.sum()
 
-    def draw(self, step: int, process: int) -> InstructBatch:
-        """The batch of a step."""
-        rng = rng_at(self.settings.seed, step, process)
-        samples: list[TrainingCrop] = []
-        conversations, names = [], []
-        told = (
-            rng.random() >= self.settings.evidence_text_dropout
-        )  # by batch: rows are padded to the longest
-        while len(samples) < self.settings.batch_size:
-            chip = self.crops.chips[int(rng.choice(self.chips, p=self.rate))]
-            talk = rng.permutation(self.by_scene[chip.id])
-            item = self.dialogues[
-                int(next((i for i in talk if self.dialogues.has_evidence[i] == told), talk[0]))
-            ]
-            item, symmetry = _turned(item, Symmetry.draw(rng))
-            # An answer beside a prior text may rest on it: those pixels stay as they were measured.
-            sample = self.crops.draw(
+    def draw(self, step: int, part: int) -> InstructBatch:
+        """The batch of a step and of a part of the step."""
+        rng = rng_at(self.settings.seed, step, part)
+        crops: list[TrainingCrop] = []
+        encoded: list[tuple[list[int], int]] = []
+        span_classes: list[int] = []
+        # With or without evidence text by batch, because rows are padded to the longest.
+        with_text = bool(rng.random() >= self.settings.evidence_text_dropout)
+        while len(crops) < self.settings.batch_size:
+            chip = self.crops.chips[int(rng.choice(self.chips, p=self.probabilities))]
+            conversation = self._draw_conversation(chip.id, with_text, rng)
+            conversation, symmetry = _turned(conversation, Symmetry.draw(rng))
+            # An answer may rest on the evidence text: such pixels stay as they were measured.
+            crop = self.crops.draw(
                 rng,
                 chip,
                 symmetry=symmetry,
-                radiometry=not item.evidence_text,
-                needed=_indices(item),
+                radiometry=not conversation.evidence_text,
+                needed=_indices(conversation),
             )
-            prior = (
-                evidence_text(sample.evidence, item.exchanges[0].query)
-                if item.evidence_text
-                else ""
-            )
-            conversation = self.encode(item, prior)
-            if conversation is None:
+            text = ""
+            if conversation.evidence_text:
+                text = evidence_text(crop.evidence, conversation.exchanges[0].query)
+            ids_and_start = self.encode(conversation, text)
+            if ids_and_start is None:
                 continue
-            samples.append(sample)
-            conversations.append(conversation)
-            names += [span.class_name for span in parse_answer(item.answer).spans]
-        text = pad(conversations, self.processor.tokenizer)
+            crops.append(crop)
+            encoded.append(ids_and_start)
+            for span in parse_answer(conversation.answer).spans:
+                span_classes.append(CLASS_NAMES.index(span.class_name))
         return InstructBatch(
-            collate(samples), text, torch.tensor([CLASS_NAMES.index(name) for name in names])
+            collate(crops), pad(encoded, self.processor.tokenizer), torch.tensor(span_classes)
         )
 
+    def _draw_conversation(
+        self, scene: str, with_text: bool, rng: np.random.Generator
+    ) -> Conversation:
+        """A conversation about a scene, with or without evidence text as far as there is one."""
+        order = rng.permutation(self.by_scene[scene])
+        for number in order:
+            if self.conversations.has_evidence[number] == with_text:
+                return self.conversations[int(number)]
+        return self.conversations[int(order[0])]
 
-def _turned(item: Conversation, symmetry: Symmetry) -> tuple[Conversation, Symmetry]:
-    """A conversation about the scene turned; the scene is left as it is where the words cannot follow."""
-    if (exchanges := transform_conversation(item.exchanges, symmetry)) is None:
-        return item, Symmetry()
+
+def _turned(conversation: Conversation, symmetry: Symmetry) -> tuple[Conversation, Symmetry]:
+    """A conversation about the turned scene, and how far the scene may be turned.
+
+    The scene stays as it is where the words cannot follow.
+    """
+    exchanges = transform_conversation(conversation.exchanges, symmetry)
+    if exchanges is None:
+        return conversation, Symmetry()
     *history, last = exchanges
-    return replace(item, query=last.query, answer=last.answer, history=tuple(history)), symmetry
+    turned = replace(conversation, query=last.query, answer=last.answer, history=tuple(history))
+    return turned, symmetry
 
 
-def _indices(item: Conversation) -> list[str]:
-    """The spectral indices that a conversation speaks of."""
-    text = " ".join(f"{one.query} {one.answer}" for one in item.exchanges)
+def _indices(conversation: Conversation) -> list[str]:
+    """The spectral indices that a conversation names."""
+    text = " ".join(f"{exchange.query} {exchange.answer}" for exchange in conversation.exchanges)
     return [name for name in OFFERED_INDICES if re.search(rf"\b{name}\b", text)]
 
 
 class InstructTrainer(nn.Module):
-    """The whole model, and the table of class prompts, which goes on learning and teaches the condensation."""
+    """The whole model with the table of class prompts.
+
+    The table continues to learn, and is what the condensation of answers learns from.
+
+    Args:
+        model: The model.
+        class_prompts: (classes, K, prompt_dim).
+    """
 
     def __init__(self, model: SpexModel, class_prompts: Tensor) -> None:
         super().__init__()
@@ -142,63 +175,56 @@ class InstructTrainer(nn.Module):
         """All loss terms of a batch."""
         model, masks, text = self.model, batch.masks, batch.text
         context, fused = model.context(masks.values, masks.valid, masks.bands)
-        embeds = model.embed(text.input_ids, context.visual)
-        hidden = model.language.get_decoder()(
-            inputs_embeds=embeds, attention_mask=text.attention_mask, use_cache=False
-        ).last_hidden_state
-        logits = model.language.get_output_embeddings()(hidden)
+        output = model(text.input_ids, text.attention_mask, text.start, context)
         features = model.features(fused, masks.evidence)
         table = class_losses(
-            *all_classes(model, self.class_prompts, context.coarse, features), masks.labels
+            *class_mask_logits(model, self.class_prompts, context.coarse, features), masks.labels
         )
-        terms = {"text": text_loss(logits, text.input_ids, text.weight)}
+        terms = {"text": text_loss(output.logits, text.input_ids, text.weight)}
         terms |= {f"class_{name}": term for name, term in table.items()}
-        spans = model.spans(text.input_ids, text.start)
-        assert len(spans) == len(batch.span_classes)
-        if spans:
-            owner = torch.tensor([row for row, _, _ in spans])
-            prompts = model.prompts(hidden, spans)
-            weights = model.refiner(prompts, context.coarse[owner])
-            found = torch.stack(
-                [
-                    mask_logits(features[row], w[None])[0]
-                    for row, w in zip(owner.tolist(), weights, strict=True)
-                ]
-            )
+        assert len(output.spans) == len(batch.span_classes)
+        if output.spans:
+            owner, weights = output.span_owner, output.decoder_weights
+            logits = [
+                mask_logits(features[row], span_weights[None])[0]
+                for row, span_weights in zip(owner.tolist(), weights, strict=True)
+            ]
             labels = masks.labels[owner, batch.span_classes]
-            bce, dice = mask_losses(found, labels)
+            bce, dice = mask_losses(torch.stack(logits), labels)
             terms |= {"bce": bce, "dice": dice, "presence": presence_loss(weights[:, -1], labels)}
-            terms["teacher"] = F.mse_loss(
-                prompts.float(), self.class_prompts[batch.span_classes].detach()
-            )
+            class_prompts = self.class_prompts[batch.span_classes].detach()
+            terms["teacher"] = F.mse_loss(output.prompts.float(), class_prompts)
         return terms
 
 
-def train(
-    settings: InstructSettings, model: SpexModel, processor: SpexProcessor
-) -> list[dict[str, float]]:
-    """Run the stage."""
+def train(settings: InstructSettings, model: SpexModel, processor: SpexProcessor) -> list[LogRow]:
+    """Run the stage; return its log.
+
+    Raises:
+        ConfigError: There is no checkpoint with class prompts to start from.
+    """
     if settings.vision_from is None:
         raise ConfigError(
-            "stage instruct needs vision_from=, a checkpoint of stage masks or a whole model"
+            "stage instruct needs vision_from, a checkpoint of stage masks or of a whole model"
         )
     chips = load_chips(settings.data, "train")
     crops = CropStream(
         chips, settings.crop_size, settings.source_weights, settings.evidence_map_dropout
     )
-    stream = ConversationStream(
-        crops, load_conversations(settings.data, "train"), processor, settings
-    )
-    trainer = InstructTrainer(model, load_prompts(settings.vision_from))
+    conversations = load_conversations(settings.data, "train")
+    stream = ConversationStream(crops, conversations, processor, settings)
+    trainer = InstructTrainer(model, load_class_prompts(settings.vision_from))
 
     def save(folder: Path) -> None:
-        model.save_pretrained(folder, state_dict=merged_state(model))
-        processor.save_pretrained(str(folder))
-        save_file(
-            {"class_prompts": trainer.class_prompts.detach().contiguous()}, folder / PROMPTS_FILE
-        )
+        table = class_prompts_file(trainer.class_prompts)
+        save_checkpoint(folder, model, processor=processor, extra=table)
 
-    validation = mask_validation(settings, lambda predictor, _: QueryMethod(predictor))
-    return run(
-        settings, trainer, stream.draw, lambda part, batch: part(batch), save, validation=validation
-    )
+    def loss_terms(prepared_trainer: nn.Module, batch: InstructBatch) -> dict[str, Tensor]:
+        terms: dict[str, Tensor] = prepared_trainer(batch)
+        return terms
+
+    def method_of(predictor: ModelPredictor, checkpoint: Path) -> QueryMethod:
+        return QueryMethod(predictor)
+
+    validation = mask_validation(settings, method_of)
+    return run(settings, trainer, stream.draw, loss_terms, save, validation=validation)

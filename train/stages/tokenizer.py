@@ -1,4 +1,8 @@
-"""The tokenizer of the shipped language model: byte-level BPE from the dialogues, single digits, span tokens."""
+"""The tokenizer of the shipped language model.
+
+It is a byte-level BPE learned from conversations, with single digits and the tokens of the span
+markup.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,12 @@ from spex.query.prompt import CHAT_TEMPLATE, SPECIAL_TOKENS
 
 
 def train_tokenizer(texts: Iterable[str], size: int = 2048) -> PreTrainedTokenizerBase:
-    """A tokenizer of ``size`` tokens from example texts."""
+    """Learn a tokenizer from example texts.
+
+    Args:
+        texts: Queries, evidence texts and answers.
+        size: Number of tokens.
+    """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
         pre_tokenizers.Digits(individual_digits=True),

@@ -93,16 +93,16 @@ def _shadow(
     for distance in np.unique(np.ceil(np.geomspace(1, longest, min(steps, int(longest) + 1)))):
         row = round(sunward[0] * distance)
         column = round(sunward[1] * distance)
-        here = (
+        cells = (
             slice(max(0, -row), size - max(0, row)),
             slice(max(0, -column), size - max(0, column)),
         )
-        there = (
+        cells_sunward = (
             slice(max(0, row), size - max(0, -row)),
             slice(max(0, column), size - max(0, -column)),
         )
-        line_of_sight = height[there] - np.float32(distance * cell_m * rise)
-        np.maximum(horizon[here], line_of_sight, out=horizon[here])
+        line_of_sight = height[cells_sunward] - np.float32(distance * cell_m * rise)
+        np.maximum(horizon[cells], line_of_sight, out=horizon[cells])
     return gaussian_filter((horizon > height + 0.3).astype(np.float32), 0.5)
 
 

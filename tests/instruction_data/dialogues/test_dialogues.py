@@ -84,17 +84,10 @@ def lists(node: object, path: str = "") -> Iterator[tuple[str, Wordings]]:
 
 def test_every_noun_names_its_class() -> None:
     assert set(load_wording("nouns")) == set(classes())
-    english = [
-        (name, noun)
-        for name, table in load_wording("nouns").items()
-        for noun in (
-            *table["mass"].texts,
-            *table["many"].texts,
-            *map(singular, table["many"].texts),
-        )
-        if resolve_class(noun) != name
-    ]
-    assert not english
+    for name, table in load_wording("nouns").items():
+        plurals = table["many"].texts
+        for noun in (*table["mass"].texts, *plurals, *map(singular, plurals)):
+            assert resolve_class(noun) == name, noun
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -153,7 +146,7 @@ def test_a_dialogue_is_a_function_of_its_arguments(evidence: list[SceneEvidence]
     assert first != draw_dialogue(np.random.default_rng(10), evidence[0], "train")
 
 
-def test_answers_keep_the_grammar_and_bear_checking(
+def test_answers_keep_the_grammar_and_claim_nothing_false(
     drawn: dict[str, list[Dialogue]], evidence: list[SceneEvidence]
 ) -> None:
     for split in drawn.values():
@@ -162,22 +155,19 @@ def test_answers_keep_the_grammar_and_bear_checking(
             for exchange in dialogue.exchanges:
                 answer = parse_answer(exchange.answer)
                 queries_so_far.append(exchange.query)
-                assert not invented_numbers(answer, queries_so_far) and not false_claims(
-                    exchange.answer, evidence[i % 3]
-                ), dialogue
+                assert not invented_numbers(answer, queries_so_far), dialogue
+                assert not false_claims(exchange.answer, evidence[i % 3]), dialogue
                 assert bool(answer.spans) != bool(answer.refusal), dialogue
-                assert 0 < len(exchange.query) <= MAX_QUERY_CHARS and len(exchange.answer) < 1100
-                assert "{" not in exchange.query + exchange.answer and "[" not in exchange.query, (
-                    dialogue
-                )
-            last = [(s.class_name, s.phrase, s.constraints.to_dict()) for s in answer.spans]
-            answered = [
-                (name, phrase, {key: str(value) for key, value in constraints.items()})
-                for name, phrase, constraints in last
-            ]
-            assert answered == [(s.class_name, s.phrase, s.attributes) for s in dialogue.spans], (
-                dialogue
-            )
+                assert 0 < len(exchange.query) <= MAX_QUERY_CHARS, dialogue
+                assert len(exchange.answer) < 1100, dialogue
+                assert "[" not in exchange.query, dialogue
+                assert "{" not in exchange.query + exchange.answer, dialogue
+            assert len(answer.spans) == len(dialogue.spans), dialogue
+            for span, target in zip(answer.spans, dialogue.spans, strict=True):
+                constraints = span.constraints.to_dict()
+                attributes = {key: str(value) for key, value in constraints.items()}
+                assert (span.class_name, span.phrase) == (target.class_name, target.phrase)
+                assert attributes == target.attributes, dialogue
 
 
 def test_the_numbers_of_an_answer_stand_in_the_queries(drawn: dict[str, list[Dialogue]]) -> None:
@@ -186,32 +176,37 @@ def test_the_numbers_of_an_answer_stand_in_the_queries(drawn: dict[str, list[Dia
         query_numbers = numbers_of(queries(dialogue))
         for span in dialogue.spans:
             limits = " ".join(f"{key}={value}" for key, value in span.attributes.items())
-            asked = re.findall(rf"(?<=[=:])(?:-)?({PLAIN_NUMBER})", limits)
-            assert set(asked) <= query_numbers, (dialogue.exchanges, asked)
+            span_numbers = re.findall(rf"(?<=[=:])(?:-)?({PLAIN_NUMBER})", limits)
+            assert set(span_numbers) <= query_numbers, (dialogue.exchanges, span_numbers)
+
+
+def parts(dialogue: Dialogue) -> list[str]:
+    """Act and wording of every exchange."""
+    return dialogue.template.split(" | ")
+
+
+def frames(dialogues: list[Dialogue]) -> set[str]:
+    """All wordings of the exchanges."""
+    return {part.split(": ", 1)[1] for dialogue in dialogues for part in parts(dialogue)}
 
 
 def test_mix_of_languages_turns_and_acts(drawn: dict[str, list[Dialogue]]) -> None:
     train = drawn["train"]
-    languages, lengths = (
-        Counter(d.language for d in train),
-        Counter(len(d.exchanges) for d in train),
-    )
-    assert 0.17 < 1 - languages["en"] / COUNT < 0.23 and set(languages) == {
-        "en",
-        *LANGUAGES,
-    }
+    languages = Counter(dialogue.language for dialogue in train)
+    assert 0.17 < 1 - languages["en"] / COUNT < 0.23
+    assert set(languages) == {"en", *LANGUAGES}
+    lengths = Counter(len(dialogue.exchanges) for dialogue in train)
     assert 0.25 < 1 - lengths[1] / COUNT < 0.31 and lengths[3] > 50
-    assert {d.template.split(":")[0] for d in train} >= set(load_wording("acts")["weights"])
-    follow = {part.split(":")[0] for d in train for part in d.template.split(" | ")[1:]}
-    assert follow >= {
-        f"then {kind}" for kind in load_wording("followups")["weights"] if kind != "fresh"
-    }
+    acts = {dialogue.template.split(":")[0] for dialogue in train}
+    assert acts >= set(load_wording("acts")["weights"])
+    follow_ups = {part.split(":")[0] for dialogue in train for part in parts(dialogue)[1:]}
+    kinds = set(load_wording("followups")["weights"]) - {"fresh"}
+    assert follow_ups >= {f"then {kind}" for kind in kinds}
 
 
 def test_wording_rarely_repeats(drawn: dict[str, list[Dialogue]]) -> None:
-    single = [
-        d.exchanges[0].query for split in drawn.values() for d in split if len(d.exchanges) == 1
-    ]
+    dialogues = drawn["train"] + drawn["val"]
+    single = [queries(dialogue) for dialogue in dialogues if len(dialogue.exchanges) == 1]
     assert 1 - len(set(single)) / len(single) < 0.02
 
 
@@ -219,86 +214,74 @@ def test_held_out_wordings_never_train(drawn: dict[str, list[Dialogue]]) -> None
     assert not any(dialogue.held_out for dialogue in drawn["train"])
     assert 0.4 < np.mean([dialogue.held_out for dialogue in drawn["val"]]) < 0.6
     for file in FILES:
-        for path, options in lists(load_wording(file), file):
-            assert options.texts[0] in options.trained and not set(options.trained) & set(
-                options.held_out
-            ), path
-    frames = {text for _, options in lists(load_wording("acts")) for text in options.held_out}
-    met = [
-        part.split(": ", 1)[1]
-        for dialogue in drawn["val"]
-        for part in dialogue.template.split(" | ")
-    ]
-    assert len(frames & set(met)) > 20
-    assert not frames & {
-        part.split(": ", 1)[1]
-        for dialogue in drawn["train"]
-        for part in dialogue.template.split(" | ")
-    }
+        for path, wordings in lists(load_wording(file), file):
+            assert wordings.texts[0] in wordings.trained, path
+            assert not set(wordings.trained) & set(wordings.held_out), path
+    held_out: set[str] = set()
+    for _, wordings in lists(load_wording("acts")):
+        held_out.update(wordings.held_out)
+    assert len(held_out & frames(drawn["val"])) > 20
+    assert not held_out & frames(drawn["train"])
 
 
 def test_held_out_nouns_never_train_in_any_form() -> None:
     sampler = WordingSampler(np.random.default_rng(0), "train")
-    hidden_total = 0
+    held_out_total = 0
     for name in classes():
-        hidden = {
-            singular(text) for options in class_nouns(name).values() for text in options.held_out
-        }
-        hidden_total += len(hidden)
-        drawn = {
-            singular(sampler.pick(options))
-            for options in class_nouns(name).values()
-            for _ in range(300)
-        }
-        assert not hidden & drawn, name
-    assert hidden_total > 200
+        held_out: set[str] = set()
+        picked: set[str] = set()
+        for wordings in class_nouns(name).values():
+            held_out.update(map(singular, wordings.held_out))
+            picked.update(singular(sampler.pick(wordings)) for _ in range(300))
+        assert not held_out & picked, name
+        held_out_total += len(held_out)
+    assert held_out_total > 200
 
 
 def test_about_a_fifth_is_held_out() -> None:
-    sizes = [
-        (len(o.texts), len(o.held_out))
-        for file in FILES
-        for _, o in lists(load_wording(file))
-        if len(o.texts) > 3
-    ]
-    assert 0.12 < sum(hidden for _, hidden in sizes) / sum(count for count, _ in sizes) < 0.25
+    count = 0
+    held_out = 0
+    for file in FILES:
+        for _, wordings in lists(load_wording(file)):
+            if len(wordings.texts) > 3:
+                count += len(wordings.texts)
+                held_out += len(wordings.held_out)
+    assert 0.12 < held_out / count < 0.25
 
 
 def test_phrases_are_the_person_s_words_or_the_class_title(
     drawn: dict[str, list[Dialogue]],
 ) -> None:
-    own = 0
+    in_query = 0
     for dialogue in drawn["train"]:
-        asked = queries(dialogue).lower()
+        words = queries(dialogue).lower()
         for span in dialogue.spans:
             assert resolve_class(span.phrase) == span.class_name
-            own += span.phrase.lower() in asked
-            assert span.phrase.lower() in asked or span.phrase == classes()[span.class_name].title
-    assert own > 1500
+            if span.phrase.lower() in words:
+                in_query += 1
+            else:
+                assert span.phrase == classes()[span.class_name].title
+    assert in_query > 1500
 
 
-def test_what_the_prior_calls_unavailable_is_refused(drawn: dict[str, list[Dialogue]]) -> None:
-    seen = 0
+def test_what_the_evidence_calls_unavailable_is_refused(drawn: dict[str, list[Dialogue]]) -> None:
+    refused = 0
     for dialogue in drawn["train"]:
         line = re.search(r"^unavailable: (.*)$", dialogue.evidence_text, re.MULTILINE)
         missing = {name for name in classes() if line and re.search(rf"\b{name} \(", line[1])}
         assert not missing & {span.class_name for span in dialogue.spans}
-        seen += "cannot be told here: it needs" in dialogue.exchanges[-1].answer
-    assert seen > 20
+        refused += "cannot be told here: it needs" in dialogue.exchanges[-1].answer
+    assert refused > 20
 
 
 def test_an_index_is_named_only_with_its_evidence(drawn: dict[str, list[Dialogue]]) -> None:
+    index_slot = re.compile(r"<fact:(?:index|outside|threshold|contrast):(\w+)>")
     for dialogue in drawn["train"]:
-        for part, exchange in zip(dialogue.template.split(" | "), dialogue.exchanges, strict=True):
-            slots = set(
-                re.findall(r"<fact:(?:index|outside|threshold|contrast):(\w+)>", exchange.answer)
-            )
-            if not part.startswith("index_of"):
-                assert all(
-                    f"{name} above" in dialogue.evidence_text
-                    or f"{name} below" in dialogue.evidence_text
-                    for name in slots
-                )
+        for part, exchange in zip(parts(dialogue), dialogue.exchanges, strict=True):
+            if part.startswith("index_of"):
+                continue
+            for index in index_slot.findall(exchange.answer):
+                assert re.search(rf"{index} (above|below)", dialogue.evidence_text)
 
 
 def test_explanations_argue_at_different_length(drawn: dict[str, list[Dialogue]]) -> None:
@@ -310,7 +293,7 @@ def test_explanations_argue_at_different_length(drawn: dict[str, list[Dialogue]]
     sentences = Counter(answer.count(". ") for answer in answers)
     assert len(sentences) >= 4
     text = " ".join(answers)
-    for said in (
+    for sentence in (
         "<fact:confusion>",
         "<fact:left_out>",
         "<fact:contrast:",
@@ -319,7 +302,7 @@ def test_explanations_argue_at_different_length(drawn: dict[str, list[Dialogue]]
         CLEAR,
         DISPLAY,
     ):
-        assert said in text
+        assert sentence in text
 
 
 def test_a_false_claim_is_reported(evidence: list[SceneEvidence]) -> None:
@@ -327,18 +310,18 @@ def test_a_false_claim_is_reported(evidence: list[SceneEvidence]) -> None:
     clear = next(
         name for name, item in scene.classes.items() if item.status == "present" and not item.weak
     )
-    good = f"<seg class={clear}>{classes()[clear].title}</seg>: <fact:area>."
+    true_answer = f"<seg class={clear}>{classes()[clear].title}</seg>: <fact:area>."
 
     def problems(answer: str) -> str:
         return " ".join(false_claims(answer, scene))
 
-    assert "separates it" in problems(f"{good} {WEAK}")
-    assert "calibrated" in problems(f"{good} {DISPLAY}")
+    assert "separates it" in problems(f"{true_answer} {WEAK}")
+    assert "calibrated" in problems(f"{true_answer} {DISPLAY}")
     assert "can be mapped" in problems("<refuse>Water cannot be told here: it needs luck.</refuse>")
     assert "can be mapped" in problems(
         "<refuse>As bandas desta cena não bastam para distinguir: água.</refuse>"
     )
-    assert not problems(good)
+    assert not problems(true_answer)
 
 
 def water(**limits: object) -> tuple[NounPhrase, ...]:

@@ -57,11 +57,11 @@ class TestFailedTiles:
         class Flaky(painter):
             left = failures
 
-            def features(self, pixels, evidence):
+            def features(self, pixels):
                 if self.left and pixels.values[0, 0, 0] == np.float32(0.77):
                     self.left -= 1
                     raise RuntimeError("out of luck")
-                return super().features(pixels, evidence)
+                return super().features(pixels)
 
         return Flaky(WATER)
 
@@ -95,7 +95,7 @@ class TestFailedTiles:
 
     def test_if_every_tile_fails_the_reason_is_raised(self, painter, painted):
         class Broken(painter):
-            def features(self, pixels, evidence):
+            def features(self, pixels):
                 raise RuntimeError("no weights fit")
 
         with pytest.raises(RuntimeError, match="no weights fit"):
@@ -104,8 +104,8 @@ class TestFailedTiles:
 
 def test_a_probability_that_is_not_finite_is_no_data(painter, lake):
     class Holes(painter):
-        def decode(self, features, plan, pixels, evidence):
-            found = super().decode(features, plan, pixels, evidence)
+        def decode(self, features, plan, pixels):
+            found = super().decode(features, plan, pixels)
             found[:, 30, 40] = np.nan
             return found
 
@@ -116,7 +116,7 @@ def test_a_probability_that_is_not_finite_is_no_data(painter, lake):
 
 def test_an_interrupt_is_not_taken_for_a_failed_tile(painter, lake):
     class Interrupted(painter):
-        def features(self, pixels, evidence):
+        def features(self, pixels):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

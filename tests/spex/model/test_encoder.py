@@ -128,7 +128,7 @@ def test_pooling_leaves_out_what_is_not_valid(model: MaskedAutoencoder) -> None:
     torch.testing.assert_close(
         seen.pooled, torch.cat([inside.mean((1, 2)), inside.amax((1, 2))]), atol=1e-6, rtol=1e-5
     )
-    with pytest.raises(SceneError, match="no pixel of the image is valid"):
+    with pytest.raises(SceneError, match="the image has no valid pixel"):
         model.encoder(replace(pixels, valid=np.zeros_like(valid)))
 
 

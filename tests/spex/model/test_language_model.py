@@ -32,7 +32,8 @@ from spex.evidence.scene_evidence import measure
 from spex.model.config import make_config
 from spex.model.grammar import SpanGrammar
 from spex.model.language_model import Vocabulary, add_tokens, load_language
-from spex.model.predictor import ModelPredictor, load
+from spex.model.loading import load
+from spex.model.predictor import ModelPredictor
 from spex.model.processor import SpexProcessor
 from spex.model.spectral import band_batch
 from spex.model.spex import SpexModel
@@ -245,10 +246,10 @@ def test_the_grammar_lets_every_tokenizer_write_what_it_reads(built: Built, answ
     grammar = SpanGrammar("open water larger than 1 ha, zones brûlées, NBR -0.1")
     written = b""
     for wanted in processor.tokenizer(answer, add_special_tokens=False)["input_ids"]:
-        scores = torch.full((len(processor.words.pieces) + 3,), -1.0)
+        scores = torch.full((len(processor.vocabulary.pieces) + 3,), -1.0)
         scores[-1], scores[wanted] = 2.0, 1.0  # a row that is no token
-        assert grammar.choose(written, scores, processor.words) == wanted, written
-        written += processor.words.piece(wanted)
+        assert grammar.choose(written, scores, processor.vocabulary) == wanted, written
+        written += processor.vocabulary.piece(wanted)
     assert written.decode().strip() == answer
 
 
@@ -259,16 +260,16 @@ def test_an_untrained_model_answers_within_the_grammar_and_the_same_after_a_roun
     predictor.model.save_pretrained(tmp_path / "model")
     predictor.processor.save_pretrained(str(tmp_path / "model"))
     again, evidence = load(tmp_path / "model"), measure(pixels)
-    assert again.processor.words == predictor.processor.words
+    assert again.processor.vocabulary == predictor.processor.vocabulary
     for query in ("open water larger than 1 ha", "zones brûlées", "标出湖泊"):
-        plan = predictor.plan(query, pixels, evidence)
+        plan = predictor.open(pixels, evidence).plan(query)
         assert parse_answer(plan.answer.text) == plan.answer and "\ufffd" not in plan.answer.text
         assert len(plan.state) == len(plan.answer.spans)
-        assert again.plan(query, pixels, evidence).answer == plan.answer
+        assert again.open(pixels, evidence).plan(query).answer == plan.answer
 
 
 def test_low_rank_pairs_find_the_layers_of_every_family(built: Built) -> None:
-    found = {name.rpartition(".")[2] for name in lora.targets(built[2].model.language)}
+    found = {name.rpartition(".")[2] for name in lora.lora_layers(built[2].model.language)}
     assert found == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
 
 
@@ -290,7 +291,7 @@ def test_pairs_learn_an_answer_and_nothing_else_of_the_language_model_moves(
         values, valid = processor.pixels(pixels)
         context, _ = model.context([values], [valid], band_batch([pixels]))
         out = model(rows, mask, begin, context)
-        losses.append(text_loss(out.logits, rows, weight) + out.weights.square().mean())
+        losses.append(text_loss(out.logits, rows, weight) + out.decoder_weights.square().mean())
         losses[-1].backward()
         optimizer.step()
         optimizer.zero_grad()

@@ -19,7 +19,8 @@ from spex.model.config import SIZES, SpecAwareConfig, make_config
 from spex.model.encoder import SpecAwareEncoder
 from spex.model.generation import GenerationRequest
 from spex.model.grammar import SpanGrammar, numbers_of
-from spex.model.predictor import SHIPPED, ModelPredictor, load
+from spex.model.loading import SHIPPED, load
+from spex.model.predictor import ModelPredictor
 from spex.model.processor import SpexProcessor
 from spex.model.spectral import band_batch
 from spex.model.spex import SpexModel
@@ -77,11 +78,16 @@ def test_every_part_receives_a_gradient(predictor: ModelPredictor) -> None:
     context, fused = model.context([values], [valid], band_batch([scene]))
     rows = torch.tensor([ids])
     out = model(rows, torch.ones_like(rows), torch.tensor([start]), context)
-    assert out.weights is not None and out.weights.shape == (1, model.config.pixel_dim + 2)
+    assert out.decoder_weights is not None and out.decoder_weights.shape == (
+        1,
+        model.config.pixel_dim + 2,
+    )
     maps = torch.from_numpy(evidence_maps(scene, measure(scene)))[None]
-    masks = model.masks(model.features(fused, maps)[0], out.weights)
+    masks = model.masks(model.features(fused, maps)[0], out.decoder_weights)
     assert masks.shape == (1, 64, 64)
-    (masks.square().mean() + out.logits.square().mean() + out.weights.square().mean()).backward()
+    (
+        masks.square().mean() + out.logits.square().mean() + out.decoder_weights.square().mean()
+    ).backward()
     untouched = [
         name for name, p in model.named_parameters() if p.grad is None and "unknown" not in name
     ]
@@ -91,13 +97,13 @@ def test_every_part_receives_a_gradient(predictor: ModelPredictor) -> None:
 
 def test_several_spans_give_several_masks_in_reading_order(predictor: ModelPredictor) -> None:
     scene = pixels()
-    context = predictor.context(scene, measure(scene))
+    opened = predictor.open(scene, measure(scene))
     answers = (
         "<seg class=water>water</seg>.",
         "<seg class=water>water</seg>. <seg class=tree_cover>forest</seg>.",
     )
-    one, none, two = predictor.weights(
-        [(GenerationRequest(QUERY), text) for text in (answers[0], "", answers[1])], context
+    one, none, two = opened.decoder_weights(
+        [(GenerationRequest(QUERY), text) for text in (answers[0], "", answers[1])]
     )
     assert len(none) == 0
     assert one.shape[0] == 1 and two.shape[0] == 2
@@ -120,10 +126,11 @@ def test_several_queries_in_one_batch_are_answered_as_one_by_one_and_as_they_are
         ("only in the north", [Exchange(QUERY, ANSWER)]),
         ("water but no roads", []),
     ]
-    together = predictor.plan_all(asked, scene, evidence)
+    opened = predictor.open(scene, evidence)
+    together = opened.plan_all(asked)
     for (query, history), plan in zip(asked, together, strict=True):
-        alone, steps = predictor.plan(query, scene, evidence, history), []
-        streamed = predictor.stream(query, scene, evidence, history)
+        alone, steps = opened.plan(query, history), []
+        streamed = opened.stream(query, history)
         try:
             while True:
                 steps.append(next(streamed))
@@ -211,9 +218,7 @@ def test_a_tile_is_encoded_at_its_own_pixel_width_not_at_that_of_the_overview(
         (replace(tile, gsd_m=300.0), tile),
         (tile, replace(tile, gsd_m=300.0)),
     ):
-        evidence = measure(overview)
-        predictor.context(overview, evidence)
-        found.append(predictor.features(seen, evidence))
+        found.append(predictor.open(overview, measure(overview)).features(seen))
     np.testing.assert_array_equal(found[0], found[1])
     assert (found[0] != found[2]).any()
 
@@ -229,7 +234,7 @@ def test_save_and_load_round_trip(predictor: ModelPredictor, tmp_path: Path) -> 
         assert torch.equal(a, b), name
     scene = pixels()
     evidence = measure(scene)
-    a, b = predictor.plan(QUERY, scene, evidence), again.plan(QUERY, scene, evidence)
+    a, b = (one.open(scene, evidence).plan(QUERY) for one in (predictor, again))
     assert a.answer == b.answer and torch.equal(a.state, b.state)
     assert again.sha256 and len(again.sha256) == 64
 
@@ -250,7 +255,7 @@ def test_an_untrained_model_still_answers_within_the_grammar(
     predictor: ModelPredictor, query: str
 ) -> None:
     scene = pixels()
-    reading = predictor.plan(query, scene, measure(scene))
+    reading = predictor.open(scene, measure(scene)).plan(query)
     assert parse_answer(reading.answer.text) == reading.answer
     assert reading.state.shape[0] == len(reading.answer.spans)
 
@@ -297,7 +302,7 @@ def test_a_conversation_is_read_whole_and_its_image_once(predictor: ModelPredict
         text.count("<image>") == predictor.processor.visual_tokens and text.count("Evidence:") == 1
     )
     assert predictor.processor.tokenizer.decode(ids[start:]).startswith("<refuse>no")
-    reading = predictor.plan("only in the north", scene, measure(scene), history)
+    reading = predictor.open(scene, measure(scene)).plan("only in the north", history)
     assert parse_answer(reading.answer.text) == reading.answer
     assert reading.state.shape[0] == len(reading.answer.spans), (
         "spans of earlier answers are not decoded again"
@@ -352,7 +357,7 @@ def test_a_span_holds_the_person_s_own_words_or_the_title_of_its_class(
 
 
 def test_characters_of_several_bytes_are_finished(predictor: ModelPredictor) -> None:
-    words, grammar = predictor.processor.words, SpanGrammar("zones brûlées, 湖泊")
+    words, grammar = predictor.processor.vocabulary, SpanGrammar("zones brûlées, 湖泊")
     for answer in (
         "<seg class=burned>zones brûlées</seg>.",
         "<seg class=water>湖泊</seg>:<fact:area>,占<fact:share>.",

@@ -10,7 +10,8 @@ import pytest
 from spex.evidence.class_additions import add_classes
 from spex.evidence.scene_evidence import measure
 from spex.model.generation import GenerationRequest
-from spex.model.predictor import ModelPredictor, load
+from spex.model.loading import load
+from spex.model.predictor import ModelPredictor
 from spex.model.standins import StandIns
 from spex.query.answer_markup import parse_answer
 from spex.query.prompt import Exchange
@@ -49,7 +50,7 @@ def test_constraints_of_an_added_class_are_read(
 ) -> None:
     write_synthetic_scene(tmp_path / "scene.tif")
     overview = Scene.open(tmp_path / "scene.tif").overview()
-    (span,) = predictor.plan(query, overview, measure(overview)).answer.spans
+    (span,) = predictor.open(overview, measure(overview)).plan(query).answer.spans
     assert (span.class_name, span.constraints.to_dict()) == ("solar_farm", constraints)
     assert span.phrase in query
 
@@ -59,11 +60,11 @@ def test_the_known_class_is_one_that_nobody_spoke_of() -> None:
         "solar parks near lakes",
         history=(Exchange("forest", "<seg class=tree_cover>forest</seg>."),),
     )
-    asked = StandIns.of(request).asked(request)
-    assert asked.query == "buildings near lakes" and asked.history == request.history
-    assert StandIns.of(GenerationRequest("lakes")).asked(
-        GenerationRequest("lakes")
-    ) == GenerationRequest("lakes")
+    known_request = StandIns.of(request).replace_added(request)
+    assert known_request.query == "buildings near lakes"
+    assert known_request.history == request.history
+    lakes = GenerationRequest("lakes")
+    assert StandIns.of(lakes).replace_added(lakes) == lakes
 
 
 def test_an_answer_comes_back_in_the_person_s_words_without_indices_of_the_class_that_stood_in() -> (
@@ -71,12 +72,12 @@ def test_an_answer_comes_back_in_the_person_s_words_without_indices_of_the_class
 ):
     history = (Exchange("Solar parks", "<seg class=solar_farm>Solar parks</seg>: <fact:area>."),)
     request = GenerationRequest("only solar farms in the north, not lakes", history=history)
-    words = StandIns.of(request)
+    stand_ins = StandIns.of(request)
     assert (
-        words.asked(request).history[0].answer
+        stand_ins.replace_added(request).history[0].answer
         == "<seg class=tree_cover>tree cover</seg>: <fact:area>."
     )
-    answer = words.answered(
+    answer = stand_ins.restore(
         "<seg class=tree_cover where=north not=water>tree cover</seg>: <fact:area>. Mean NDVI is <fact:index:NDVI>. "
         "Tree cover lies <fact:location>."
     )

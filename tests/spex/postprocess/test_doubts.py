@@ -11,12 +11,13 @@ from rasterio.crs import CRS
 from rasterio.transform import from_origin
 
 from spex.engine import RulesPredictor, extract
+from spex.engine.methods import RulesScenePredictor
 from spex.evidence.indices import role_planes
-from spex.evidence.scene_evidence import measure
+from spex.evidence.scene_evidence import SceneEvidence, measure
 from spex.postprocess.doubts import DoubtSweep
 from spex.postprocess.fact_text import doubt_text
 from spex.query.answer_markup import Plan, parse_answer
-from spex.raster.scene import Scene
+from spex.raster.scene import Pixels, Scene
 from spex.results.audit import AuditError, audit
 from spex.sensors import Band
 
@@ -33,14 +34,16 @@ TEXT = (
 )
 
 
-class Told(RulesPredictor):
-    """The index rules' masks under an answer that is given."""
+class FixedAnswer(RulesPredictor):
+    """The masks of the index rules under a fixed answer."""
 
     def __init__(self, text: str) -> None:
         self.answer = parse_answer(text)
 
-    def plan(self, *_: object, **__: object) -> Plan:
-        return Plan(self.answer)
+    def open(self, overview: Pixels, evidence: SceneEvidence) -> RulesScenePredictor:
+        scene = RulesScenePredictor(evidence)
+        scene.plan = lambda query, history=(): Plan(self.answer)  # type: ignore[method-assign]
+        return scene
 
 
 @pytest.fixture
@@ -57,7 +60,7 @@ def scene() -> Scene:
 
 
 def test_clauses_say_what_was_painted(scene: Scene, tmp_path: Path) -> None:
-    result = extract(scene, "water", Told(TEXT))
+    result = extract(scene, "water", FixedAnswer(TEXT))
     assert result.answer == (
         "Water: MNDWI 1.18 higher inside than outside; 1.50 ha beyond the MNDWI threshold were left out, "
         "most of it with NDVI above 0.30; no similar class fits the mask."
@@ -79,16 +82,16 @@ def test_clauses_say_what_was_painted(scene: Scene, tmp_path: Path) -> None:
 
 def test_what_the_request_leaves_out_is_not_blamed_on_the_pixels(scene: Scene) -> None:
     text = TEXT.replace("class=water", "class=water where=north")
-    result = extract(scene, "water in the north", Told(text))
+    result = extract(scene, "water in the north", FixedAnswer(text))
     assert result.absent  # all of the water lies in the south
     text = text.replace("where=north", "where=west")
-    answer = extract(scene, "water in the west", Told(text)).answer
+    answer = extract(scene, "water in the west", FixedAnswer(text)).answer
     assert (
         "1.50 ha beyond the MNDWI threshold were left out, most of it with NDVI above 0.30"
         in answer
     )
     text = "<seg class=vegetation where=west>plants</seg>: <fact:left_out>."
-    answer = extract(scene, "plants in the west", Told(text)).answer
+    answer = extract(scene, "plants in the west", FixedAnswer(text)).answer
     assert "21.5 ha beyond the NDVI threshold were left out, most of it by what was asked" in answer
 
 

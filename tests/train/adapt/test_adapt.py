@@ -28,7 +28,8 @@ from spex.model import precision
 from spex.model.adapter import Adapter, read_adapter
 from spex.model.config import make_config
 from spex.model.generation import GenerationRequest
-from spex.model.predictor import ModelPredictor, load
+from spex.model.loading import load
+from spex.model.predictor import ModelPredictor
 from spex.model.processor import SpexProcessor
 from spex.model.spex import SpexModel
 from spex.query.answer_markup import format_span
@@ -149,7 +150,9 @@ def perturbed(predictor: ModelPredictor, name: str = "region") -> tuple[AdaptTra
     for parameter in trainer.parameters():
         if parameter.requires_grad:
             torch.nn.init.normal_(parameter, std=0.1)
-    pairs = {layer: (down, scale * up) for layer, (down, up, scale) in lora.pairs(trainer).items()}
+    pairs = {
+        layer: (down, scale * up) for layer, (down, up, scale) in lora.lora_pairs(trainer).items()
+    }
     learned = ("water", "solar_farm")
     return trainer, Adapter(
         name, str(predictor.sha256), pairs, learned, {"solar_farm": NEW["classes"]["solar_farm"]}
@@ -192,13 +195,14 @@ def test_only_masks_of_the_classes_learned_are_made_with_an_adapter(
         (GenerationRequest("bare ground"), format_span("bare", "bare ground")),
         (GenerationRequest("solar farms"), format_span("solar_farm", "solar farms")),
     ]
-    before, after = (one.weights(rows, one.context(pixels, evidence)) for one in (plain, adapted))
+    scenes = [predictor.open(pixels, evidence) for predictor in (plain, adapted)]
+    before, after = (scene.decoder_weights(rows) for scene in scenes)
     same = [
         [torch.equal(x, y) for x, y in zip(*pair, strict=True)]
         for pair in zip(before, after, strict=True)
     ]
     assert same == [[False, True], [True], [False]]
-    assert np.array_equal(plain.features(pixels, evidence), adapted.features(pixels, evidence))
+    assert np.array_equal(*(scene.features(pixels) for scene in scenes))
 
 
 def test_an_adapter_of_another_model_or_a_damaged_one_is_refused(

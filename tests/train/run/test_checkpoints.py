@@ -1,4 +1,4 @@
-"""A checkpoint of another version or with a foreign tokenizer is refused in words that say what differs."""
+"""A checkpoint of another version or with a foreign tokenizer is refused with a clear reason."""
 
 from __future__ import annotations
 

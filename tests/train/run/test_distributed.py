@@ -1,4 +1,7 @@
-"""Stage ``instruct`` on two real processes: every engine gives what one process gives, also after a break."""
+"""Stage ``instruct`` on two processes: every engine gives what one process gives.
+
+This also holds after an interruption.
+"""
 
 from __future__ import annotations
 
@@ -50,13 +53,25 @@ ENGINES: dict[str, tuple[list[str], dict[str, str]]] = {
 
 def config(small: Path, out: Path, **changes: Any) -> tuple[str, list[str]]:
     values = {
-        "data": str(small), "out": str(out), "init_from": str(small / "start"),
-        "vision_from": str(small / "start"), "batch_size": 2,
-        "crop_size": 32, "threads": 1, "max_minutes": 600, "precision": "fp32", "max_steps": 40,
-        "source_weights": {}, "lr_scale": {},
-        "learning_rate": 1e-3, "save_minutes": 0, "eval_steps": 0,
-        "evidence_text_dropout": 1.0, "evidence_map_dropout": 1 / 3, **changes,
-    }  # fmt: skip
+        "data": str(small),
+        "out": str(out),
+        "init_from": str(small / "start"),
+        "vision_from": str(small / "start"),
+        "batch_size": 2,
+        "crop_size": 32,
+        "threads": 1,
+        "max_minutes": 600,
+        "precision": "fp32",
+        "max_steps": 40,
+        "source_weights": {},
+        "lr_scale": {},
+        "learning_rate": 1e-3,
+        "save_minutes": 0,
+        "eval_steps": 0,
+        "evidence_text_dropout": 1.0,
+        "evidence_map_dropout": 1 / 3,
+        **changes,
+    }
     return str(ROOT / "train/configs/instruct.yaml"), [
         f"{k}={json.dumps(v)}" for k, v in values.items()
     ]

@@ -1,4 +1,4 @@
-"""The loop on a model of a few weights: parts of a step, validation, rotation, what is kept, what goes wrong."""
+"""The loop on a model of a few weights: accumulation, validation, checkpoints, failures."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ def settings(out: Path, **changes: Any) -> MaskSettings:
         "learning_rate": 0.1,
         "threads": 1,
     }
-    return MaskSettings(data="none", out=str(out), save_minutes=0.0, **(values | changes))  # type: ignore[arg-type]
+    values |= changes
+    return MaskSettings(data="none", out=str(out), save_minutes=0.0, **values)  # type: ignore[arg-type]
 
 
 def batch(number: int, size: int) -> Tensor:
@@ -54,7 +55,16 @@ def train(
     slow: float = 0.0,
     workers: int = 0,
 ) -> nn.Module:
-    """Fit a line with some noise in the forward pass; ``scores`` are what validations find, one after the other."""
+    """Fit a line with some noise in the forward pass.
+
+    Args:
+        about: Settings of the run.
+        scores: Scores of the validations, one after the other.
+        draw: Draws a batch; None draws from the step alone.
+        noise: Share of the hidden values that is dropped.
+        slow: Seconds to write each weight.
+        workers: Processes that draw batches.
+    """
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(8, 4), nn.Dropout(noise), nn.Linear(4, 1))
 
@@ -76,8 +86,15 @@ def train(
         return {"bce": (part(one) - one.sum(1, keepdim=True)).square().mean()}
 
     validation = Validation(look, "iou", True, about.eval_steps, about.early_stopping_patience)
-    run(about, model, draw or (lambda n, _: batch(n, about.batch_size)), loss, save,
-        validation=validation if about.eval_steps else None, workers=workers)  # fmt: skip
+    run(
+        about,
+        model,
+        draw or (lambda n, _: batch(n, about.batch_size)),
+        loss,
+        save,
+        validation=validation if about.eval_steps else None,
+        workers=workers,
+    )
     return model
 
 
@@ -145,8 +162,12 @@ def test_checkpoints_rotate_and_the_best_stays(tmp_path: Path) -> None:
         120,
     ]
     assert state(tmp_path / "checkpoint") | {"minutes": 0} == {
-        "step": 120, "minutes": 0, "best": 0.5, "best_step": 40, "stale": 4
-    }  # fmt: skip
+        "step": 120,
+        "minutes": 0,
+        "best": 0.5,
+        "best_step": 40,
+        "stale": 4,
+    }
     assert [row["iou"] for row in rows(tmp_path, "validation")] == [0.1, 0.5, 0.3, 0.2, 0.4, 0.4]
     again = train(
         settings(tmp_path / "short", max_steps=120, eval_steps=20, early_stopping_patience=1),
@@ -193,7 +214,7 @@ def test_a_run_of_another_version_is_not_gone_on_with(tmp_path: Path) -> None:
     old = json.loads(path.read_text())
     path.write_text(json.dumps({**old, "format": 99}))
     with pytest.raises(
-        ConfigError, match=r"of another version .format 99, this one is 3.; give another out"
+        ConfigError, match=r"of another version .format 99; this version reads 3.; give another out"
     ):
         train(settings(tmp_path, max_steps=40))
 
@@ -210,7 +231,7 @@ def test_a_process_that_draws_batches_and_dies_is_one_clear_error_to_go_on_from(
         return batch(number, 8)
 
     with pytest.raises(
-        TrainingError, match=r"a process that draws batches died .* goes on from step 40"
+        TrainingError, match=r"a worker process that draws batches died .*, possibly out of memory"
     ):
         train(about, draw=draw, workers=1)
     train(about, draw=draw, workers=1)

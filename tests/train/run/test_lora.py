@@ -1,4 +1,4 @@
-"""Low-rank pairs: they start as nothing, train alone, merge to the same function, and leave plain weights behind."""
+"""Low-rank pairs change nothing at first, train alone, and merge into plain weights."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def stir(model: nn.Module) -> None:
 
 def test_targets_are_linear_layers_and_ungrouped_convolutions() -> None:
     model = spex_model()
-    found = lora.targets(model)
+    found = lora.lora_layers(model)
     layers = {name: model.get_submodule(name) for name in found}
     assert {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"} <= {
         name.rpartition(".")[2] for name in found if name.startswith("language.")
@@ -100,10 +100,10 @@ def test_merged_and_unmerged_by_peft_the_model_says_the_same() -> None:
 
 def test_the_pairs_that_are_read_out_are_the_whole_difference() -> None:
     model, plain = spex_model(), spex_model()
-    names = [name for name in lora.targets(model) if name.startswith(("decoder.", "language."))]
+    names = [name for name in lora.lora_layers(model) if name.startswith(("decoder.", "language."))]
     assert lora.inject(model, 2, names) == names
     stir(model)
-    found = lora.pairs(model)
+    found = lora.lora_pairs(model)
     assert list(found) == names
     for name, (a, b, scale) in found.items():
         weight = plain.get_parameter(f"{name}.weight")

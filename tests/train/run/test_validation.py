@@ -1,4 +1,4 @@
-"""Validation of every stage: scores and samples of the checkpoint it wrote, on validation places only."""
+"""Validation of every stage: scores and samples of its checkpoint, on validation places only."""
 
 from __future__ import annotations
 
@@ -23,11 +23,19 @@ CLASSES = ["bare", "built_up", "vegetation", "water"]
 def trained(stage: str, small: Path, out: Path, **changes: Any) -> dict[str, float]:
     """Twenty steps of a stage, and what its validation found."""
     about = {
-        "data": str(small), "out": str(out), "init_from": str(small / "start"), "max_steps": 20,
-        "vision_from": str(small / "start") if stage == "instruct" else None, "batch_size": 2,
-        "threads": 1, "precision": "fp32", "learning_rate": 1e-3, "eval_steps": 20,
-        "eval_records": 2, **changes,
-    }  # fmt: skip
+        "data": str(small),
+        "out": str(out),
+        "init_from": str(small / "start"),
+        "max_steps": 20,
+        "vision_from": str(small / "start") if stage == "instruct" else None,
+        "batch_size": 2,
+        "threads": 1,
+        "precision": "fp32",
+        "learning_rate": 1e-3,
+        "eval_steps": 20,
+        "eval_records": 2,
+        **changes,
+    }
     if stage != "language":
         about["crop_size"] = 32
     run_stage(STAGES[stage](**about))
@@ -75,9 +83,13 @@ def test_only_validation_places_are_looked_at(small: Path, tmp_path: Path) -> No
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [("eval_steps=30", "a multiple of 20"), ("early_stopping_patience=2", "set eval_steps"),
-     ("keep_checkpoints=0", "at least 1"), ("gradient_accumulation_steps=1.5", "a whole number")],
-)  # fmt: skip
+    [
+        ("eval_steps=30", "a multiple of 20"),
+        ("early_stopping_patience=2", "set eval_steps"),
+        ("keep_checkpoints=0", "at least 1"),
+        ("gradient_accumulation_steps=1.5", "a whole number"),
+    ],
+)
 def test_numbers_that_cannot_be_are_refused(change: str, message: str) -> None:
     path = Path(__file__).parents[3] / "train/configs/masks.yaml"
     with pytest.raises(ConfigError, match=message):

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from transformers import AutoTokenizer
 
 from spex.errors import ConfigError
-from spex.evidence.scene_evidence import measure
+from spex.evidence.scene_evidence import SceneEvidence, measure
 from spex.model.config import make_config
 from spex.model.processor import SpexProcessor
 from spex.model.spex import SpexModel
@@ -25,9 +25,9 @@ from train.data.crops import CropStream
 from train.data.training_chips import load_chips
 from train.run.losses import text_loss
 from train.settings import AlignSettings
-from train.stages.align import REQUESTS, AlignTrainer, CaptionStream, caption, encode
+from train.stages.align import REQUESTS, AlignTrainer, CaptionStream, caption, encode_caption
+from train.stages.class_prompts import CLASS_PROMPTS_FILE
 from train.stages.launch import run_stage
-from train.stages.masks import PROMPTS_FILE
 from train.stages.tokenizer import train_tokenizer
 
 SHOWN = ("water", "vegetation", "bare", "built_up")
@@ -36,7 +36,7 @@ BANDS = [("B", 490.0), ("G", 560.0), ("R", 665.0), ("N", 842.0), ("S1", 1610.0)]
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Crops of a landscape with other shares of water, grass and soil each, and a model that cannot see them."""
+    """Crops of a landscape with different land cover, and a model that cannot see them yet."""
     folder = tmp_path_factory.mktemp("spie")
     bands, records = tuple(Band(name, wavelength, 40.0) for name, wavelength in BANDS), []
     truth = write_synthetic_scene(folder / "whole.tif", bands=bands, height=96, width=96, seed=1)
@@ -45,32 +45,47 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         mask = Rle.encode(truth[row : row + 32, col : col + 32] == 1)
         records.append(
             SpieRecord(
-                id=f"s{number}", kind="survey", split="train" if number < 5 else "val", place=str(number),
-                source="made", sensor="made",
-                scene=SceneRef(path="whole.tif", window=window), level="surface", gsd_m=10.0, scale=1e-4,
+                id=f"s{number}",
+                kind="survey",
+                split="train" if number < 5 else "val",
+                place=str(number),
+                source="made",
+                sensor="made",
+                scene=SceneRef(path="whole.tif", window=window),
+                level="surface",
+                gsd_m=10.0,
+                scale=1e-4,
                 bands=[BandRef(name=n, wavelength_nm=w, fwhm_nm=40.0) for n, w in BANDS],
                 spans=[SpanTarget(class_name="water", phrase="water", mask=mask)],
             )
-        )  # fmt: skip
+        )
     write_records(folder / "survey_made.parquet", records)
-    _taught(folder)
+    _write_taught_model(folder)
     return folder
 
 
-def _taught(folder: Path) -> None:
-    """A model whose language model writes captions of what it is told in a code; how images say it, nobody knows."""
+def _facts(evidence: SceneEvidence) -> list[float]:
+    """Share, presence and location of each class as numbers."""
+    numbers: list[float] = []
+    for name in SHOWN:
+        item = evidence.classes[name]
+        numbers += [3 * item.fraction, item.status == "present"]
+        numbers += [item.location == place for place in SCENE_PARTS]
+    return numbers
+
+
+def _write_taught_model(folder: Path) -> None:
+    """Train a language model that writes captions from coded facts, not yet from images."""
     crops, rng = CropStream(load_chips(folder, "train"), 32, {}, 0.0), np.random.default_rng(7)
     evidence = [crops.draw(rng).evidence for _ in range(120)]
     tokenizer = train_tokenizer([caption(one) for one in evidence] * 5, 500)
     torch.manual_seed(0)
     model, processor = SpexModel(make_config("micro", tokenizer)), SpexProcessor(tokenizer, 4, 32)
-    facts = torch.tensor([
-        [value for name in SHOWN for item in [one.classes[name]]
-         for value in (3 * item.fraction, item.status == "present", *(item.location == place for place in SCENE_PARTS))]
-        for one in evidence
-    ])  # fmt: skip
+    facts = torch.tensor([_facts(item) for item in evidence])
     codes = torch.tanh(facts @ torch.randn(facts.shape[1], 4 * 64)).view(len(facts), 4, 64)
-    text = pad([encode(processor, REQUESTS[0], caption(one)) for one in evidence], tokenizer)
+    text = pad(
+        [encode_caption(processor, REQUESTS[0], caption(one)) for one in evidence], tokenizer
+    )
     optimizer = torch.optim.AdamW(model.language.parameters(), lr=3e-3)
     for step in range(150):
         rows = torch.from_numpy(np.random.default_rng(step).integers(len(facts), size=16))
@@ -97,10 +112,18 @@ def test_captions_tell_shares_and_places_and_hold_no_span(data: Path) -> None:
 
 def test_it_learns_to_read_the_image_and_touches_nothing_else(data: Path, tmp_path: Path) -> None:
     settings = AlignSettings(
-        data=str(data), out=str(tmp_path), init_from=str(data / "start"), max_steps=100,
-        batch_size=8, crop_size=32, learning_rate=1e-2, threads=1, precision="fp32", eval_steps=100,
+        data=str(data),
+        out=str(tmp_path),
+        init_from=str(data / "start"),
+        max_steps=100,
+        batch_size=8,
+        crop_size=32,
+        learning_rate=1e-2,
+        threads=1,
+        precision="fp32",
+        eval_steps=100,
         eval_records=2,
-    )  # fmt: skip
+    )
     run_stage(settings)
     before, after = (
         load_file(folder / "model.safetensors")
@@ -109,7 +132,7 @@ def test_it_learns_to_read_the_image_and_touches_nothing_else(data: Path, tmp_pa
     changed = {name for name in after if not torch.equal(before[name], after[name])}
     assert {name.split(".")[0] for name in changed} == {"project", "place", "encoder"}
     assert all("lateral" in name for name in changed if name.startswith("encoder"))
-    assert (tmp_path / "checkpoint" / PROMPTS_FILE).is_file()
+    assert (tmp_path / "checkpoint" / CLASS_PROMPTS_FILE).is_file()
     (sample,) = (tmp_path / "samples").glob("*.md")
     assert (
         sample.read_text().count("wanted `") == 8
@@ -135,7 +158,7 @@ def test_it_learns_to_read_the_image_and_touches_nothing_else(data: Path, tmp_pa
 
 
 def test_it_needs_a_model_to_start_from(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="needs init_from="):
+    with pytest.raises(ConfigError, match="needs init_from"):
         run_stage(
             AlignSettings(
                 data=str(data),

@@ -1,4 +1,4 @@
-"""Eight records learned by heart: the stages, the checkpoint and the door together can be perfect."""
+"""Eight records are learned by heart: stages, checkpoint and predictor can be perfect together."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from spex.evidence.scene_evidence import measure
 from spex.evidence.text import evidence_text
-from spex.model.predictor import load
+from spex.model.loading import load
 from spex.query.answer_markup import parse_answer
 from spex.query.prompt import user_message
 from spex.records import (
@@ -40,7 +40,8 @@ TALKS = [
     ("the largest town", "the largest <seg class=built_up top=1>town</seg>: <fact:largest>."),
     (
         "lakes and plants",
-        "<seg class=water>lakes</seg>: <fact:area>. <seg class=vegetation>plants</seg>: <fact:area>.",
+        "<seg class=water>lakes</seg>: <fact:area>. "
+        "<seg class=vegetation>plants</seg>: <fact:area>.",
     ),
     (
         "lakes larger than 1 ha",
@@ -61,10 +62,16 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         path = folder / f"s{number}.tif"
         truth = write_synthetic_scene(path, bands=bands, height=32, width=32, seed=number)
         base = {
-            "split": "train", "place": str(number), "source": "made", "scene": SceneRef(path=path.name),
-            "level": "surface", "gsd_m": 10.0, "scale": 1e-4, "sensor": "made",
+            "split": "train",
+            "place": str(number),
+            "source": "made",
+            "scene": SceneRef(path=path.name),
+            "level": "surface",
+            "gsd_m": 10.0,
+            "scale": 1e-4,
+            "sensor": "made",
             "bands": [BandRef(name=n, wavelength_nm=w, fwhm_nm=40.0) for n, w in BANDS],
-        }  # fmt: skip
+        }
         spans = [
             SpanTarget(
                 class_name=name,
@@ -97,11 +104,18 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 def test_eight_records_are_learned_by_heart(data: Path, tmp_path: Path) -> None:
     values = {
-        "data": str(data), "model_size": "micro", "batch_size": 8, "crop_size": 32, "threads": 1,
+        "data": str(data),
+        "model_size": "micro",
+        "batch_size": 8,
+        "crop_size": 32,
+        "threads": 1,
         "evidence_map_dropout": 0.0,
-        "tokenizer": str(data / "tokenizer"), "learning_rate": 4e-3, "precision": "fp32",
-    }  # fmt: skip
-    run_stage(MaskSettings(out=str(tmp_path / "masks"), max_steps=60, **values))  # type: ignore[arg-type]
+        "tokenizer": str(data / "tokenizer"),
+        "learning_rate": 4e-3,
+        "precision": "fp32",
+    }
+    masks = MaskSettings(out=str(tmp_path / "masks"), max_steps=60, **values)  # type: ignore[arg-type]
+    run_stage(masks)
     begin = str(tmp_path / "masks/checkpoint")
     settings = InstructSettings(
         out=str(tmp_path / "joint"),
@@ -119,12 +133,10 @@ def test_eight_records_are_learned_by_heart(data: Path, tmp_path: Path) -> None:
     for talk in load_conversations(data, "train"):
         chip = chips[chips.ids.index(talk.scene_id)]
         evidence = measure(chip.pixels)
-        plan = predictor.plan(talk.query, chip.pixels, evidence)
+        scene = predictor.open(chip.pixels, evidence)
+        plan = scene.plan(talk.query)
         assert plan.answer.text == talk.answer
-        found = (
-            predictor.decode(predictor.features(chip.pixels, evidence), plan, chip.pixels, evidence)
-            >= 0.5
-        )
+        found = scene.decode(scene.features(chip.pixels), plan, chip.pixels) >= 0.5
         for span, mask in zip(parse_answer(talk.answer).spans, found, strict=True):
             labels = chip.labels[CLASS_NAMES.index(span.class_name)]
             truth, mine = labels[labels >= 0] > 0, mask[labels >= 0]

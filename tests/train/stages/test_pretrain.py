@@ -1,4 +1,4 @@
-"""Stage ``pretrain``: it learns over mixed sensors, goes on after a kill as if nothing had been, draws, distributes."""
+"""Stage ``pretrain``: it learns over mixed sensors, draws samples, resumes exactly, distributes."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from spex.records import BandRef, SceneRef, SpieRecord, write_records
 from spex.sensors import Band
 from tests.scenes import write_synthetic_scene
 from train.data.unlabelled import PixelStream, image_probabilities, load_images, survey_records
-from train.run.reconstructions import reconstruct, shown_images
+from train.run.reconstructions import example_images, reconstruct
 from train.settings_file import load_settings
 from train.stages.launch import run_stage
-from train.stages.pretrain import load
+from train.stages.pretrain import load_autoencoder
 
 ROOT = Path(__file__).parents[3]
 FEW = [("B", 490.0), ("G", 560.0), ("R", 665.0), ("N", 842.0), ("S1", 1610.0)]
@@ -49,10 +49,17 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 seed=number,
             )
             about = {
-                "id": path.stem, "place": path.stem, "split": "val" if number == 2 else "train", "source": sensor,
-                "sensor": sensor, "scene": SceneRef(path=path.name), "level": "surface", "gsd_m": 10.0, "scale": 1e-4,
+                "id": path.stem,
+                "place": path.stem,
+                "split": "val" if number == 2 else "train",
+                "source": sensor,
+                "sensor": sensor,
+                "scene": SceneRef(path=path.name),
+                "level": "surface",
+                "gsd_m": 10.0,
+                "scale": 1e-4,
                 "bands": [BandRef(name=n, wavelength_nm=w, fwhm_nm=width) for n, w in bands],
-            }  # fmt: skip
+            }
             records.append(SpieRecord(kind="survey", **about))
         write_records(folder / f"survey_{sensor}.parquet", records)
     return folder
@@ -61,10 +68,19 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def config(data: Path, out: Path, **changes: Any) -> list[str]:
     """Arguments of ``train run`` for a small run in full precision."""
     values = {
-        "data": str(data), "out": str(out), "model_size": "micro", "batch_size": 2, "crop_size": 64,
-        "threads": 1, "max_minutes": 600,
-        "precision": "fp32", "max_steps": 80, "source_weights": {}, "eval_steps": 0, **changes,
-    }  # fmt: skip
+        "data": str(data),
+        "out": str(out),
+        "model_size": "micro",
+        "batch_size": 2,
+        "crop_size": 64,
+        "threads": 1,
+        "max_minutes": 600,
+        "precision": "fp32",
+        "max_steps": 80,
+        "source_weights": {},
+        "eval_steps": 0,
+        **changes,
+    }
     return [
         str(ROOT / "train/configs/pretrain.yaml"),
         *(f"{k}={json.dumps(v)}" for k, v in values.items()),
@@ -107,32 +123,31 @@ def test_it_learns_and_leaves_an_encoder_and_pictures(whole: Path, data: Path) -
     found = rows(whole)
     assert found[-1]["charbonnier"] < 0.8 * found[0]["charbonnier"]
     assert SpecAwareEncoder.from_pretrained(whole / "checkpoint").config.fusion_dim > 0
-    model = load(whole / "checkpoint")
+    model = load_autoencoder(whole / "checkpoint")
     first, last = sorted((whole / "samples").iterdir())
     assert (first.name, last.name) == ("step_000040.png", "step_000080.png") and Image.open(
         last
     ).height > 2 * 224
-    shown = shown_images(survey_records(data), 64)
+    shown = example_images(survey_records(data), 64)
     assert [(len(one.pixels.bands), "validation" in one.title) for one in shown] == [
         (5, True),
         (50, True),
     ]
     for one in shown:
-        mine, visible, given = reconstruct(model, one.pixels, 0.5)
+        reconstruction = reconstruct(model, one.pixels, 0.5)
+        mine, visible = reconstruction.pixels, reconstruction.visible
         assert (
             mine.values.shape == one.pixels.values.shape
             and visible.mean() == 0.5
-            and len(given) in (5, 24)
+            and len(reconstruction.bands_seen) in (5, 24)
         )
-        # What it makes of hidden pixels tells their brightness better than one number for all bands and pixels does.
+        # Hidden pixels are reconstructed better than by one number for all bands and pixels.
         target = one.pixels.values[:, one.pixels.valid & ~visible]
         error = np.abs(mine.values[:, one.pixels.valid & ~visible] - target).mean()
         assert error < np.abs(target.mean() - target).mean()
 
 
-def test_after_a_kill_it_goes_on_as_if_nothing_had_been(
-    whole: Path, data: Path, tmp_path: Path
-) -> None:
+def test_after_a_kill_it_resumes_exactly(whole: Path, data: Path, tmp_path: Path) -> None:
     arguments = config(data, tmp_path, save_minutes=0)
     first = start([], arguments)
     deadline = time.monotonic() + 300
@@ -165,7 +180,7 @@ def test_after_a_kill_it_goes_on_as_if_nothing_had_been(
 
 def test_a_checkpoint_without_its_run_is_not_trained_over(data: Path, tmp_path: Path) -> None:
     (tmp_path / "checkpoint").mkdir()
-    with pytest.raises(ConfigError, match="holds no state of a run"):
+    with pytest.raises(ConfigError, match="has no training state to resume from"):
         run_stage(load_settings(*_split(config(data, tmp_path))))
     with pytest.raises(ModelError, match=r"no model\.safetensors"):
         run_stage(
@@ -229,8 +244,8 @@ def zero(stage: int) -> list[str]:
 def together(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two processes of DDP without a break."""
     out = tmp_path_factory.mktemp("together")
-    through(["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"], config(data, out, max_steps=40),
-            ACCELERATE_USE_CPU="true")  # fmt: skip
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    through(launcher, config(data, out, max_steps=40), ACCELERATE_USE_CPU="true")
     return out
 
 

@@ -1,4 +1,4 @@
-"""The three stages on a handful of records at micro size: they learn, save, and hand over to each other."""
+"""The stages on a handful of records at size micro: they learn, save and hand over."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 from spex.errors import ConfigError, RecordError
 from spex.evidence.scene_evidence import measure
 from spex.evidence.text import evidence_text
+from spex.model.loading import SHIPPED, load
 from spex.model.precision import has_bfloat16
-from spex.model.predictor import SHIPPED, load
 from spex.model.processor import SpexProcessor
 from spex.query.answer_markup import format_span, parse_answer
 from spex.query.prompt import SPECIAL_TOKENS, user_message
@@ -58,11 +58,16 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
         known = {name: truth == code for code, name in CLASSES.items()}
         base = {
-            "split": "val" if number == 3 else "train", "place": str(number), "source": "made", "sensor": "made",
+            "split": "val" if number == 3 else "train",
+            "place": str(number),
+            "source": "made",
+            "sensor": "made",
             "scene": SceneRef(path=path.name),
             "bands": [BandRef(name=n, wavelength_nm=w, fwhm_nm=40.0) for n, w in BANDS],
-            "level": "surface", "gsd_m": 10.0, "scale": 1e-4,
-        }  # fmt: skip
+            "level": "surface",
+            "gsd_m": 10.0,
+            "scale": 1e-4,
+        }
         gap = Rle.encode(truth == 0)
         spans = [
             SpanTarget(class_name=c, phrase=c, mask=Rle.encode(m), ignore=gap)
@@ -110,12 +115,18 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def stage(name: str, data: Path, out: Path, **changes: object) -> list[dict[str, float]]:
     values: dict[str, object] = {
-        "model_size": "micro", "max_steps": 40, "max_minutes": 30.0, "batch_size": 4,
-        "learning_rate": 3e-3, "threads": 1, "tokenizer": str(data / "tokenizer"),
-    }  # fmt: skip
+        "model_size": "micro",
+        "max_steps": 40,
+        "max_minutes": 30.0,
+        "batch_size": 4,
+        "learning_rate": 3e-3,
+        "threads": 1,
+        "tokenizer": str(data / "tokenizer"),
+    }
     if name != "language":
         values["crop_size"] = 64
-    return run_stage(STAGES[name](data=str(data), out=str(out), **{**values, **changes}))  # type: ignore[arg-type]
+    values |= changes
+    return run_stage(STAGES[name](data=str(data), out=str(out), **values))  # type: ignore[arg-type]
 
 
 def test_stages_learn_and_hand_over(data: Path, tmp_path: Path) -> None:
@@ -124,14 +135,18 @@ def test_stages_learn_and_hand_over(data: Path, tmp_path: Path) -> None:
     language = stage("language", data, tmp_path / "language", max_steps=120, batch_size=8)
     assert language[-1]["text"] < 0.5 * language[0]["text"]
     joint = stage(
-        "instruct", data, tmp_path / "joint", init_from=str(tmp_path / "language/checkpoint"),
-        vision_from=str(tmp_path / "masks/checkpoint"), max_steps=40,
-    )  # fmt: skip
+        "instruct",
+        data,
+        tmp_path / "joint",
+        init_from=str(tmp_path / "language/checkpoint"),
+        vision_from=str(tmp_path / "masks/checkpoint"),
+        max_steps=40,
+    )
     assert joint[-1]["teacher"] < joint[0]["teacher"]
     assert {"text", "bce", "dice", "presence"} <= joint[-1].keys()
     predictor = load(tmp_path / "joint/checkpoint")
     chip = load_chips(data, "val")[0].pixels
-    answer = predictor.plan("where are lakes?", chip, measure(chip)).answer
+    answer = predictor.open(chip, measure(chip)).plan("where are lakes?").answer
     assert [span.class_name for span in answer.spans] == ["water"]
     assert (tmp_path / "joint/training.yaml").is_file()
 
@@ -161,7 +176,7 @@ def test_training_goes_on_from_the_shipped_model_with_the_tokens_it_lacks(
     assert len(words("<fact:left_out>", add_special_tokens=False)["input_ids"]) == 1 or not added
     chip = load_chips(data, "val")[0].pixels
     assert [
-        span.class_name for span in after.plan("open water", chip, measure(chip)).answer.spans
+        span.class_name for span in after.open(chip, measure(chip)).plan("open water").answer.spans
     ] == ["water"]
 
 
@@ -169,8 +184,14 @@ def test_a_language_model_of_another_width_is_put_in_and_tuned_by_pairs(
     data: Path, tmp_path: Path
 ) -> None:
     tokenizer = AutoTokenizer.from_pretrained(str(data / "tokenizer"))
-    sizes = {"hidden_size": 48, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
-             "num_key_value_heads": 2, "vocab_size": len(tokenizer)}  # fmt: skip
+    sizes = {
+        "hidden_size": 48,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "vocab_size": len(tokenizer),
+    }
     language = tmp_path / "language"
     LlamaForCausalLM(LlamaConfig(**sizes)).save_pretrained(language)
     tokenizer.save_pretrained(language)
@@ -198,7 +219,7 @@ def test_a_language_model_of_another_width_is_put_in_and_tuned_by_pairs(
         rows = (before[name] != after[name]).any(1).nonzero().flatten().tolist()
         assert rows and special.issuperset(rows)
     chip = load_chips(data, "val")[0].pixels
-    answer = predictor.plan("where are lakes?", chip, measure(chip)).answer
+    answer = predictor.open(chip, measure(chip)).plan("where are lakes?").answer
     assert parse_answer(answer.text) == answer
 
 
@@ -233,7 +254,7 @@ def test_the_precision_is_that_of_the_machine_and_recorded(data: Path, tmp_path:
     stage("masks", data, tmp_path / "masks", max_steps=1)
     recorded = yaml.safe_load((tmp_path / "masks/training.yaml").read_text())["precision"]
     assert recorded == ("bf16" if has_bfloat16(torch.device("cpu")) else "fp32")
-    with pytest.raises(ConfigError, match="begun with precision="):
+    with pytest.raises(ConfigError, match="was started with precision="):
         stage(
             "masks",
             data,
@@ -254,9 +275,12 @@ def test_vision_of_another_size_is_refused(data: Path, tmp_path: Path) -> None:
     save_file(tensors, weights)
     with pytest.raises(ConfigError, match="does not fit"):
         stage(
-            "instruct", data, tmp_path / "joint", init_from=str(tmp_path / "language/checkpoint"),
+            "instruct",
+            data,
+            tmp_path / "joint",
+            init_from=str(tmp_path / "language/checkpoint"),
             vision_from=str(tmp_path / "masks/checkpoint"),
-        )  # fmt: skip
+        )
 
 
 def test_labels_follow_every_flip_and_padding(data: Path) -> None:
