@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from spex.results.fonts import text_font
+from spex.results.fonts import Font, text_font
 
+PANEL_SIDE = 224
+"""Longer side of a panel in pixels, unless another is asked for."""
 GAP = 12
 """Pixels between panels."""
 CAPTION_HEIGHT = 48
@@ -19,7 +21,7 @@ CAPTION_HEIGHT = 48
 _TITLE_HEIGHT = 24
 _FONT_SIZE = 13
 _LINE_HEIGHT = 15
-_LETTER_WIDTH = 6.3  # mean, of the built-in font
+_MIN_LETTER_WIDTH = 5  # mean of a line, pixels
 _BACKGROUND = (255, 255, 255)
 _TITLE_COLOUR = (30, 30, 30)
 _CAPTION_COLOUR = (110, 110, 110)
@@ -38,7 +40,9 @@ class Panel:
     caption: str
 
 
-def picture_sheet(rows: Sequence[tuple[str, Sequence[Panel]]], side: int) -> Image.Image:
+def picture_sheet(
+    rows: Sequence[tuple[str, Sequence[Panel]]], side: int = PANEL_SIDE
+) -> Image.Image:
     """Draw rows of panels below each other.
 
     Args:
@@ -72,12 +76,21 @@ def paste_panels(
     left, top = corner
     for panel in panels:
         sheet.paste(_resized(panel.image, side), (left, top))
-        lines = textwrap.wrap(panel.caption, int(side / _LETTER_WIDTH))
+        words, font = text_font(panel.caption, _FONT_SIZE)
+        lines = _wrapped(words, font, side)
         for number, line in enumerate(lines[: CAPTION_HEIGHT // _LINE_HEIGHT]):
-            words, font = text_font(line, _FONT_SIZE)
-            baseline = top + side + 2 + _LINE_HEIGHT * number
-            pen.text((left, baseline), words, fill=_CAPTION_COLOUR, font=font)
+            line_top = top + side + 2 + _LINE_HEIGHT * number
+            pen.text((left, line_top), line, fill=_CAPTION_COLOUR, font=font)
         left += side + GAP
+
+
+def _wrapped(text: str, font: Font, width: int) -> list[str]:
+    """Lines of a text that are at most ``width`` pixels wide."""
+    for letters in range(width // _MIN_LETTER_WIDTH, 1, -1):
+        lines = textwrap.wrap(text, letters)
+        if all(font.getlength(line) <= width for line in lines):
+            return lines
+    return [text]
 
 
 def _resized(image: NDArray[np.uint8], side: int) -> Image.Image:

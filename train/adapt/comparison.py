@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spex.engine.methods import Predictor
 from spex.evaluate import Case, LabelTarget, Method, QueryMethod, cases
@@ -17,6 +16,7 @@ from spex.evidence.scene_evidence import measure
 from spex.raster.scene import Pixels
 from spex.records import SpieRecord
 from spex.scores import Scores
+from train.run.validation import ProbabilityMaps
 
 MAX_IOU_LOSS = 0.03
 """IoU that a class known before may lose on held-out tiles."""
@@ -25,9 +25,6 @@ MAX_CHANGED_SHARE = 0.03
 replayed."""
 _MIN_POSITIVE_PIXELS = 300  # below, an IoU says little
 _MAX_SAMPLE_CLASSES = 8
-
-ProbabilityMaps = Mapping[str, NDArray[np.float32] | None]
-"""float32 (h, w) by target; None where the predictor gave no mask."""
 
 
 @dataclass

@@ -31,7 +31,6 @@ from train.adapt.comparison import (
     MAX_CHANGED_SHARE,
     MAX_IOU_LOSS,
     CaseComparison,
-    ProbabilityMaps,
     changed_shares,
     iou_losses,
     sample_case,
@@ -44,6 +43,7 @@ from train.adapt.region_records import (
     read_survey_records,
     region_folder,
 )
+from train.run.validation import ProbabilityMaps
 from train.settings import AdaptSettings
 
 # Share of the time for each of four measurements: before and after, of the region and of the
