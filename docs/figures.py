@@ -12,12 +12,12 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from numpy.typing import NDArray
 from scipy import ndimage
-from spex.raster.sample import write_sample
 
 import spex
 from spex.evidence.classes import classes
-from spex.evidence.indices import index, role_planes
-from spex.results.quicklook import rgb_image
+from spex.evidence.indices import compute_index, role_planes
+from spex.raster.sample_scene import write_sample_scene
+from spex.results.rendering import rgb_image
 
 ROOT = Path(__file__).parents[1]
 QUERY = "Where is open water, and where is vegetation?"
@@ -43,7 +43,7 @@ def draw_mask(
 def main() -> None:
     """Write README.png and docs/concepts.png."""
     with tempfile.TemporaryDirectory() as folder:
-        scene = spex.Scene.open(write_sample(Path(folder)))
+        scene = spex.Scene.open(write_sample_scene(Path(folder)))
         extraction = spex.load().extract(scene, QUERY)
         pixels = scene.read()
         water_probability = read_probability(extraction, 0)
@@ -62,7 +62,7 @@ def main() -> None:
 
     lake = largest_region_window(water)
     index_name = "NDWI"  # the sample has no short-wave infrared band
-    ndwi = index(index_name, role_planes(pixels))
+    ndwi = compute_index(index_name, role_planes(pixels))
     figure, panels = plt.subplots(1, 4, figsize=(14, 3.0), constrained_layout=True)
     draw_image(panels[0], image[lake], "scene")
     shown = panels[1].imshow(ndwi[lake], cmap="RdBu", vmin=-0.8, vmax=0.8)

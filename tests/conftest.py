@@ -28,7 +28,7 @@ SPECTRA = np.array([[0.06, 0.07, 0.04, 0.02], [0.03, 0.07, 0.04, 0.42], [0.10, 0
 
 @pytest.fixture(scope="session")
 def truth() -> np.ndarray:
-    """What each pixel of ``scene_file`` is, (120, 160): a lake in the north-west, fields, bare soil along the east."""
+    """Classes of ``scene_file`` (120, 160): a lake in the north-west, fields, soil in the east."""
     row, col = np.mgrid[0:120, 0:160]
     kinds = np.full((120, 160), FIELD)
     kinds[:, 120:] = SOIL
@@ -38,7 +38,7 @@ def truth() -> np.ndarray:
 
 @pytest.fixture
 def write_scene(tmp_path: Path) -> Callable[..., Path]:
-    """Write an array (band, row, col) as a raster that GDAL reads; anything rasterio takes can be given."""
+    """Write an array (band, row, column) as a raster; any rasterio profile key can be given."""
 
     def write(
         values: np.ndarray,
@@ -67,7 +67,7 @@ def write_scene(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def scene_file(truth: np.ndarray, write_scene: Callable[..., Path]) -> Path:
-    """A four-band Sentinel-2-like scene of ``truth``: uint16 digital numbers of 1e-4, 10 m, EPSG:32633, no nodata."""
+    """A four-band Sentinel-2-like scene of ``truth``: uint16, scale 1e-4, 10 m, no nodata."""
     noise = np.random.default_rng(7).normal(0, 0.004, (4, *truth.shape))
     values = SPECTRA[truth].transpose(2, 0, 1) + noise
     return write_scene(np.clip(values * 10_000, 1, 65_535).astype("uint16"))

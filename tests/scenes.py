@@ -1,4 +1,4 @@
-"""Small seeded scenes of known land cover, for tests: real files, plausible spectra, and the truth."""
+"""Small seeded scenes of known land cover for tests: files, plausible spectra, and the truth."""
 
 from __future__ import annotations
 
@@ -18,34 +18,24 @@ from spex.sensors import Band, get_sensor
 
 CLASSES = ("water", "vegetation", "bare", "built_up")  # values 1..4 of the truth
 
-# Reflectance at a few wavelengths (nm): clear water, green grass, dry loam, a mix of roofs and asphalt.
 _WAVELENGTHS = (
-    400,
-    450,
-    490,
-    560,
-    620,
-    665,
-    705,
-    740,
-    783,
-    842,
-    945,
-    1100,
-    1300,
-    1450,
-    1610,
-    1800,
-    1950,
-    2200,
-    2400,
+    *(400, 450, 490, 560, 620, 665, 705, 740, 783, 842, 945, 1100, 1300, 1450, 1610),
+    *(1800, 1950, 2200, 2400),
 )
+# Reflectance in % at these wavelengths (nm), one row per class.
 _SPECTRA = np.array(
     [
-        [5.5, 5.0, 5.2, 5.0, 3.0, 2.4, 2.0, 1.4, 1.2, 1.0, 0.8, 0.6, 0.5, 0.3, 0.4, 0.4, 0.3, 0.3, 0.3],
+        # clear water
+        [5.5, 5, 5.2, 5, 3, 2.4, 2, 1.4, 1.2, 1, 0.8, 0.6, 0.5, 0.3, 0.4, 0.4, 0.3, 0.3, 0.3],
+        # green grass
         [2.5, 2.8, 3.2, 7.5, 5.0, 3.5, 11, 29, 38, 41, 40, 41, 37, 14, 24, 20, 6.0, 12, 8.0],
+        # dry loam
         [6.0, 8.5, 11, 15.5, 19, 21.5, 23, 24.5, 26, 28, 29.5, 32, 35, 32, 38, 38.5, 32, 35, 31],
-        [10, 11.5, 12.5, 14.5, 16, 17, 17.8, 18.4, 19, 19.6, 20, 21, 22, 21, 23.5, 23.5, 22, 23, 22],
+        # roofs and asphalt
+        [
+            *(10, 11.5, 12.5, 14.5, 16, 17, 17.8, 18.4, 19, 19.6),
+            *(20, 21, 22, 21, 23.5, 23.5, 22, 23, 22),
+        ],
     ]
 ) / 100.0  # fmt: skip
 
@@ -62,10 +52,10 @@ def even_bands(count: int, first_nm: float = 420.0, last_nm: float = 2400.0) -> 
 def synthetic_scene(
     bands: Sequence[Band], height: int = 96, width: int = 96, *, seed: int = 0, noise: float = 0.01
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
-    """A made-up landscape: reflectance (C, h, w) in the given bands and its truth (h, w), 1-4 as in ``CLASSES``.
+    """A landscape: reflectance (C, h, w) and its truth (h, w), 1-4 as in ``CLASSES``.
 
-    A lake in the north-west, a town in the south-east, bare fields in the north-east, a pond in the south-west,
-    grass elsewhere.
+    A lake in the north-west, a town in the south-east, bare fields in the north-east, a pond in the
+    south-west, grass elsewhere.
     """
     rng = np.random.default_rng(seed)
     y, x = (np.mgrid[0:height, 0:width] + 0.5) / np.array([height, width])[:, None, None]
@@ -105,10 +95,10 @@ def write_synthetic_scene(
     driver: str = "GTiff",
     **options: Any,
 ) -> npt.NDArray[np.uint8]:
-    """Write a synthetic scene and return its truth (h, w): 1-4 as in ``CLASSES``, 0 where the scene has no data.
+    """Write a synthetic scene and return its truth (h, w): 1-4 as in ``CLASSES``, 0 for nodata.
 
-    Integers are stored as the sensor does (else reflectance x 10 000), 8 bits as a display stretch, floats as
-    reflectance.
+    Integers are stored as the sensor does (else reflectance x 10 000), 8 bits as a display stretch,
+    floats as reflectance.
 
     Args:
         path: the file to write.

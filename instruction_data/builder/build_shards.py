@@ -33,8 +33,8 @@ from spex.records import RecordWriter
 _MIN_SHARDS = 16
 # Decoded raster blocks per process; by default GDAL takes a share of all memory.
 _CACHE_BYTES = 64 << 20
-# Values in an assumption that differ from scene to scene.
-_MEASURED = re.compile(r"\b(up to|value below|has reflectance) [\d.e+-]+")
+# Values in the warnings of ``spex.raster.radiometry`` that differ from scene to scene.
+_MEASURED = re.compile(r"\b(up to|value is below|has reflectance) [\d.e+-]+")
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def build_shard(shard: Shard, out: Path) -> None:
                     surveys.add(survey)
                     pseudo += chip.labels == PseudoLabels.described
                     if assumption := chip.extra.get("assumed"):
-                        assumed[_MEASURED.sub(r"\1 …", assumption)] += 1
+                        assumed[without_values(assumption)] += 1
                     for record in chip_dialogues:
                         dialogues.add(record)
                 if surveys.count == chips_before:
@@ -159,6 +159,11 @@ def build_shard(shard: Shard, out: Path) -> None:
                 skipped.append(SkippedScene(item.source, item.item.id, reason))
     summary = ShardSummary(surveys.count, dialogues.count, pseudo, dict(assumed), tuple(skipped))
     write_json(_summary_path(out, shard), asdict(summary))
+
+
+def without_values(assumption: str) -> str:
+    """An assumption about a scene without measured values, so that equal ones are counted."""
+    return _MEASURED.sub(r"\1 …", assumption)
 
 
 def read_summary(out: Path, shard: Shard) -> ShardSummary | None:

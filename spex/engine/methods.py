@@ -1,4 +1,4 @@
-"""What the engine asks of a method: a predictor opens a scene, plans queries on it, decodes its tiles."""
+"""What the engine asks of a method: open a scene, plan queries on it, decode its tiles."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What the pixels alone say about each land-cover class: indices, thresholds, regions, the prior text."""
+"""What the pixels alone say about each land-cover class: indices, thresholds, regions."""

@@ -1,4 +1,4 @@
-"""Classes that come by data: entries in the form of ``classes.yaml`` added for the rest of a process."""
+"""Classes that are added by data, as entries in the form of ``classes.yaml``."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def added_classes() -> dict[str, dict[str, Any]]:
 
 
 def read_class_entries(path: str | PathLike[str]) -> dict[str, Any]:
-    """Read the entries of a file in the form of ``classes.yaml``, for ``add_classes``; it needs no ``indices``.
+    """Read a file in the form of ``classes.yaml`` for ``add_classes``; it needs no ``indices``.
 
     Raises:
         ConfigError: the file is not readable or holds no classes.
@@ -86,7 +86,8 @@ def read_class_entries(path: str | PathLike[str]) -> dict[str, Any]:
     entries = document.get("classes") if isinstance(document, dict) else None
     if not isinstance(entries, dict) or not entries:
         raise ConfigError(
-            f"{path} has no 'classes'; write for example 'classes: {{solar_farm: {{title: solar farm}}}}'"
+            f"{path} has no 'classes'; "
+            "write for example 'classes: {solar_farm: {title: solar farm}}'"
         )
     return entries
 
@@ -113,7 +114,8 @@ def _complete(name: str, entry: Any, names: Collection[str], source: str) -> dic
         )
     if unknown := sorted(set(entry) - _FIELDS):
         raise ConfigError(
-            f"{source}: {name!r} has the unknown field {unknown[0]!r}; use {', '.join(sorted(_FIELDS))}"
+            f"{source}: {name!r} has the unknown field {unknown[0]!r}; "
+            f"use {', '.join(sorted(_FIELDS))}"
         )
     complete = _DEFAULTS | dict(entry)
     if not _COLOUR.fullmatch(str(complete["colour"])):
@@ -123,7 +125,8 @@ def _complete(name: str, entry: Any, names: Collection[str], source: str) -> dic
     synonyms = complete["synonyms"]
     if not isinstance(synonyms, list) or not all(isinstance(word, str) for word in synonyms):
         raise ConfigError(
-            f"{source}: the synonyms of {name!r} are not a list of words; write [solar park, panels]"
+            f"{source}: the synonyms of {name!r} are not a list of words; "
+            "write for example [solar park, panels]"
         )
     for field in ("parent", "beside"):
         related = complete.get(field)

@@ -1,4 +1,4 @@
-"""What a scene shows of each land-cover class: present, absent or unavailable, with the reason and measurements."""
+"""What a scene shows of each land-cover class: its status, the reason and measurements."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from spex.evidence.regions import Region, Runs, label_runs, main_location, regio
 
 Array = np.ndarray[Any, Any]
 Status = Literal["present", "absent", "unavailable", "unmeasured"]
-"""``unavailable``: the bands of the scene cannot show the class. ``unmeasured``: no spectral index shows the class in
-any bands, but a model may."""
+"""``unavailable``: the bands of the scene cannot show the class. ``unmeasured``: no spectral index
+shows the class in any bands, but a model may."""
 
 MAX_REGIONS = 10
 _MIN_PIXELS = 9  # smaller regions are noise and do not count towards a class's presence
@@ -68,7 +68,9 @@ class ClassEvidence:
 
 
 class ClassMeasurer:
-    """Measures each class once; a class may depend on its parent and on classes that take pixels away from it.
+    """Measures each class once.
+
+    A class may depend on its parent, and on classes that take pixels away from it.
 
     Args:
         planes: reflectance ``(h, w)`` per band role.

@@ -36,7 +36,7 @@ class _PhraseMatch(NamedTuple):
 
 
 class _Lexicon(NamedTuple):
-    """Phrases of all classes; those in Han characters are matched as one pattern, the longest first."""
+    """Phrases of all classes; those in Han characters form one pattern, the longest first."""
 
     by_first_word: dict[str, list[tuple[tuple[str, ...], str]]]
     han_pattern: re.Pattern[str]

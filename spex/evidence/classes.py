@@ -1,4 +1,4 @@
-"""The land-cover classes of ``classes.yaml``: names, words, codes in other legends, and recipes on spectral indices."""
+"""The land-cover classes of ``classes.yaml``: names, codes in other legends, index recipes."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ class LandClass:
 
 @dataclass(frozen=True)
 class IndexRange:
-    """Default threshold of an index, and the bounds within which a scene's own threshold may lie."""
+    """Default threshold of an index, and the bounds of a scene's own threshold."""
 
     threshold: float
     low: float

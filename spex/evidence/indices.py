@@ -41,7 +41,7 @@ OFFERED_INDICES = (
     "NDYI",
     "GLI",
 )
-"""The indices that ``available_indices`` lists; ``compute_index`` computes any other spyndex index of the same bands as well."""
+"""The indices that ``available_indices`` lists; ``compute_index`` also computes others."""
 
 
 _BLOCK = 1 << 16  # pixels; the planes of a few operations on them fit into a core's second cache
@@ -61,7 +61,7 @@ def _weights(bands: tuple[Band, ...]) -> dict[str, np.ndarray[Any, Any]]:
 
 
 def role_planes(pixels: Pixels) -> dict[str, np.ndarray[Any, np.dtype[np.float32]]]:
-    """One plane ``(h, w)`` float32 per band role; several bands of one role are averaged by their weights."""
+    """One plane ``(h, w)`` float32 per band role, a weighted mean where several bands have it."""
     planes = {}
     for role, weights in _weights(tuple(pixels.bands)).items():
         used = np.flatnonzero(weights)
@@ -82,7 +82,7 @@ def index_roles(name: str) -> frozenset[str]:
     """
     if name not in spyndex.indices:
         raise MissingBandError(
-            f"index {name!r} is not known to spyndex; use one of {', '.join(OFFERED_INDICES)}"
+            f"spyndex has no index {name!r}; use one of {', '.join(OFFERED_INDICES)}"
         )
     return frozenset(band for band in spyndex.indices[name].bands if band not in spyndex.constants)
 
@@ -108,7 +108,7 @@ def compute_indices(
     for name, roles in needed.items():
         if missing := ", ".join(sorted(roles - set(planes))):
             raise MissingBandError(
-                f"index {name} needs band role {missing}; the scene has {', '.join(planes)}"
+                f"index {name} requires band role {missing}; the scene has {', '.join(planes)}"
             )
     if not names:
         return {}
@@ -116,28 +116,32 @@ def compute_indices(
     values: dict[Any, Any] = {c: spyndex.constants[c].default for c in constants}
     wanted = {role: planes[role] for role in frozenset().union(*needed.values())}
     shape = next(iter(wanted.values())).shape
-    found = {name: np.empty(shape, np.float32) for name in names}
+    index_maps = {name: np.empty(shape, np.float32) for name in names}
     programs = {name: _program(name) for name in names}
     rows = max(1, _BLOCK // max(1, int(np.prod(shape[1:]))))
-    own = [*wanted, *{step.target for steps in programs.values() for step in steps} - {_RESULT}]
-    scratch = {key: np.empty((rows, *shape[1:]), np.float32) for key in own}
+    targets = set()
+    for steps in programs.values():
+        targets |= {step.target for step in steps}
+    scratch_keys = [*wanted, *(targets - {_RESULT})]
+    scratch = {key: np.empty((rows, *shape[1:]), np.float32) for key in scratch_keys}
     with np.errstate(all="ignore"):
         for first in range(0, shape[0], rows):
             block = slice(first, first + rows)
-            here = {key: plane[: shape[0] - first] for key, plane in scratch.items()}
-            values |= here
+            block_scratch = {key: plane[: shape[0] - first] for key, plane in scratch.items()}
+            values |= block_scratch
             for role, plane in wanted.items():
                 part = plane[block]
-                values[role] = (
-                    part if part.size and part.min() >= 0 else np.maximum(part, 0, out=here[role])
-                )
+                if part.size and part.min() >= 0:
+                    values[role] = part
+                else:
+                    values[role] = np.maximum(part, 0, out=block_scratch[role])
             for name, steps in programs.items():
-                values[_RESULT] = result = found[name][block]
+                values[_RESULT] = result = index_maps[name][block]
                 for operation, left, right, target in steps:
                     operation(values.get(left, left), values.get(right, right), out=values[target])
                 if not np.isfinite(result).all():
                     result[~np.isfinite(result)] = np.nan
-    return found
+    return index_maps
 
 
 class _Step(NamedTuple):
@@ -151,7 +155,10 @@ class _Step(NamedTuple):
 
 @cache
 def _program(name: str) -> tuple[_Step, ...]:
-    """An index's formula as steps whose results go to named planes; new arrays would cost more than the arithmetic."""
+    """An index's formula as steps that write to named planes.
+
+    New arrays for the results would cost more than the arithmetic.
+    """
     steps: list[_Step] = []
 
     def visit(node: ast.expr, level: int) -> str | float:
@@ -170,9 +177,9 @@ def _program(name: str) -> tuple[_Step, ...]:
         return str(level)
 
     last = visit(ast.parse(spyndex.indices[name].formula, mode="eval").body, 0)
-    return tuple(steps) or (
-        _Step(np.multiply, last, 1.0, _RESULT),
-    )  # some indices are a band's values as they are
+    if not steps:  # the index is a band as it is
+        return (_Step(np.multiply, last, 1.0, _RESULT),)
+    return tuple(steps)
 
 
 def compute_index(name: str, planes: Planes) -> np.ndarray[Any, np.dtype[np.float32]]:

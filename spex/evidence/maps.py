@@ -1,4 +1,4 @@
-"""Evidence at full resolution: the maps that the network reads, and the soft mask of a class by its recipe."""
+"""Evidence of every pixel: the maps that the network reads, and the score of a class's recipe."""
 
 from __future__ import annotations
 
@@ -19,13 +19,21 @@ CHANNELS: tuple[str, ...] = (
     *(f"{role}:{kind}" for role in EVIDENCE_ROLES for kind in ("value", "z", "valid")),
     *(f"{name}:{kind}" for name in EVIDENCE_INDICES for kind in ("value", "relative", "valid")),
 )
-"""Maps in their fixed order: per role its reflectance, half its z-score in the scene (within -2..2) and a flag; per
-index its value, its distance from the scene's threshold in units of 0.2 (within -3..3) and a flag.
-What is absent or invalid is 0."""
+"""Maps in their fixed order: per role its reflectance, half its z-score in the scene (within -2..2)
+and a flag; per index its value, its distance from the scene's threshold in units of 0.2 (within
+-3..3) and a flag. What is absent or invalid is 0."""
 
 
 def evidence_maps(pixels: Pixels, evidence: SceneEvidence) -> Array:
-    """Evidence maps ``(len(CHANNELS), h, w)`` float32 of a tile, by the scene's statistics and thresholds."""
+    """The evidence maps of a tile.
+
+    Args:
+        pixels: of the tile.
+        evidence: of the whole scene, whose statistics and thresholds are used.
+
+    Returns:
+        ``(len(CHANNELS), h, w)`` float32.
+    """
     planes = role_planes(pixels)
     valid = pixels.valid
     maps = np.zeros((len(CHANNELS), *valid.shape), np.float32)
@@ -42,11 +50,11 @@ def evidence_maps(pixels: Pixels, evidence: SceneEvidence) -> Array:
         for name in EVIDENCE_INDICES
         if name in evidence.indices and index_roles(name) <= set(planes)
     ]
-    for name, x in compute_indices(names, planes).items():
+    for name, index_map in compute_indices(names, planes).items():
         slot = len(EVIDENCE_ROLES) + EVIDENCE_INDICES.index(name)
         value, relative, flag = maps[3 * slot : 3 * slot + 3]
-        defined = np.isfinite(x)
-        np.copyto(value, x, where=defined)
+        defined = np.isfinite(index_map)
+        np.copyto(value, index_map, where=defined)
         np.subtract(value, np.float32(evidence.indices[name].threshold), out=relative)
         relative *= np.float32(5)
         np.clip(relative, -3, 3, out=relative)
@@ -58,9 +66,15 @@ def evidence_maps(pixels: Pixels, evidence: SceneEvidence) -> Array:
 
 
 def class_score(pixels: Pixels, evidence: SceneEvidence, name: str) -> Array:
-    """How well each pixel fits a class's recipe, ``(h, w)`` float32 in 0-1; above 0.5 is the mask by indices alone.
+    """How well each pixel fits a class's recipe; above 0.5 is the mask by indices alone.
 
-    A class that the scene does not show is 0 everywhere.
+    Args:
+        pixels: of a tile.
+        evidence: of the whole scene.
+        name: of the class.
+
+    Returns:
+        ``(h, w)`` float32 in 0-1; 0 everywhere for a class that the scene does not show.
     """
     if not evidence.present(name):
         return np.zeros(pixels.valid.shape, np.float32)

@@ -1,4 +1,4 @@
-"""The recipes of ``classes.yaml`` applied to pixels: one margin map per class, positive where the class is.
+"""The recipes of ``classes.yaml`` on pixels: a margin map per class, positive where the class is.
 
 A margin is the smallest of the recipe's signed distances from its thresholds, in units of each
 quantity's softness, so that ``1 / (1 + exp(-margin))`` is a soft score and the class's mask is
@@ -16,15 +16,25 @@ from spex.evidence.classes import Condition, Recipe, classes
 from spex.evidence.indices import compute_indices
 
 Array = np.ndarray[Any, Any]
-_SOFT_INDEX, _SOFT_ROLE, _SOFT_Z = 0.05, 0.02, 0.25
+_SOFT_INDEX = 0.05
+_SOFT_ROLE = 0.02
+_SOFT_Z = 0.25
 
 
 def recipe_indices(roles: Collection[str], level: str) -> list[str]:
-    """All indices that the recipes fitting a scene look at."""
-    recipes = (land_class.recipe(roles, level) for land_class in classes().values())
-    return sorted(
-        {c.quantity for recipe in recipes if recipe for c in recipe.conditions if c.is_index}
-    )
+    """All indices that the recipes fitting a scene use.
+
+    Args:
+        roles: band roles of the scene.
+        level: its processing level.
+    """
+    names = set()
+    for land_class in classes().values():
+        recipe = land_class.recipe(roles, level)
+        for condition in recipe.conditions if recipe else ():
+            if condition.is_index:
+                names.add(condition.quantity)
+    return sorted(names)
 
 
 class RecipeMaps:
@@ -36,9 +46,9 @@ class RecipeMaps:
         thresholds: the scene's threshold per index.
         mean: the scene's mean per role.
         std: the scene's standard deviation per role.
-        present: tells whether a class is present in the scene; absent classes take nothing away
+        present: whether a class is present in the scene; absent classes take nothing away
             from others.
-        indices: index maps that are at hand already.
+        indices: index maps that are computed already.
     """
 
     def __init__(
@@ -67,13 +77,13 @@ class RecipeMaps:
         return self._indices[name]
 
     def threshold(self, condition: Condition) -> float:
-        """The number that a condition compares with in this scene."""
+        """The number with which a condition compares in this scene."""
         return condition.value + (
             self.thresholds[condition.quantity] if condition.relative else 0.0
         )
 
     def quantity(self, condition: Condition) -> Array:
-        """The map ``(h, w)`` that a condition looks at."""
+        """The map ``(h, w)`` that a condition compares."""
         name = condition.quantity
         if condition.is_index:
             return self.index(name)
@@ -85,11 +95,13 @@ class RecipeMaps:
         return self.planes[name]
 
     def margin_of(self, condition: Condition) -> Array:
-        """Signed distance ``(h, w)`` from the threshold of one condition, in units of its quantity's softness."""
-        soft = (
-            _SOFT_INDEX if condition.is_index else _SOFT_Z if condition.standardised else _SOFT_ROLE
-        )
-        scale = np.float32((1 if condition.above else -1) / soft)
+        """Signed distance ``(h, w)`` from a condition's threshold, in units of its softness."""
+        softness = _SOFT_ROLE
+        if condition.is_index:
+            softness = _SOFT_INDEX
+        elif condition.standardised:
+            softness = _SOFT_Z
+        scale = np.float32((1 if condition.above else -1) / softness)
         distance: Array = (self.quantity(condition) - np.float32(self.threshold(condition))) * scale
         return distance
 
@@ -98,7 +110,11 @@ class RecipeMaps:
         return classes()[name].recipe(self.planes, self.level)
 
     def margin(self, name: str) -> Array:
-        """Signed distance ``(h, w)`` float32 of a class that has a recipe here; NaN where an index is undefined."""
+        """Signed distance ``(h, w)`` float32 of a class; NaN where an index is undefined.
+
+        Args:
+            name: of a class that has a recipe for these planes.
+        """
         if name not in self._margins:
             land_class = classes()[name]
             recipe = self.recipe(name)

@@ -1,4 +1,4 @@
-"""Connected regions of a mask and their attributes: size, centroid, place in words, oriented box, index means."""
+"""Connected regions of a mask: size, centroid, location in words, oriented box, index means."""
 
 from __future__ import annotations
 
@@ -45,24 +45,34 @@ def location_word(x: float, y: float) -> str:
 
 
 def main_location(mask: Mask) -> str:
-    """Where most of a mask lies: a place word, or "everywhere" if no ninth of the scene holds a quarter of it."""
+    """Where most of a mask lies, in words.
+
+    It is "everywhere" if no ninth of the scene holds a quarter of the mask.
+    """
     rows, cols = (np.linspace(0, size, 4).astype(int) for size in mask.shape)
-    shares = np.array(
-        [[mask[r0:r1, c0:c1].sum() for c0, c1 in pairwise(cols)] for r0, r1 in pairwise(rows)]
-    )
-    total = shares.sum()
-    if not total or shares.max() < 0.25 * total:
+    pixels = np.zeros((3, 3), np.int64)
+    for row in range(3):
+        for col in range(3):
+            ninth = mask[rows[row] : rows[row + 1], cols[col] : cols[col + 1]]
+            pixels[row, col] = ninth.sum()
+    total = pixels.sum()
+    if not total or pixels.max() < 0.25 * total:
         return "everywhere"
-    row, col = np.unravel_index(int(shares.argmax()), shares.shape)
+    row, col = np.unravel_index(int(pixels.argmax()), pixels.shape)
     return _PLACES[int(row)][int(col)]
 
 
 @dataclass(frozen=True)
 class Runs:
-    """A mask as horizontal runs in raster order: row, first column, column after the last, and the region's label.
+    """A mask as horizontal runs of pixels in raster order.
 
-    Labels 1..``count`` number the 8-connected regions by their first pixels; ``shape`` is the
-    mask's.
+    Attributes:
+        shape: rows and columns of the mask.
+        count: number of 8-connected regions, which are labelled 1..``count`` by their first pixels.
+        row: of each run.
+        start: first column of each run.
+        stop: column after the last of each run.
+        label: of the region of each run.
     """
 
     shape: tuple[int, int]
@@ -77,7 +87,7 @@ class Runs:
         return np.bincount(self.label, self.stop - self.start, self.count + 1).astype(np.int64)
 
     def of(self, chosen: Array) -> Runs:
-        """Some of the runs."""
+        """The runs at some positions."""
         return replace(
             self,
             row=self.row[chosen],
@@ -88,7 +98,8 @@ class Runs:
 
     def labels(self) -> np.ndarray[Any, np.dtype[np.int32]]:
         """The label of every pixel, ``(h, w)``, 0 outside."""
-        start, stop = (self.row * self.shape[1] + column for column in (self.start, self.stop))
+        start = self.row * self.shape[1] + self.start
+        stop = self.row * self.shape[1] + self.stop
         borders = np.stack([start, stop], axis=1).ravel()
         lengths = np.diff(borders, prepend=0, append=self.shape[0] * self.shape[1])
         values = np.zeros(len(lengths), np.int32)
@@ -99,33 +110,32 @@ class Runs:
 def label_runs(mask: Mask) -> Runs:
     """The runs of a mask ``(h, w)``, labelled by 8-connected region.
 
-    Runs are few where pixels are many: what is done per pixel is one comparison with its neighbour.
+    Runs are far fewer than pixels, of which each is only compared with its neighbour.
     """
     from scipy.sparse import csr_array
     from scipy.sparse.csgraph import connected_components
 
     height, width = mask.shape
-    line = width + 1  # a column of nothing on the right keeps the runs of two rows apart
+    line = width + 1  # an empty column on the right separates the runs of two rows
     rows = max(1, _BLOCK // line)
     framed = np.zeros((rows, width + 2), bool)
-    found = []
+    block_edges = []
     for first in range(0, height, rows):
         part = framed[: min(rows, height - first)]
         part[:, 1:-1] = mask[first : first + rows]
-        found.append(np.flatnonzero(part[:, 1:] != part[:, :-1]) + first * line)
-    edges = np.concatenate(found) if found else np.empty(0, np.int64)
-    start, stop = edges[::2], edges[1::2]
+        block_edges.append(np.flatnonzero(part[:, 1:] != part[:, :-1]) + first * line)
+    edges = np.concatenate(block_edges) if block_edges else np.empty(0, np.int64)
+    start = edges[::2]
+    stop = edges[1::2]
     # The runs of the row above that touch a run, if only by a corner, follow one another.
     above = np.searchsorted(stop, start - line, "left")
     touching = np.maximum(np.searchsorted(start, stop - line, "right") - above, 0)
     ends = np.concatenate([[0], np.cumsum(touching)])
     neighbours = np.arange(ends[-1]) + np.repeat(above - ends[:-1], touching)
-    parts = (
-        np.ones(len(neighbours)),
-        neighbours.astype(np.int32),
-        ends.astype(np.int32),
-    )  # as scipy wants them
-    graph = csr_array(parts, shape=(len(start), len(start)))
+    data = np.ones(len(neighbours))
+    graph = csr_array(
+        (data, neighbours.astype(np.int32), ends.astype(np.int32)), shape=(len(start), len(start))
+    )
     count, label = connected_components(graph, directed=False)
     row = start // line
     return Runs(
@@ -145,7 +155,13 @@ def label_regions(mask: Mask) -> tuple[np.ndarray[Any, np.dtype[np.int32]], int]
 
 
 def _boxes(runs: Runs, order: Array, shape: tuple[int, int]) -> Array:
-    """Corners ``(n, 4, 2)`` of the smallest rectangles around the regions of the labels ``order``, in that order."""
+    """Corners ``(n, 4, 2)`` of the smallest rectangles around regions, in shares of the scene.
+
+    Args:
+        runs: of the regions.
+        order: labels of the regions, in the order of the result.
+        shape: rows and columns of the scene.
+    """
     position = np.full(int(order.max()) + 1, -1)
     position[order] = np.arange(len(order))
     runs = runs.of(np.argsort(position[runs.label], kind="stable"))
@@ -179,8 +195,8 @@ def regions(
             area.
         planes: index maps ``(h, w)`` by name whose means inside each region are wanted; NaN is left
             out of a mean.
-        limit: attributes are worked out for this many of the largest regions only; None for all.
-        runs: what ``label_runs(mask)`` gave, if it is at hand.
+        limit: only this many of the largest regions are measured; None for all.
+        runs: those of ``label_runs(mask)``, if they are computed already.
     """
     runs = label_runs(mask) if runs is None else runs
     count = runs.count
@@ -197,7 +213,8 @@ def regions(
     sum_y = np.bincount(runs.label, length * (runs.row + 0.5), count + 1)[order]
     size = pixels[order]
     height, width = mask.shape
-    x, y = sum_x / size / width, sum_y / size / height
+    x = sum_x / size / width
+    y = sum_y / size / height
     areas: list[float | None] = [None] * len(order)
     if area_m2 is not None:
         per_row = np.broadcast_to(np.asarray(area_m2, np.float64), (height,))
@@ -223,23 +240,23 @@ def regions(
 def _run_means(plane: Array, runs: Runs) -> Array:
     """Mean of a plane over each label ``(count + 1,)``, NaN pixels left out."""
     height, width = runs.shape
-    sums, defined = np.zeros(len(runs.row)), (runs.stop - runs.start).astype(np.float64)
+    sums = np.zeros(len(runs.row))
+    defined = (runs.stop - runs.start).astype(np.float64)
     rows = max(1, _BLOCK // width)
     borders = np.searchsorted(runs.row, np.arange(0, height + rows, rows))
     for first, (begin, end) in zip(range(0, height, rows), pairwise(borders), strict=True):
         if begin == end:
             continue
-        here = slice(begin, end)
-        offset = (runs.row[here] - first) * width
-        bounds = np.stack([offset + runs.start[here], offset + runs.stop[here]], axis=1).ravel()
-        values = np.append(
-            plane[first : first + rows].ravel().astype(np.float64), 0
-        )  # a run may end at the last pixel
-        known = np.isfinite(values)
-        if not known.all():
-            values[~known] = 0
-            defined[here] = np.add.reduceat(known, bounds, dtype=np.int64)[::2]
-        sums[here] = np.add.reduceat(values, bounds)[::2]
+        block = slice(begin, end)
+        offset = (runs.row[block] - first) * width
+        bounds = np.stack([offset + runs.start[block], offset + runs.stop[block]], axis=1).ravel()
+        # A run may end at the last pixel, so that one more value is needed.
+        values = np.append(plane[first : first + rows].ravel().astype(np.float64), 0)
+        finite = np.isfinite(values)
+        if not finite.all():
+            values[~finite] = 0
+            defined[block] = np.add.reduceat(finite, bounds, dtype=np.int64)[::2]
+        sums[block] = np.add.reduceat(values, bounds)[::2]
     with np.errstate(invalid="ignore"):
         means: Array = np.bincount(runs.label, sums, runs.count + 1) / np.bincount(
             runs.label, defined, runs.count + 1

@@ -143,7 +143,7 @@ def measure(pixels: Pixels) -> SceneEvidence:
 
 
 def _index_stats(samples: Mapping[str, Array], calibrated: bool) -> dict[str, IndexStats]:
-    """Statistics of the indices on a sample of the scene; thresholds of land indices are taken on land.
+    """Statistics of the indices on a sample; thresholds of land indices are taken on land.
 
     Args:
         samples: index values ``(n,)`` of the same pixels, by index.

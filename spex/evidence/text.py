@@ -3,7 +3,8 @@
 It is written for a small language model: short, regular, few digits, at most ``MAX_CHARS``
 characters::
 
-    evidence    = [ "display values" NL ] { class NL } [ absent NL ] [ unavailable NL ] [ regions ] ;
+    evidence    = [ "display values" NL ] { class NL } [ absent NL ] [ unavailable NL ]
+                  [ regions ] ;
     class       = NAME [ " (weak)" ] ": " INDEX (" above " | " below ") NUMBER
                   ", share " PERCENT ", " COUNT " regions, " ( "mostly " PLACE | "everywhere" )
                   ", inside " NUMBER [ ", outside " NUMBER ] ;

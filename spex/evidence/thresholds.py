@@ -1,4 +1,4 @@
-"""A scene's own threshold of an index: Otsu's, if two modes are really there and it is physically possible."""
+"""A scene's own threshold of an index: Otsu's, if the index has two modes and it is plausible."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ Array = np.ndarray[Any, Any]
 
 _BINS = 128
 _SMOOTH = np.exp(-0.5 * (np.arange(-4, 5) / 1.6) ** 2)
-_REACH = (
-    0.45  # an index further than this from the bounds says nothing about a threshold within them
-)
+_REACH = 0.45  # values further than this from the bounds say nothing about the threshold
 _NEAR = 0.1  # how far from Otsu's threshold the valley may lie
 MIN_SHARE = 0.005  # of the sample, on either side
 MAX_VALLEY = 0.6  # density at the threshold over that of the lower of the two modes
@@ -43,8 +41,9 @@ def scene_threshold(sample: Array, limits: IndexRange) -> tuple[float, bool]:
     density = np.convolve(counts, _SMOOTH / _SMOOTH.sum(), mode="same")
     # Across an empty gap every cut is Otsu's; skimage gives the first one, of the mirrored
     # histogram the last.
-    first = float(threshold_otsu(hist=(counts, centers)))  # type: ignore[no-untyped-call]  # skimage has no types
-    last = -float(threshold_otsu(hist=(counts[::-1], -centers[::-1])))  # type: ignore[no-untyped-call]
+    otsu: Any = threshold_otsu
+    first = float(otsu(hist=(counts, centers)))
+    last = -float(otsu(hist=(counts[::-1], -centers[::-1])))
     cut = _valley(density, centers, max(limits.low, first - _NEAR), min(limits.high, last + _NEAR))
     if cut is None or not _two_modes(counts, density, centers, cut):
         return limits.threshold, False
@@ -52,7 +51,7 @@ def scene_threshold(sample: Array, limits: IndexRange) -> tuple[float, bool]:
 
 
 def _valley(density: Array, centers: Array, low: float, high: float) -> int | None:
-    """The bin of least density between two values, the middle one of several, None if no bin lies there."""
+    """The bin of least density between two values, the middle one of several, or None."""
     near = np.flatnonzero((centers >= low) & (centers <= high))
     if not len(near):
         return None
@@ -62,15 +61,17 @@ def _valley(density: Array, centers: Array, low: float, high: float) -> int | No
 
 
 def _two_modes(counts: Array, density: Array, centers: Array, cut: int) -> bool:
+    """Whether the histogram has a mode on either side of bin ``cut`` and a real valley there."""
     sides = (slice(None, cut + 1), slice(cut + 1, None))
     weights = [counts[side].sum() for side in sides]
     if min(weights) < MIN_SHARE * sum(weights):
         return False
-    means = [float((counts[s] * centers[s]).sum() / w) for s, w in zip(sides, weights, strict=True)]
-    variances = [
-        (counts[s] * (centers[s] - m) ** 2).sum() / w
-        for s, w, m in zip(sides, weights, means, strict=True)
-    ]
+    means = []
+    variances = []
+    for side, weight in zip(sides, weights, strict=True):
+        mean = float((counts[side] * centers[side]).sum() / weight)
+        means.append(mean)
+        variances.append((counts[side] * (centers[side] - mean) ** 2).sum() / weight)
     ashman = np.sqrt(2.0) * abs(means[1] - means[0]) / np.sqrt(sum(variances) + 1e-12)
     peak = min(density[side].max() for side in sides)
     return bool(ashman >= MIN_ASHMAN_D and density[cut] <= MAX_VALLEY * peak)

@@ -158,10 +158,10 @@ class ModelScenePredictor:
         if not self.model.config.prior_in_answer:
             requests = [replace(request, evidence_text="") for request in requests]
         stand_ins = [StandIns.of(request) for request in requests]
-        known = [
+        known_requests = [
             names.replace_added(request) for names, request in zip(stand_ins, requests, strict=True)
         ]
-        for texts in write(self.model, self.processor, self.context.visual, known):
+        for texts in write(self.model, self.processor, self.context.visual, known_requests):
             yield [names.restore(text) for names, text in zip(stand_ins, texts, strict=True)]
 
     def _plans(self, requests: Sequence[GenerationRequest], texts: Sequence[str]) -> list[Plan]:

@@ -94,8 +94,8 @@ def _with_subject(
 
 def _in_place_of(earlier: RequestedClass, item: RequestedClass) -> RequestedClass:
     """A class under the constraints of an earlier one, unless it has its own."""
-    own = {name: value for name, value in vars(item.constraints).items() if value}
-    return item._replace(constraints=with_changes(earlier.constraints, own))
+    changes = {name: value for name, value in vars(item.constraints).items() if value}
+    return item._replace(constraints=with_changes(earlier.constraints, changes))
 
 
 def _narrowed(before: list[RequestedClass], change: dict[str, Any]) -> list[RequestedClass]:

@@ -25,7 +25,7 @@ MAPS = {"water": 0, "vegetation": 1, "tree_cover": 2, "cropland": 3, "building":
 
 
 class Painter:
-    """Answers every query with the text it was given; the probability of a class is the value of one band."""
+    """Answers every query with one text; the probability of a class is the value of one band."""
 
     name, sha256 = "painter", "0" * 64
 
@@ -59,7 +59,7 @@ def painter() -> type[Painter]:
 
 @pytest.fixture
 def painted() -> Callable[..., Scene]:
-    """A 10 m scene, 100 x 120, whose bands are the probabilities of the classes in ``MAPS``, 0.05 by default."""
+    """A 10 m scene whose bands are the probabilities of the classes in ``MAPS``, else 0.05."""
 
     def make(shape=(100, 120), crs=32633, valid=None, transform=None, gsd_m=None, **maps):
         values = np.full((len(BANDS), *shape), 0.05, np.float32)

@@ -16,7 +16,7 @@ import rasterio
 from rasterio.transform import from_origin
 
 from instruction_data.builder.build import build
-from instruction_data.builder.build_shards import BuildSettings
+from instruction_data.builder.build_shards import BuildSettings, without_values
 from instruction_data.builder.chip_records import ChipOrigin, chip_records
 from instruction_data.builder.gather import gather
 from instruction_data.sources.chips import Chip, absent_truth
@@ -149,7 +149,7 @@ def test_any_number_of_processes_and_a_kill_give_the_same_bytes(
         "0.3",
     ]
     process = subprocess.Popen(command, cwd=Path(__file__).parents[3])
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not list(cut.glob("shard_*.json")):
         assert time.monotonic() < deadline and process.poll() is None
         time.sleep(0.005)
@@ -371,3 +371,14 @@ def test_fourth_band_of_bytes_is_not_taken_for_alpha(tmp_path: Path) -> None:
         survey.model_copy(update={"scene": SceneRef(path=str(tmp_path / survey.scene.path))})
     )
     assert len(pixels.bands) == 4 and pixels.valid.all()
+
+
+@pytest.mark.parametrize("low", [1000, 1200])
+def test_assumptions_that_differ_in_a_measured_value_are_counted_together(
+    tmp_path: Path, low: int
+) -> None:
+    values = np.random.default_rng(0).integers(low, low + 3000, (13, 64, 64)).astype(np.uint16)
+    write(tmp_path / "s.tif", values, 500_000)
+    scene = Scene.open(tmp_path / "s.tif", sensor="sentinel-2a")
+    (baseline,) = [warning for warning in scene.warnings if "processing baseline" in warning]
+    assert without_values(baseline).startswith("no value is below …: ")

@@ -1,4 +1,4 @@
-"""From a predictor's probabilities to masks, facts and answers: every number checked against what was painted."""
+"""From probabilities to masks, facts and answers, each number checked against painted truth."""
 
 from __future__ import annotations
 
@@ -183,7 +183,10 @@ class TestOverlap:
             vegetation=blocks((10, 10, 20, 20), high=0.95),
             tree_cover=blocks((10, 10, 20, 10), high=0.6),
         )
-        text = "<seg class=vegetation>plants</seg>: <fact:area>. <seg class=tree_cover>trees</seg>: <fact:area>."
+        text = (
+            "<seg class=vegetation>plants</seg>: <fact:area>. "
+            "<seg class=tree_cover>trees</seg>: <fact:area>."
+        )
         result = ask(painter, scene, text)
         assert result.answer == "Plants: 2.00 ha. Trees: 2.00 ha."
         assert any("plants that also belong to trees" in warning for warning in result.warnings)
@@ -199,12 +202,15 @@ class TestOverlap:
 
     def test_the_closer_request_wins_within_a_class(self, painter, painted):
         scene = painted(water=blocks((10, 10, 20, 20), (60, 80, 5, 4)))
-        text = "<seg class=water>water</seg>: <fact:area>. <seg class=water top=1>main lake</seg>: <fact:area>."
+        text = (
+            "<seg class=water>water</seg>: <fact:area>. "
+            "<seg class=water top=1>main lake</seg>: <fact:area>."
+        )
         result = ask(painter, scene, text)
         assert result.answer == "Water: 2,000 m². Main lake: 4.00 ha."
 
     def test_regions_left_by_another_mask_meet_their_size(self, painter, painted):
-        # Trees cut the vegetation into a piece of 3 ha and one of 0.5 ha, too small for what was asked.
+        # Trees cut the vegetation into a piece of 3 ha and one of 0.5 ha, which is too small.
         scene = painted(vegetation=blocks((10, 10, 10, 40)), tree_cover=blocks((10, 40, 10, 5)))
         text = (
             "<seg class=vegetation min_area=1ha>plants</seg> and <seg class=tree_cover>trees</seg>."

@@ -14,6 +14,7 @@ from spex.evidence.class_additions import add_classes, read_class_entries
 from spex.evidence.class_words import mentioned_classes, resolve_class
 from spex.evidence.classes import classes, index_range
 from spex.evidence.indices import EVIDENCE_INDICES
+from tests.added_classes import remove_added_classes
 
 NAMES = [
     *("water", "vegetation", "tree_cover", "shrubland", "grassland", "cropland", "wetland"),
@@ -73,9 +74,6 @@ def test_every_word_resolves_to_its_class() -> None:
     for name, land_class in classes().items():
         assert resolve_class(name) == resolve_class(land_class.title) == name
         assert all(resolve_class(word) == name for word in land_class.synonyms)
-
-
-from tests.added_classes import remove_added_classes
 
 
 @pytest.mark.parametrize(

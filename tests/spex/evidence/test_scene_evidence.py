@@ -42,7 +42,7 @@ SPECTRA = {
 def make(
     kinds: np.ndarray, names: list[str], level: str = "surface", count: int = 6, seed: int = 0
 ) -> Pixels:
-    """A scene whose pixels of kind ``i`` have the spectrum ``names[i]``, with 8 % brightness and 0.003 sensor noise."""
+    """Pixels of kind ``i`` have the spectrum ``names[i]``, with 8 % brightness and sensor noise."""
     rng = np.random.default_rng(seed)
     values = np.array([SPECTRA[name] for name in names])[kinds].transpose(2, 0, 1)
     values = values * (1 + 0.08 * rng.normal(size=kinds.shape)) + 0.003 * rng.normal(
@@ -267,7 +267,8 @@ def test_a_file_read_by_gdal_gives_the_same_classes(tmp_path: Path) -> None:
 
 
 CLASS_LINE = re.compile(
-    r"[a-z_]+(?: \(weak\))?: [A-Za-z0-9:]+ (?:above|below) -?\d+\.\d\d, share [\d.]+%, \d+ regions, "
+    r"[a-z_]+(?: \(weak\))?: [A-Za-z0-9:]+ (?:above|below) -?\d+\.\d\d, share [\d.]+%, "
+    r"\d+ regions, "
     r"(?:mostly [a-z]+|everywhere), inside -?\d+\.\d\d(?:, outside -?\d+\.\d\d)?"
 )
 REGION = re.compile(

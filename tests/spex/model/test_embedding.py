@@ -1,4 +1,4 @@
-"""The properties of the SpecAware embedding that its design asks for, with weights as if trained."""
+"""The properties that the design of the SpecAware embedding promises."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The encoder as a whole: use on images, leak-freedom, tiles, precision, and masked reconstruction of any bands."""
+"""The encoder as a whole: images, hidden cells, tiles, precision, masked reconstruction."""
 
 from __future__ import annotations
 
@@ -92,8 +92,9 @@ def test_the_example_of_the_encoder_runs_as_it_is_written(
 
 
 def same(first: Features, second: Features, atol: float = 0.0) -> None:
-    for a, b in zip((*first.maps, first.fused, first.coarse, first.pooled),
-                    (*second.maps, second.fused, second.coarse, second.pooled), strict=True):  # fmt: skip
+    tensors = (*first.maps, first.fused, first.coarse, first.pooled)
+    others = (*second.maps, second.fused, second.coarse, second.pooled)
+    for a, b in zip(tensors, others, strict=True):
         torch.testing.assert_close(a, b, atol=atol, rtol=0)
 
 

@@ -1,4 +1,4 @@
-"""Language models of every family, tiny and random, made through their own config and tokenizer classes."""
+"""Tiny random language models of every family, made by their own config and tokenizer classes."""
 
 from __future__ import annotations
 
@@ -54,11 +54,18 @@ ANSWERS = (
     "No clear view: <seg class=burned index=NBR:below:-0.1>zones brûlées</seg>, 湖泊 😀.",
     "<refuse>I only map land cover.</refuse>",
 )
-SIZES = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4,
-         "num_key_value_heads": 2, "max_position_embeddings": 4096}  # fmt: skip
+SIZES = {
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 4096,
+}
 IM = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% if enable_thinking is false %}<think>\n\n</think>\n\n"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n"
+    "{% if enable_thinking is false %}<think>\n\n</think>\n\n"
     "{% endif %}{% endif %}"
 )
 INST = (
@@ -66,14 +73,16 @@ INST = (
     "{% else %} {{ m.content }} {{ eos_token }}{% endif %}{% endfor %}"
 )
 HEADERS = (
-    "{{ bos_token }}<|start_header_id|>system<|end_header_id|>\n\nToday is {{ strftime_now('%d %b %Y') }}<|eot_id|>"
-    "{% for m in messages %}<|start_header_id|>{{ m.role }}<|end_header_id|>\n\n{{ m.content }}<|eot_id|>{% endfor %}"
+    "{{ bos_token }}<|start_header_id|>system<|end_header_id|>\n\n"
+    "Today is {{ strftime_now('%d %b %Y') }}<|eot_id|>"
+    "{% for m in messages %}<|start_header_id|>{{ m.role }}<|end_header_id|>\n\n"
+    "{{ m.content }}<|eot_id|>{% endfor %}"
     "{% if add_generation_prompt %}<|start_header_id|>assistant<|end_header_id|>\n\n{% endif %}"
 )
 
 
 def pieces(byte_level: bool, *special: str) -> dict[str, Any]:
-    """Vocabulary and merges of a BPE learned from ``TEXTS``: of bytes, or of words with bytes to fall back to."""
+    """Vocabulary and merges of a BPE learned from ``TEXTS``, of bytes or with a byte fallback."""
     tokenizer = Tokenizer(models.BPE(byte_fallback=not byte_level))
     alphabet, first = pre_tokenizers.ByteLevel.alphabet(), list(special)
     if byte_level:
@@ -139,25 +148,24 @@ def smollm_tokenizer() -> PreTrainedTokenizerBase:
 
 Made = tuple[Callable[[], PreTrainedTokenizerBase], Callable[..., PreTrainedModel], str]
 FAMILIES: dict[str, Made] = {
-    "qwen3": (
-        qwen_tokenizer,
-        lambda **own: Qwen3ForCausalLM(Qwen3Config(**SIZES, head_dim=16, tie_word_embeddings=True, **own)),
-        "<|im_end|>",
-    ),
-    "qwen2.5": (
-        qwen_tokenizer, lambda **own: Qwen2ForCausalLM(Qwen2Config(**SIZES, tie_word_embeddings=False, **own)),
-        "<|im_end|>",
-    ),
-    "llama2": (llama2_tokenizer, lambda **own: LlamaForCausalLM(LlamaConfig(**SIZES, **own)), "</s>"),
-    "llama3": (llama3_tokenizer, lambda **own: LlamaForCausalLM(LlamaConfig(**SIZES, **own)), "<|eot_id|>"),
-    "smollm2": (
-        smollm_tokenizer, lambda **own: LlamaForCausalLM(LlamaConfig(**SIZES, tie_word_embeddings=True, **own)),
-        "<|im_end|>",
-    ),
-    "smollm3": (
-        smollm_tokenizer, lambda **own: SmolLM3ForCausalLM(SmolLM3Config(**SIZES, pad_token_id=0, **own)),
-        "<|im_end|>",
-    ),
+    "qwen3": (qwen_tokenizer, lambda **fields: Qwen3ForCausalLM(
+        Qwen3Config(**SIZES, head_dim=16, tie_word_embeddings=True, **fields)
+    ), "<|im_end|>"),
+    "qwen2.5": (qwen_tokenizer, lambda **fields: Qwen2ForCausalLM(
+        Qwen2Config(**SIZES, tie_word_embeddings=False, **fields)
+    ), "<|im_end|>"),
+    "llama2": (llama2_tokenizer, lambda **fields: LlamaForCausalLM(
+        LlamaConfig(**SIZES, **fields)
+    ), "</s>"),
+    "llama3": (llama3_tokenizer, lambda **fields: LlamaForCausalLM(
+        LlamaConfig(**SIZES, **fields)
+    ), "<|eot_id|>"),
+    "smollm2": (smollm_tokenizer, lambda **fields: LlamaForCausalLM(
+        LlamaConfig(**SIZES, tie_word_embeddings=True, **fields)
+    ), "<|im_end|>"),
+    "smollm3": (smollm_tokenizer, lambda **fields: SmolLM3ForCausalLM(
+        SmolLM3Config(**SIZES, pad_token_id=0, **fields)
+    ), "<|im_end|>"),
 }  # fmt: skip
 
 

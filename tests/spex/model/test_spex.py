@@ -30,7 +30,10 @@ from spex.raster.scene import Pixels
 from spex.sensors import Band
 from train.stages.tokenizer import train_tokenizer
 
-ANSWER = "<seg class=water min_area=1ha>open water</seg> covers <fact:area>; its mean MNDWI is <fact:index:MNDWI>."
+ANSWER = (
+    "<seg class=water min_area=1ha>open water</seg> covers <fact:area>; "
+    "its mean MNDWI is <fact:index:MNDWI>."
+)
 QUERY = "where is open water larger than 1 ha?"
 
 

@@ -1,4 +1,4 @@
-"""A query about a class that the language model never read is read as one about a class that it knows."""
+"""A query about an added class is read as one about a class that the language model knows."""
 
 from __future__ import annotations
 
@@ -67,9 +67,7 @@ def test_the_known_class_is_one_that_nobody_spoke_of() -> None:
     assert StandIns.of(lakes).replace_added(lakes) == lakes
 
 
-def test_an_answer_comes_back_in_the_person_s_words_without_indices_of_the_class_that_stood_in() -> (
-    None
-):
+def test_an_answer_is_restored_without_indices_of_the_stand_in() -> None:
     history = (Exchange("Solar parks", "<seg class=solar_farm>Solar parks</seg>: <fact:area>."),)
     request = GenerationRequest("only solar farms in the north, not lakes", history=history)
     stand_ins = StandIns.of(request)
@@ -78,10 +76,12 @@ def test_an_answer_comes_back_in_the_person_s_words_without_indices_of_the_class
         == "<seg class=tree_cover>tree cover</seg>: <fact:area>."
     )
     answer = stand_ins.restore(
-        "<seg class=tree_cover where=north not=water>tree cover</seg>: <fact:area>. Mean NDVI is <fact:index:NDVI>. "
+        "<seg class=tree_cover where=north not=water>tree cover</seg>: <fact:area>. "
+        "Mean NDVI is <fact:index:NDVI>. "
         "Tree cover lies <fact:location>."
     )
     assert answer == (
-        "<seg class=solar_farm where=north not=water>solar farms</seg>: <fact:area>. Solar farms lies <fact:location>."
+        "<seg class=solar_farm where=north not=water>solar farms</seg>: <fact:area>. "
+        "Solar farms lies <fact:location>."
     )
     assert parse_answer(answer).spans[0].class_name == "solar_farm"

@@ -1,4 +1,4 @@
-"""What speaks against a mask: contrast, similar classes and what was left out, each against a painted truth."""
+"""What speaks against a mask: contrast, similar classes, what was left out; painted truth."""
 
 from __future__ import annotations
 
@@ -21,8 +21,14 @@ from spex.raster.scene import Pixels, Scene
 from spex.results.audit import AuditError, audit
 from spex.sensors import Band
 
-BANDS = (Band("B", 490, 60), Band("G", 560, 40), Band("R", 665, 30), Band("N", 842, 100), Band("S1", 1610, 90),
-         Band("S2", 2200, 150))  # fmt: skip
+BANDS = (
+    Band("B", 490, 60),
+    Band("G", 560, 40),
+    Band("R", 665, 30),
+    Band("N", 842, 100),
+    Band("S1", 1610, 90),
+    Band("S2", 2200, 150),
+)
 SPECTRA = {
     "water": (0.06, 0.07, 0.04, 0.02, 0.01, 0.01),
     "green": (0.03, 0.07, 0.04, 0.42, 0.20, 0.09),
@@ -62,7 +68,8 @@ def scene() -> Scene:
 def test_clauses_say_what_was_painted(scene: Scene, tmp_path: Path) -> None:
     result = extract(scene, "water", FixedAnswer(TEXT))
     assert result.answer == (
-        "Water: MNDWI 1.18 higher inside than outside; 1.50 ha beyond the MNDWI threshold were left out, "
+        "Water: MNDWI 1.18 higher inside than outside; "
+        "1.50 ha beyond the MNDWI threshold were left out, "
         "most of it with NDVI above 0.30; no similar class fits the mask."
     )
     (mask,) = result.to_dict()["masks"]
@@ -131,8 +138,10 @@ def test_what_the_bands_cannot_tell_is_not_claimed(scene: Scene) -> None:
 
 
 def test_a_class_whose_parent_the_bands_cannot_tell_is_not_claimed_either(scene: Scene) -> None:
-    pixels = Scene.from_array(scene.read().values[[0, 2, 3]], [BANDS[i] for i in (0, 2, 3)], crs=scene.crs,
-                              transform=scene.transform).read()  # fmt: skip
+    values = scene.read().values[[0, 2, 3]]
+    bands = [BANDS[i] for i in (0, 2, 3)]
+    without_green = Scene.from_array(values, bands, crs=scene.crs, transform=scene.transform)
+    pixels = without_green.read()
     evidence, everything = measure(pixels), pixels.valid
     sweep, maps = DoubtSweep("building", evidence), evidence.recipe_maps(role_planes(pixels))
     assert maps.recipe("building") and not maps.recipe("built_up")

@@ -75,7 +75,8 @@ class TestSpans:
             ("cropland", "wetland"),
         )
         assert format_span("vegetation", "woods", wanted) == (
-            "<seg class=vegetation min_area=1ha max_area=2.5km2 where=north top=3 index=NDVI:above:0.6"
+            "<seg class=vegetation min_area=1ha max_area=2.5km2 where=north top=3"
+            " index=NDVI:above:0.6"
             " not=cropland,wetland>woods</seg>"
         )
 

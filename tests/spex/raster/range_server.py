@@ -1,4 +1,6 @@
-"""Serves a folder with byte ranges, as object stores do; a process of its own, because GDAL waits with the GIL held.
+"""Serves a folder with byte ranges, as object stores do.
+
+It is a process of its own, because GDAL holds the GIL while it waits.
 
 ``python range_server.py FOLDER`` prints its port.
 """

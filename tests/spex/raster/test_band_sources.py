@@ -1,4 +1,4 @@
-"""Band metadata and radiometry from every place that may state them, and the order of those places."""
+"""Band metadata and radiometry from every source, and the order of the sources."""
 
 from __future__ import annotations
 
@@ -23,13 +23,22 @@ INLINE = "B02=490/65,B03=560/35,B04=665/30,B08=842/115"
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
-    """Writes four plain bands, 1000 to 4000 plus a ramp, that nothing is said about; keywords change that."""
+    """Writes four bands of 1000 to 4000 plus a ramp, without metadata but that of keywords."""
 
     def writer(
-        name: str = "scene.tif", *, count: int = 4, dtype: str = "uint16", driver: str = "GTiff", level: float = 1000,
-        tags: dict[str, Any] | None = None, descriptions: tuple[str, ...] = (), namespace: str | None = None,
-        band_tags: list[dict[str, Any]] | None = None, scale: float | None = None, offset: float = 0.0,
-    ) -> Path:  # fmt: skip
+        name: str = "scene.tif",
+        *,
+        count: int = 4,
+        dtype: str = "uint16",
+        driver: str = "GTiff",
+        level: float = 1000,
+        tags: dict[str, Any] | None = None,
+        descriptions: tuple[str, ...] = (),
+        namespace: str | None = None,
+        band_tags: list[dict[str, Any]] | None = None,
+        scale: float | None = None,
+        offset: float = 0.0,
+    ) -> Path:
         path = tmp_path / name
         ramp = np.linspace(0, 0.2, 400).reshape(20, 20)
         values = np.stack([(i % 4 + 1 + ramp) * level for i in range(count)]).astype(dtype)
@@ -79,7 +88,9 @@ def test_inline_bands(write: Write) -> None:
 
 def test_bands_as_json_file_text_or_mapping(write: Write, tmp_path: Path) -> None:
     document = {
-        "bands": [{"name": f"b{i}", "wavelength_nm": c, "fwhm_nm": 30} for i, c in enumerate(EXPECTED)],
+        "bands": [
+            {"name": f"b{i}", "wavelength_nm": c, "fwhm_nm": 30} for i, c in enumerate(EXPECTED)
+        ],
         "scale": 2e-4, "offset": -0.05, "gsd_m": 3, "level": "toa", "bad_bands": ["b2"],
     }  # fmt: skip
     place = tmp_path / "mine.json"
@@ -136,7 +147,10 @@ def test_named_sensor_with_another_number_of_bands(write: Write) -> None:
 def test_envi_header(write: Write, tmp_path: Path) -> None:
     path = write("cube.img", driver="ENVI", dtype="int16")
     header = tmp_path / "cube.hdr"
-    said = "wavelength units = Micrometers\nwavelength = {0.49, 0.56, 0.665, 0.842}\nfwhm = {0.065, 0.035, 0.03, 0.115}\n"
+    said = (
+        "wavelength units = Micrometers\nwavelength = {0.49, 0.56, 0.665, 0.842}\n"
+        "fwhm = {0.065, 0.035, 0.03, 0.115}\n"
+    )
     header.write_text(
         header.read_text() + said + "bbl = {1, 1, 0, 1}\nreflectance scale factor = 20000\n"
     )
@@ -283,7 +297,7 @@ def test_a_sidecar_may_name_the_sensor(write: Write, tmp_path: Path) -> None:
 def test_nothing_said_is_an_error_that_says_how(write: Write) -> None:
     with pytest.raises(
         BandError,
-        match=r'4 bands of uint16 .*\(descriptions: none\).*--sensor NAME, with --bands "B02=490/65',
+        match=r'bands of uint16 .*\(descriptions: none\).*--sensor NAME, with --bands "B02=490',
     ):
         Scene.open(write())
 

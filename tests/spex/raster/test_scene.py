@@ -182,9 +182,11 @@ def test_bands_of_different_gsd_in_one_vrt(tmp_path: Path) -> None:
     write_synthetic_scene(fine, bands=[Band("B04", 665, 30)], height=40, width=60)
     write_synthetic_scene(coarse, bands=[Band("B11", 1610, 90)], height=20, width=30, gsd_m=20)
     sources = "".join(
-        f'<VRTRasterBand dataType="UInt16" band="{i}"><Description>{name}</Description><SimpleSource>'
+        f'<VRTRasterBand dataType="UInt16" band="{i}"><Description>{name}</Description>'
+        "<SimpleSource>"
         f'<SourceFilename relativeToVRT="1">{file.name}</SourceFilename><SourceBand>1</SourceBand>'
-        f'<SrcRect xOff="0" yOff="0" xSize="{w}" ySize="{h}"/><DstRect xOff="0" yOff="0" xSize="60" ySize="40"/>'
+        f'<SrcRect xOff="0" yOff="0" xSize="{w}" ySize="{h}"/>'
+        '<DstRect xOff="0" yOff="0" xSize="60" ySize="40"/>'
         "</SimpleSource></VRTRasterBand>"
         for i, (name, file, w, h) in enumerate([("B04", fine, 60, 40), ("B11", coarse, 30, 20)], 1)
     )
@@ -334,7 +336,10 @@ def test_huge_declared_size_opens_and_previews_cheaply(tmp_path: Path) -> None:
     write_synthetic_scene(tmp_path / "tile.tif", bands=[Band("B04", 665, 30)])
     file = '<SourceFilename relativeToVRT="1">tile.tif</SourceFilename>'
     source = f"<SimpleSource>{file}<SourceBand>1</SourceBand></SimpleSource>"
-    band = f'<VRTRasterBand dataType="UInt16" band="1"><Description>B04</Description>{source}</VRTRasterBand>'
+    band = (
+        '<VRTRasterBand dataType="UInt16" band="1"><Description>B04</Description>'
+        f"{source}</VRTRasterBand>"
+    )
     huge = tmp_path / "huge.vrt"
     huge.write_text(f'<VRTDataset rasterXSize="1000000" rasterYSize="1000000">{band}</VRTDataset>')
     scene = Scene.open(huge, sensor=None)
