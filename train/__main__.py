@@ -90,8 +90,8 @@ def adapt_region(
 
     Writes an adapter and a report; exit status 1 if known classes degraded.
     """
-    from train.adapt.command import AdaptTask, adapt
-    from train.adapt.region import LabelOptions
+    from train.adapt.region_records import LabelOptions
+    from train.adapt.workflow import AdaptTask, adapt
     from train.settings import AdaptSettings
     from train.settings_file import load_settings
 
@@ -118,7 +118,8 @@ def run_comparison(
 
     Writes results.json and curves.png.
     """
-    from train.downstream.command import load_downstream, run_downstream, summary
+    from train.downstream.downstream_settings import load_downstream
+    from train.downstream.experiment import run_downstream, summary
 
     settings = load_downstream(config, overrides)
     typer.echo(summary(run_downstream(settings)))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,6 +10,7 @@ from spex.evidence.class_words import mentioned_classes
 from spex.evidence.classes import classes
 from spex.query.answer_markup import Answer
 from spex.records import SpieRecord
+from spex.results.picture_sheet import Panel
 from spex.results.rendering import overlay, rgb_image
 
 Image = NDArray[np.uint8]
@@ -20,14 +19,6 @@ _BELOW = np.array([160, 90, 30], np.float32)
 _ABOVE = np.array([20, 90, 200], np.float32)
 _BLANK = 225  # grey where nothing is defined
 _HATCH = (255, 0, 200)
-
-
-@dataclass(frozen=True)
-class Panel:
-    """A picture (h, w, 3) uint8 and what it shows."""
-
-    image: Image
-    caption: str
 
 
 def panels(

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from PIL import Image, ImageDraw, ImageFont
 
-from instruction_data.review.panels import Panel, legend, panels
+from instruction_data.review.panels import legend, panels
 from instruction_data.review.record_files import (
     exchanges,
     record_count,
@@ -33,10 +33,10 @@ from spex.postprocess.answer_text import write_answer
 from spex.query.answer_markup import Answer, Span, parse_answer
 from spex.query.wording import constraints_text
 from spex.records import SpieRecord, parse_record
+from spex.results.picture_sheet import CAPTION_HEIGHT, GAP, Panel, paste_panels
 
 _SIDE = 240  # of a picture in pixels
 _TEXT_WIDTH = 560
-_GAP = 12
 _DARK = (30, 30, 30)
 _GREY = (110, 110, 110)
 _PROMINENT = ("Q", "filled", "refused")  # speakers whose lines are dark
@@ -186,14 +186,6 @@ def _span_words(span: Span) -> str:
     return f"{span.class_name} ({words})" if words else span.class_name
 
 
-def _scaled(panel: Panel) -> Image.Image:
-    height, width = panel.image.shape[:2]
-    scale = _SIDE / max(height, width)
-    resample = Image.Resampling.NEAREST if scale > 1 else Image.Resampling.BILINEAR
-    size = (round(width * scale), round(height * scale))
-    return Image.fromarray(panel.image).resize(size, resample)
-
-
 def _png(entries: list[SheetEntry]) -> Image.Image:
     small = ImageFont.load_default(13)
     large = ImageFont.load_default(15)
@@ -210,20 +202,16 @@ def _png(entries: list[SheetEntry]) -> Image.Image:
 def _block(entry: SheetEntry, small: Font, large: Font) -> Image.Image:
     """One record of the PNG: title, pictures with captions, lines and legend."""
     lines = _wrapped(entry)
-    left = 4 * (_SIDE + _GAP) + _GAP
+    left = 4 * (_SIDE + GAP) + GAP
     legend_height = 18 * -(-len(entry.legend) // 2)
-    height = max(_SIDE + 88, 34 + 17 * len(lines) + legend_height + 20)
+    height = max(_SIDE + CAPTION_HEIGHT + 40, 34 + 17 * len(lines) + legend_height + 20)
     block = Image.new("RGB", (left + _TEXT_WIDTH, height), "white")
     pen = ImageDraw.Draw(block)
     pen.line((0, 0, left + _TEXT_WIDTH, 0), fill=(200, 200, 200))
-    pen.text((_GAP, 7), entry.title, fill=_DARK, font=large)
-    details_left = _GAP + pen.textlength(entry.title, large) + 16
+    pen.text((GAP, 7), entry.title, fill=_DARK, font=large)
+    details_left = GAP + pen.textlength(entry.title, large) + 16
     pen.text((details_left, 9), entry.details, fill=_GREY, font=small)
-    for index, panel in enumerate(entry.pictures):
-        x = _GAP + index * (_SIDE + _GAP)
-        block.paste(_scaled(panel), (x, 32))
-        for row, line in enumerate(textwrap.wrap(_latin(panel.caption), 38)[:3]):
-            pen.text((x, 34 + _SIDE + 15 * row), line, fill=_GREY, font=small)
+    paste_panels(block, entry.pictures, (GAP, 32), _SIDE)
     for row, (line, colour) in enumerate(lines):
         pen.text((left, 32 + 17 * row), line, fill=colour, font=small)
     for index, (swatch, words) in enumerate(entry.legend):

@@ -181,9 +181,9 @@ def pad(
     The length is rounded up, because oneDNN caches a primitive for every shape that it meets;
     caches for all lengths would take gigabytes.
     """
-    pad_id = tokenizer.convert_tokens_to_ids("<|pad|>")
-    span_begin = tokenizer.convert_tokens_to_ids("<seg")
-    span_end = tokenizer.convert_tokens_to_ids("</seg>")
+    pad_id = _token_id(tokenizer, "<|pad|>")
+    span_begin = _token_id(tokenizer, "<seg")
+    span_end = _token_id(tokenizer, "</seg>")
     lengths = torch.tensor([len(ids) for ids, _ in conversations])
     starts = torch.tensor([start for _, start in conversations])
     width = -(-int(lengths.max()) // _LENGTH_STEP) * _LENGTH_STEP
@@ -194,6 +194,12 @@ def pad(
     in_span = (rows == span_begin).cumsum(1) > (rows == span_end).cumsum(1)
     weight = in_answer * (1.0 + (_SPAN_WEIGHT - 1) * (in_answer & in_span))
     return TextBatch(rows, mask.long(), starts, weight)
+
+
+def _token_id(tokenizer: PreTrainedTokenizerBase, token: str) -> int:
+    token_id = tokenizer.convert_tokens_to_ids(token)
+    assert isinstance(token_id, int)
+    return token_id
 
 
 class TextStream:

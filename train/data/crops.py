@@ -18,10 +18,10 @@ from spex.evidence.scene_evidence import SceneEvidence, measure
 from spex.model.spectral import BandBatch, band_batch
 from spex.raster.scene import Pixels
 from spex.sensors import role_weights
+from train.data.random_windows import cut_square, random_window
 from train.data.spectral_views import select_bands
 from train.data.symmetry import Symmetry
 from train.data.training_chips import TrainingChip, TrainingChips
-from train.data.windows import cut_square, random_window
 
 _MIN_BANDS = 4  # a random subset of bands keeps at least this many
 

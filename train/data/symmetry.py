@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from spex.query.answer_markup import parse_answer
 from spex.query.prompt import Exchange
-from train.data.windows import Scalar
+from train.data.random_windows import Scalar
 
 _CLOCKWISE = {
     "halves": ("north", "east", "south", "west"),

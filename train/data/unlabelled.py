@@ -17,11 +17,11 @@ from spex.model.spectral import BandBatch, band_batch
 from spex.raster.scene import Pixels
 from train.data.crops import sampling_probabilities
 from train.data.random_state import rng_at
+from train.data.random_windows import cut_square, random_window
 from train.data.record_folder import RecordCache, RecordFolder
 from train.data.spectral_views import MOST_BANDS, draw_views
 from train.data.symmetry import Symmetry
 from train.data.training_chips import load_half_precision
-from train.data.windows import cut_square, random_window
 
 CELL = 32
 """Side in pixels of what is hidden as one: the coarsest stride of the encoder."""

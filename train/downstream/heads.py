@@ -1,8 +1,9 @@
-"""Heads on the encoder: class logits per pixel from one date or two, or per scene; linear on frozen features or not."""
+"""Heads on the encoder: class logits per pixel from one date or two, or per scene."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 
 import numpy as np
@@ -13,170 +14,203 @@ from torch import Tensor, nn
 from spex.model.encoder import SpecAwareEncoder
 from spex.model.spectral import band_batch
 from spex.raster.scene import Pixels
-from train.downstream.examples import Example, Kind
+from train.downstream.downstream_settings import TaskKind
+from train.downstream.examples import Example
 
 _STRIDE = 4  # of the encoder's finest map
-_AT_ONCE = 16  # images to a batch whose features are kept
+_BATCH_SIZE = 16  # images per batch when features are computed once and kept
 
 
-def joined(dates: Sequence[Tensor]) -> Tensor:
-    """Features of one date; of two dates both and their absolute difference, along channels (dimension -3)."""
+def join_dates(dates: Sequence[Tensor]) -> Tensor:
+    """Features of one date; of two dates both and their absolute difference.
+
+    Args:
+        dates: One or two tensors (..., D, h, w).
+
+    Returns:
+        (..., D, h, w), or (..., 3 D, h, w) for two dates.
+    """
     if len(dates) == 1:
         return dates[0]
     before, after = dates
     return torch.cat([before, after, (after - before).abs()], -3)
 
 
-def pooled(maps: Tensor) -> Tensor:
-    """Mean and maximum over space, (..., 2 D) from (..., D, h, w)."""
+def pool(maps: Tensor) -> Tensor:
+    """Mean and maximum over space: (..., 2 D) from (..., D, h, w)."""
     return torch.cat([maps.mean((-2, -1)), maps.amax((-2, -1))], -1)
 
 
 def feature_maps(encoder: SpecAwareEncoder, examples: Sequence[Example]) -> tuple[Tensor, Tensor]:
-    """What a linear layer reads of examples of equal size, and the aggregated maps; of two dates joined.
+    """The encoder's maps of examples of equal size; those of two dates are joined.
 
-    Two dates are embedded from metadata alone: the content of each would give it kernels of its own, and what has not
-    changed would differ.
+    Two dates are embedded from metadata alone. The content of each date would give it other
+    kernels, and the features of unchanged ground would differ.
 
     Returns:
-        strides 4 and 8 (B, D_4 + D_8, h / 4, w / 4), in which what is fine is not mixed with what tells places apart,
-        and all strides aggregated (B, D, h / 4, w / 4).
+        Maps of strides 4 and 8 (B, D_4 + D_8, h / 4, w / 4), which a linear layer reads: in them
+        fine detail is not yet mixed with context. And maps of all strides aggregated
+        (B, D, h / 4, w / 4).
     """
+    date_count = len(examples[0].dates)
     images = [
-        _float(pixels) for date in zip(*(e.dates for e in examples), strict=True) for pixels in date
+        _to_float32(example.dates[date]) for date in range(date_count) for example in examples
     ]
     height, width = images[0].valid.shape
-    pad = (0, -width % encoder.stride, 0, -height % encoder.stride)
-    values = [F.pad(torch.from_numpy(image.values), pad).to(encoder.device) for image in images]
-    valid = [F.pad(torch.from_numpy(image.valid), pad).to(encoder.device) for image in images]
-    dates = len(examples[0].dates)
-    kernels = encoder.embedding.generate(band_batch(images).to(encoder.device), content=dates == 1)
-    found = encoder(values, valid, kernels)
-    fine = torch.cat(
-        [found.maps[0], F.interpolate(found.maps[1], scale_factor=2.0, mode="bilinear")], 1
-    )
-    rows, cols = -(-height // _STRIDE), -(-width // _STRIDE)
-    return joined(fine[..., :rows, :cols].chunk(dates)), joined(
-        found.fused[..., :rows, :cols].chunk(dates)
+    padding = (0, -width % encoder.stride, 0, -height % encoder.stride)
+    device = encoder.device
+    values = [F.pad(torch.from_numpy(image.values), padding).to(device) for image in images]
+    valid = [F.pad(torch.from_numpy(image.valid), padding).to(device) for image in images]
+    bands = band_batch(images).to(device)
+    kernels = encoder.embedding.generate(bands, content=date_count == 1)
+    output = encoder(values, valid, kernels)
+    stride_8 = F.interpolate(output.maps[1], scale_factor=2.0, mode="bilinear")
+    fine = torch.cat([output.maps[0], stride_8], 1)
+    rows = -(-height // _STRIDE)
+    cols = -(-width // _STRIDE)
+    return (
+        join_dates(fine[..., :rows, :cols].chunk(date_count)),
+        join_dates(output.fused[..., :rows, :cols].chunk(date_count)),
     )
 
 
 @torch.inference_mode()
 def frozen_features(
-    encoder: SpecAwareEncoder, kind: Kind, examples: Sequence[Example]
+    encoder: SpecAwareEncoder, kind: TaskKind, examples: Sequence[Example]
 ) -> dict[str, Tensor]:
-    """Features of examples by id, computed once: maps (D, h / 4, w / 4), for scenes vectors (D,); kept as float16."""
-    encoder.eval()
-    found = {}
-    for _, alike in groupby(examples, lambda e: e.dates[0].valid.shape):
-        rest = list(alike)
-        while rest:
-            batch, rest = rest[:_AT_ONCE], rest[_AT_ONCE:]
+    """Features of examples, computed once.
+
+    Returns:
+        float16 by id of the example: maps (D, h / 4, w / 4), or vectors (D,) of scenes.
+    """
+    encoder.train(False)
+    features_by_id: dict[str, Tensor] = {}
+    for _, group in groupby(examples, lambda example: example.dates[0].valid.shape):
+        same_size = list(group)
+        for first in range(0, len(same_size), _BATCH_SIZE):
+            batch = same_size[first : first + _BATCH_SIZE]
             fine, fused = feature_maps(encoder, batch)
-            features = pooled(fused) if kind == "scene" else fine
-            found |= zip((e.id for e in batch), features.half().cpu(), strict=True)
-    return found
+            features = pool(fused) if kind == "scene" else fine
+            ids = [example.id for example in batch]
+            features_by_id |= dict(zip(ids, features.half().cpu(), strict=True))
+    return features_by_id
 
 
-def _float(pixels: Pixels) -> Pixels:
-    return Pixels(**{**vars(pixels), "values": pixels.values.astype(np.float32)})
+def _to_float32(pixels: Pixels) -> Pixels:
+    return replace(pixels, values=pixels.values.astype(np.float32))
 
 
 class LinearProbe(nn.Module):
-    """One linear layer on standardised features of a frozen encoder, enlarged to the pixels where there is a map.
+    """One linear layer on standardised features of a frozen encoder; maps are enlarged to pixels.
 
     Args:
-        features: of all examples, by id. examples: training examples, whose features give mean and deviation.
+        features: Features of all examples by id, as :func:`frozen_features` gives them.
+        examples: Training examples; the mean and deviation of their features standardise.
+        class_count: Number of classes K.
     """
 
     def __init__(
-        self, features: Mapping[str, Tensor], examples: Sequence[Example], classes: int
+        self, features: Mapping[str, Tensor], examples: Sequence[Example], class_count: int
     ) -> None:
         super().__init__()
         self.features = features
-        seen = torch.cat(
-            [features[e.id].float().reshape(len(features[e.id]), -1) for e in examples], 1
-        )
+        flat = []
+        for example in examples:
+            example_features = features[example.id].float()
+            flat.append(example_features.reshape(len(example_features), -1))
+        columns = torch.cat(flat, 1)
         self.mean: Tensor
         self.std: Tensor
-        self.register_buffer("mean", seen.mean(1))
-        self.register_buffer("std", seen.std(1, correction=0) + 1e-3)
-        self.layer = nn.Linear(len(seen), classes)
+        self.register_buffer("mean", columns.mean(1))
+        self.register_buffer("std", columns.std(1, correction=0) + 1e-3)
+        self.layer = nn.Linear(len(columns), class_count)
 
-    def cells(self, examples: Sequence[Example]) -> tuple[Tensor, Tensor]:
-        """Standardised features (N, D) and truth (N,) where it is known; of a map, at the middle of its cells."""
-        found, truth, half = [], [], _STRIDE // 2
+    def training_cells(self, examples: Sequence[Example]) -> tuple[Tensor, Tensor]:
+        """Cells (or scenes) of examples whose class is known.
+
+        Returns:
+            Standardised features (N, D) and class numbers (N,); of a map, the class at the middle
+            of a cell.
+        """
+        feature_rows = []
+        class_numbers = []
         for example in examples:
-            features = self.standardised(
-                self.features[example.id].to(self.mean.device).float()[None]
-            )[0]
+            features = self.standardise(self._features_of(example)[None])[0]
             target = torch.from_numpy(example.target)
             if target.ndim:
-                target = target[half::_STRIDE, half::_STRIDE]
+                target = target[_STRIDE // 2 :: _STRIDE, _STRIDE // 2 :: _STRIDE]
                 features = features[:, : len(target), : target.shape[1]].flatten(1).T
-            found.append(features.reshape(-1, len(self.mean)))
-            truth.append(target.flatten().to(self.mean.device))
-        known = torch.cat(truth) >= 0
-        return torch.cat(found)[known], torch.cat(truth)[known]
+            feature_rows.append(features.reshape(-1, len(self.mean)))
+            class_numbers.append(target.flatten().to(self.mean.device))
+        truth = torch.cat(class_numbers)
+        known = truth >= 0
+        return torch.cat(feature_rows)[known], truth[known]
 
-    def standardised(self, features: Tensor) -> Tensor:
-        """Features (B, D, h, w) or (B, D) as the linear layer wants them."""
+    def _features_of(self, example: Example) -> Tensor:
+        return self.features[example.id].to(self.mean.device).float()
+
+    def standardise(self, features: Tensor) -> Tensor:
+        """Standardise features (B, D, h, w) or (B, D)."""
         shape = (-1, *[1] * (features.ndim - 2))
         return (features - self.mean.view(shape)) / self.std.view(shape)
 
     def logits(self, standardised: Tensor) -> Tensor:
         """Logits (B, K, 4 h, 4 w) or (B, K) from standardised features."""
-        found = self.layer(standardised.movedim(1, -1)).movedim(-1, 1)
-        return (
-            found
-            if found.ndim == 2
-            else F.interpolate(found, scale_factor=float(_STRIDE), mode="bilinear")
-        )
+        logits: Tensor = self.layer(standardised.movedim(1, -1)).movedim(-1, 1)
+        if logits.ndim == 2:
+            return logits
+        return F.interpolate(logits, scale_factor=float(_STRIDE), mode="bilinear")
 
     def forward(self, examples: Sequence[Example]) -> list[Tensor]:
-        """Logits of examples, (K, h, w) or (K,) each."""
-        found = [self.features[e.id].to(self.mean.device).float() for e in examples]
-        if found[0].ndim == 1:
-            return list(self.logits(self.standardised(torch.stack(found))))
-        maps = [
-            self.logits(self.standardised(one[None]))[0] for one in found
-        ]  # images may differ in size
-        return [
-            one[:, : len(e.target), : e.target.shape[1]]
-            for one, e in zip(maps, examples, strict=True)
-        ]
+        """Logits of each example, (K, h, w) or (K,); images may differ in size."""
+        if not examples[0].target.ndim:
+            features = torch.stack([self._features_of(example) for example in examples])
+            return list(self.logits(self.standardise(features)))
+        cropped = []
+        for example in examples:
+            height, width = example.target.shape
+            features = self._features_of(example)[None]
+            cropped.append(self.logits(self.standardise(features))[0, :, :height, :width])
+        return cropped
 
 
 class FineTuned(nn.Module):
     """The encoder and its head, trained together from where a linear probe ended.
 
-    So the first steps do not undo what the encoder knows (Kumar et al., arXiv 2202.10054). Where there is a map, a
-    second head that starts at zero adds what all strides together tell, and what is finer than the stride.
+    So the first steps do not destroy what the encoder has learned (Kumar et al., arXiv 2202.10054).
+    For maps there is a second head that starts at zero: it adds the context of all strides, and
+    detail finer than the stride.
+
+    Args:
+        encoder: The encoder.
+        probe: A fitted linear probe on it.
+        kind: Kind of the task.
     """
 
-    def __init__(self, encoder: SpecAwareEncoder, probe: LinearProbe, kind: Kind) -> None:
+    def __init__(self, encoder: SpecAwareEncoder, probe: LinearProbe, kind: TaskKind) -> None:
         super().__init__()
-        self.encoder, self.probe = encoder, probe
+        self.encoder = encoder
+        self.probe = probe
         self.detail: nn.Sequential | None = None
         if kind != "scene":
             width = int(encoder.config.fusion_dim)
             last = nn.Conv2d(width, probe.layer.out_features * _STRIDE**2, 1)
-            nn.init.zeros_(last.weight)
-            nn.init.zeros_(last.bias)
+            for parameter in last.parameters():
+                nn.init.zeros_(parameter)
             first = nn.Conv2d(width * (3 if kind == "change" else 1), width, 3, padding=1)
             self.detail = nn.Sequential(first, nn.GELU(), last, nn.PixelShuffle(_STRIDE))
 
     def train(self, mode: bool = True) -> FineTuned:
-        """Leave the embedding as it is: metadata dropout is for pre-training, here the sensor is known."""
+        """Set the mode, but of the embedding: its metadata dropout is only for pre-training."""
         super().train(mode)
-        self.encoder.embedding.eval()
+        self.encoder.embedding.train(False)
         return self
 
     def forward(self, examples: Sequence[Example]) -> list[Tensor]:
-        """Logits of examples, (K, h, w) or (K,) each; examples of a batch are of equal size."""
+        """Logits of each example, (K, h, w) or (K,); the examples are of equal size."""
         fine, fused = feature_maps(self.encoder, examples)
         if self.detail is None:
-            return list(self.probe.logits(self.probe.standardised(pooled(fused))))
+            return list(self.probe.logits(self.probe.standardise(pool(fused))))
         height, width = examples[0].target.shape
-        logits = self.probe.logits(self.probe.standardised(fine)) + self.detail(fused)
+        logits = self.probe.logits(self.probe.standardise(fine)) + self.detail(fused)
         return list(logits[..., :height, :width])

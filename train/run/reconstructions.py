@@ -20,13 +20,14 @@ from spex.model.reconstruct import MaskedAutoencoder
 from spex.model.spectral import band_batch
 from spex.raster.scene import Pixels
 from spex.records import load_pixels
+from spex.results.picture_sheet import PANEL_SIDE, Panel, picture_sheet
 from train.data.record_folder import RecordFolder
 from train.data.spectral_views import MOST_BANDS, select_bands
 from train.data.unlabelled import CELL
-from train.run.picture_sheet import INK, PANEL, Panel, write_sheet
 
 _IMAGES_OF_A_KIND = 2  # of multispectral images, and of hyperspectral ones
 _LEAST_VALID = 0.9
+_DARK = (30, 30, 30)
 _FAINT = (170, 170, 170)
 _RECONSTRUCTED = (200, 60, 40)
 _HIDDEN = 128
@@ -146,7 +147,7 @@ def write_reconstructions(
     for image in images:
         reconstruction = reconstruct(model, image.pixels, mask_ratio)
         rows.append((image.title, list(_panels(image.pixels, reconstruction))))
-    write_sheet(rows, path)
+    picture_sheet(rows).save(path, optimize=True)
 
 
 def _panels(pixels: Pixels, reconstruction: Reconstruction) -> Iterator[Panel]:
@@ -158,12 +159,15 @@ def _panels(pixels: Pixels, reconstruction: Reconstruction) -> Iterator[Panel]:
         inside = target[:, pixels.valid]
         low, high = np.percentile(inside, (2, 98), axis=1)[..., None, None]
         stretched = _stretched(target, low, high)
-        yield caption, _image_panel(stretched, spot)
+        yield Panel(_with_ring(stretched, spot), caption)
         if number == 0:
             count = f"{len(reconstruction.bands_seen)} of {len(pixels.bands)} bands"
-            yield f"visible, {count}", _image_panel(np.where(visible, stretched, _HIDDEN), spot)
-        yield "reconstruction", _image_panel(_stretched(reconstructed[caption], low, high), spot)
-    yield "hidden pixel: target, reconstruction", _spectrum_panel(pixels, reconstruction, spot)
+            shown = np.where(visible, stretched, _HIDDEN)
+            yield Panel(_with_ring(shown, spot), f"visible, {count}")
+        stretched = _stretched(reconstructed[caption], low, high)
+        yield Panel(_with_ring(stretched, spot), "reconstruction")
+    spectrum = _spectrum(pixels, reconstruction, spot)
+    yield Panel(spectrum, "hidden pixel: target, reconstruction")
 
 
 def _stretched(
@@ -197,27 +201,27 @@ def _composites(pixels: Pixels) -> list[tuple[str, NDArray[np.float32]]]:
     return composites[:2] or [("bands across the spectrum", pixels.values[spread])]
 
 
-def _image_panel(image: NDArray[np.floating], spot: tuple[int, int]) -> Image.Image:
-    """An image (3, h, w) of 0 to 255, enlarged, with a ring around a pixel."""
+def _with_ring(image: NDArray[np.floating], spot: tuple[int, int]) -> NDArray[np.uint8]:
+    """An image (3, h, w) of 0 to 255, enlarged to a panel, with a ring around a pixel."""
     colours = np.rint(image).astype(np.uint8).transpose(1, 2, 0)
-    panel = Image.fromarray(colours).resize((PANEL, PANEL), Image.Resampling.NEAREST)
-    scale = PANEL / image.shape[-1]
+    panel = Image.fromarray(colours).resize((PANEL_SIDE, PANEL_SIDE), Image.Resampling.NEAREST)
+    scale = PANEL_SIDE / image.shape[-1]
     y, x = ((index + 0.5) * scale for index in spot)
     ImageDraw.Draw(panel).ellipse((x - 5, y - 5, x + 5, y + 5), outline="yellow", width=2)
-    return panel
+    return np.asarray(panel)
 
 
-def _spectrum_panel(
+def _spectrum(
     pixels: Pixels, reconstruction: Reconstruction, spot: tuple[int, int]
-) -> Image.Image:
+) -> NDArray[np.uint8]:
     """Spectrum of a pixel: target in dark, reconstruction in red, bands seen as ticks."""
-    panel = Image.new("RGB", (PANEL, PANEL), "white")
+    panel = Image.new("RGB", (PANEL_SIDE, PANEL_SIDE), "white")
     pen = ImageDraw.Draw(panel)
     font = ImageFont.load_default(11)
     wavelengths = np.array([band.wavelength_nm or np.nan for band in pixels.bands])
     order = np.argsort(wavelengths)[: int(np.isfinite(wavelengths).sum())]
     if not len(order):
-        return panel
+        return np.asarray(panel)
     curves = [image.values[(order, *spot)] for image in (pixels, reconstruction.pixels)]
     left, right = wavelengths[order][[0, -1]]
     top = max(1.1 * max(curve.max() for curve in curves), 1e-3)
@@ -225,20 +229,20 @@ def _spectrum_panel(
     def position(wavelength: float, reflectance: float) -> tuple[float, float]:
         x = (wavelength - left) / max(right - left, 1.0)
         y = max(reflectance, 0.0) / top
-        return 8 + x * (PANEL - 16), PANEL - 20 - y * (PANEL - 40)
+        return 8 + x * (PANEL_SIDE - 16), PANEL_SIDE - 20 - y * (PANEL_SIDE - 40)
 
-    pen.rectangle((0, 0, PANEL - 1, PANEL - 1), outline=_FAINT)
+    pen.rectangle((0, 0, PANEL_SIDE - 1, PANEL_SIDE - 1), outline=_FAINT)
     seen = wavelengths[reconstruction.bands_seen]
     for wavelength in seen[np.isfinite(seen)]:
         x, y = position(wavelength, 0)
         pen.line((x, y, x, y - 5), fill=_FAINT)
-    for curve, colour in zip(curves, (INK, _RECONSTRUCTED), strict=True):
+    for curve, colour in zip(curves, (_DARK, _RECONSTRUCTED), strict=True):
         points = [position(*point) for point in zip(wavelengths[order], curve, strict=True)]
         pen.line(points, fill=colour, width=2)
         if len(points) <= MOST_BANDS:
             for x, y in points:
                 pen.ellipse((x - 3, y - 3, x + 3, y + 3), fill=colour)
-    pen.text((4, 2), f"{top:.2f}", fill=INK, font=font)
-    pen.text((8, PANEL - 16), f"{left:.0f} nm", fill=INK, font=font)
-    pen.text((PANEL - 50, PANEL - 16), f"{right:.0f} nm", fill=INK, font=font)
-    return panel
+    pen.text((4, 2), f"{top:.2f}", fill=_DARK, font=font)
+    pen.text((8, PANEL_SIDE - 16), f"{left:.0f} nm", fill=_DARK, font=font)
+    pen.text((PANEL_SIDE - 50, PANEL_SIDE - 16), f"{right:.0f} nm", fill=_DARK, font=font)
+    return np.asarray(panel)

@@ -38,12 +38,14 @@ from spex.records import SpieRecord, load_pixels
 from spex.sensors import Band
 from tests.added_classes import remove_added_classes
 from tests.scenes import synthetic_scene
-from train.adapt.command import AdaptTask, adapt
-from train.adapt.comparison import MOST_LOST
-from train.adapt.region import LabelOptions, held_out, records_of, surveys
-from train.adapt.stage import AdaptTrainer, RegionStream, chip
+from train.adapt.comparison import MAX_IOU_LOSS
+from train.adapt.region_crops import RegionStream
+from train.adapt.region_records import LabelOptions, hold_out, read_survey_records, region_folder
+from train.adapt.training import AdaptTrainer
+from train.adapt.workflow import AdaptTask, adapt
 from train.data.batches import save_batch
 from train.data.conversations import pad
+from train.data.training_chips import training_chip
 from train.run import lora
 from train.run.losses import text_loss
 from train.settings import AdaptSettings
@@ -98,7 +100,7 @@ def region(folder: Path, count: int) -> Path:
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Records of six tiles, at two of which nothing is to be learned."""
     data = region(tmp_path_factory.mktemp("region") / "tiles", 6)
-    return records_of(data, data.parent / "work", LabelOptions())
+    return region_folder(data, data.parent / "work", LabelOptions())
 
 
 def micro(folder: Path, seed: int = 0, steps: int = 0) -> Path:
@@ -183,7 +185,7 @@ def test_only_masks_of_the_classes_learned_are_made_with_an_adapter(
     plain = load(base)
     perturbed(plain)[1].save(tmp_path / "region")
     adapted = load(base, adapter=tmp_path / "region")
-    pixels = load_pixels(surveys(built)[0])
+    pixels = load_pixels(read_survey_records(built)[0])
     evidence = measure(pixels)
     rows = [
         (
@@ -230,30 +232,32 @@ def test_an_adapter_of_another_model_or_a_damaged_one_is_refused(
 
 
 def test_records_of_a_region_know_its_new_class(built: Path) -> None:
-    records = surveys(built)
+    records = read_survey_records(built)
     spans = {span.class_name for record in records for span in record.spans}
     assert {"water", "vegetation", "bare", "solar_farm"} <= spans
-    parted = held_out(records)
-    assert parted.checked and {r.place for r in parted.checked}.isdisjoint(
-        r.place for r in parted.learned
+    parted = hold_out(records)
+    assert parted.held_out and {r.place for r in parted.held_out}.isdisjoint(
+        r.place for r in parted.training
     )
-    with pytest.raises(RecordError, match="give two at least"):
-        held_out(records[:1])
-    with pytest.raises(RecordError, match="is in the data and in what checks it"):
-        held_out(records, records[:1])
-    given = held_out(parted.learned, parted.checked)
-    assert given.learned == parted.learned and given.checked == parted.checked
+    with pytest.raises(RecordError, match="give at least two"):
+        hold_out(records[:1])
+    with pytest.raises(RecordError, match="both in the data and in the records to check on"):
+        hold_out(records, records[:1])
+    given = hold_out(parted.training, parted.held_out)
+    assert given.training == parted.training and given.held_out == parted.held_out
 
 
 def test_one_place_is_parted_into_two_blocks(built: Path) -> None:
-    parted = held_out([record.model_copy(update={"place": "one"}) for record in surveys(built)])
-    assert "one place" in parted.held_out and len(parted.checked) == 2
+    parted = hold_out(
+        [record.model_copy(update={"place": "one"}) for record in read_survey_records(built)]
+    )
+    assert "one place" in parted.split_description and len(parted.held_out) == 2
 
     def east(record: SpieRecord) -> float:
         with rasterio.open(record.scene.path) as raster:
             return raster.bounds.left
 
-    assert max(map(east, parted.learned)) < min(map(east, parted.checked))
+    assert max(map(east, parted.training)) < min(map(east, parted.held_out))
 
 
 def test_drawn_polygons_say_what_is_the_class_and_what_is_not(tmp_path: Path) -> None:
@@ -270,7 +274,7 @@ def test_drawn_polygons_say_what_is_the_class_and_what_is_not(tmp_path: Path) ->
         data / "drawn.gpkg", geometry=shapely.to_wkb(np.array(drawn)), crs="EPSG:32632", geometry_type="Polygon",
         fields=np.array(["kind"], object), field_data=[np.array(["solar park"] * len(drawn), object)],
     )  # fmt: skip
-    records = surveys(records_of(data, tmp_path / "work", LabelOptions()))
+    records = read_survey_records(region_folder(data, tmp_path / "work", LabelOptions()))
     assert len(records) == 2
     for number, record in enumerate(records):
         _, truth = synthetic_scene(BANDS, 64, 64, seed=number)
@@ -280,35 +284,35 @@ def test_drawn_polygons_say_what_is_the_class_and_what_is_not(tmp_path: Path) ->
 
 
 def test_a_new_class_is_never_asked_where_no_label_speaks_of_it(built: Path, base: Path) -> None:
-    records = surveys(built)
+    records = read_survey_records(built)
     names = (*classes(), *(["solar_farm"] if "solar_farm" not in classes() else []))
     add_classes(NEW["classes"], "test")
     silent = [span for span in records[0].spans if span.class_name != "solar_farm"]
     other = records[0].model_copy(update={"spans": silent, "id": "other"})
     stream = RegionStream(
         load(base),
-        [chip(records[1], names)],
-        [chip(other, names)] * 50,
+        [training_chip(records[1], names)],
+        [training_chip(other, names)] * 50,
         names,
         quick(batch_size=20),
     )
-    looks = stream.draw(0, 0)
+    crops = stream.draw(0, 0)
     assert stream.learned == ("water", "vegetation", "bare", "solar_farm")
     told = [
         (name, bool((mask >= 0).any()))
-        for look in looks
-        for name, mask in zip(look.names, look.labels, strict=True)
+        for crop in crops
+        for name, mask in zip(crop.names, crop.labels, strict=True)
     ]
     assert ("solar_farm", True) in told and ("solar_farm", False) not in told
-    for look in looks:
-        before = torch.tensor([name != "solar_farm" for name in look.names])[:, None, None]
+    for crop in crops:
+        before = torch.tensor([name != "solar_farm" for name in crop.names])[:, None, None]
         assert torch.equal(
-            look.silent, (look.labels < 0) & before
+            crop.silent, (crop.labels < 0) & before
         )  # these scenes are valid everywhere
     again = RegionStream(
-        load(base), [chip(records[1], names)], stream.replayed, names, quick(batch_size=20)
+        load(base), [training_chip(records[1], names)], stream.replayed, names, quick(batch_size=20)
     ).draw(0, 0)
-    for one, other in zip(looks, again, strict=True):
+    for one, other in zip(crops, again, strict=True):
         assert one.names == other.names and torch.equal(one.labels, other.labels)
         assert torch.equal(one.features, other.features) and torch.allclose(
             one.before, other.before, atol=1e-6
@@ -320,37 +324,41 @@ def test_crops_seen_in_bfloat16_are_learned_from_in_float32(
 ) -> None:
     monkeypatch.setattr(precision, "has_bfloat16", lambda device: True)
     add_classes(NEW["classes"], "test")
-    predictor, record = load(base), surveys(built)[0]
+    predictor, record = load(base), read_survey_records(built)[0]
     stream = RegionStream(
         predictor,
-        [chip(record, tuple(classes()))],
+        [training_chip(record, tuple(classes()))],
         [],
         tuple(classes()),
         quick(batch_size=2),
     )
-    looks = stream.draw(0, 0)
-    losses = AdaptTrainer(predictor.model, 2)([*looks, looks[0]])
+    crops = stream.draw(0, 0)
+    losses = AdaptTrainer(predictor.model, 2)([*crops, crops[0]])
     assert all(bool(loss.isfinite()) for loss in losses.values()) and losses["bce"].requires_grad
-    save_batch([*looks, looks[0]], tmp_path / "batch.safetensors")
+    save_batch([*crops, crops[0]], tmp_path / "batch.safetensors")
     kept = load_file(tmp_path / "batch.safetensors")
     assert torch.equal(kept["2.features"], kept["0.features"]) and torch.equal(
-        kept["0.features"], looks[0].features
+        kept["0.features"], crops[0].features
     )
 
 
 def test_a_region_may_show_a_new_class_alone_but_not_nothing(built: Path, base: Path) -> None:
     add_classes(NEW["classes"], "test")
-    names, record = tuple(classes()), surveys(built)[0]
+    names, record = tuple(classes()), read_survey_records(built)[0]
     farms = record.model_copy(
         update={"spans": [one for one in record.spans if one.class_name == "solar_farm"]}
     )
     stream = RegionStream(
-        load(base), [chip(farms, names)], [chip(record, names)], names, quick(batch_size=8)
+        load(base),
+        [training_chip(farms, names)],
+        [training_chip(record, names)],
+        names,
+        quick(batch_size=8),
     )
-    assert {look.names for look in stream.draw(0, 0)} == {("solar_farm",)}
-    with pytest.raises(RecordError, match="show no class anywhere"):
-        silent = chip(record.model_copy(update={"spans": []}), names)
-        RegionStream(load(base), [silent], [chip(record, names)], names, quick())
+    assert {crop.names for crop in stream.draw(0, 0)} == {("solar_farm",)}
+    with pytest.raises(RecordError, match="show no class"):
+        silent = training_chip(record.model_copy(update={"spans": []}), names)
+        RegionStream(load(base), [silent], [training_chip(record, names)], names, quick())
 
 
 def test_the_command_writes_an_adapter_and_a_report_and_goes_on_after_a_stop(
@@ -360,7 +368,7 @@ def test_the_command_writes_an_adapter_and_a_report_and_goes_on_after_a_stop(
     add_classes(NEW["classes"], "test")
     with monkeypatch.context() as patch:
         patch.setattr(
-            "train.adapt.command.read_adapter", lambda _: (_ for _ in ()).throw(KeyboardInterrupt)
+            "train.adapt.workflow.read_adapter", lambda _: (_ for _ in ()).throw(KeyboardInterrupt)
         )
         with pytest.raises(KeyboardInterrupt):
             adapt(task, quick(), say=lambda _: None)
@@ -370,7 +378,7 @@ def test_the_command_writes_an_adapter_and_a_report_and_goes_on_after_a_stop(
     said: list[str] = []
     report = adapt(task, quick(), say=said.append)
     assert report["steps"] == 3 and report["new"] == ["solar_farm"]
-    assert report["tiles"] == len(held_out(surveys(built)).learned)
+    assert report["tiles"] == len(hold_out(read_survey_records(built)).training)
     assert sorted(p.name for p in task.out.iterdir()) == [
         "adapter.json", "adapter.safetensors", "before_after.png", "report.json", "report.md",
     ]  # fmt: skip
@@ -380,7 +388,7 @@ def test_the_command_writes_an_adapter_and_a_report_and_goes_on_after_a_stop(
     with pytest.raises(ConfigError, match="holds an adapter already"):
         adapt(task, quick(), say=lambda _: None)
     extractor = load_extractor(base, adapter=task.out)
-    extraction = extractor.extract(surveys(built)[0].scene.path, "solar park")
+    extraction = extractor.extract(read_survey_records(built)[0].scene.path, "solar park")
     assert extraction.model[0] == "micro+farms"
     assert extraction.refused is None  # a class without an index of its own is no reason to refuse
 
@@ -410,5 +418,5 @@ def test_the_shipped_model_learns_a_new_class_and_keeps_the_others(
     found = {row["class"]: row for row in report["scores"]}
     assert found["solar_farm"]["iou"]["before"] < 0.3 and found["solar_farm"]["iou"]["after"] > 0.8
     for name in ("water", "vegetation", "bare"):
-        assert found[name]["iou"]["before"] - found[name]["iou"]["after"] <= MOST_LOST
+        assert found[name]["iou"]["before"] - found[name]["iou"]["after"] <= MAX_IOU_LOSS
     assert report["forgetting"]["beyond"] == [] and report["bytes"] < 4e6

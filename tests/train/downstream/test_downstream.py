@@ -21,20 +21,18 @@ from spex.records import BandRef, Rle, SceneRef, SpanTarget, SpieRecord, write_r
 from spex.sensors import Band
 from tests.scenes import write_synthetic_scene
 from train.__main__ import command
-from train.downstream.command import (
+from train.downstream.class_scores import confusion_counts, scores
+from train.downstream.downstream_settings import (
     ARMS,
     DownstreamSettings,
-    Frozen,
-    Run,
-    confusion,
+    TaskSettings,
     load_downstream,
-    measure,
-    run_downstream,
-    scores,
 )
-from train.downstream.examples import TaskSettings, augmented, few, load_task
+from train.downstream.examples import Example, augment, few_shot_examples
+from train.downstream.experiment import ExperimentRun, FrozenEncoderCache, measure, run_downstream
 from train.downstream.heads import FineTuned, LinearProbe, frozen_features
-from train.downstream.unet import sized_unet
+from train.downstream.tasks import DownstreamTask, load_task
+from train.downstream.unet import unet_of_size
 
 CLASSES = {1: "water", 2: "vegetation", 3: "bare", 4: "built_up"}
 BANDS = [("B", 490.0), ("G", 560.0), ("R", 665.0), ("N", 842.0), ("S1", 1610.0)]
@@ -92,6 +90,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(1)
     micro().save_pretrained(folder / "encoder")
     return folder
+
+
+def few(task: DownstreamTask, shots: int | None, seed: int) -> list[Example]:
+    return few_shot_examples(task.train, task.class_numbers, shots, seed)
 
 
 def micro() -> SpecAwareEncoder:
@@ -247,7 +249,7 @@ def test_what_has_not_changed_has_the_same_features_on_both_dates(data: Path) ->
 @pytest.mark.parametrize("name", TASKS)
 def test_the_unet_fits_the_image_and_has_the_size_asked_for(data: Path, name: str) -> None:
     task = load_task(data, name, TaskSettings(**TASKS[name]))
-    unet = sized_unet(task.train, len(task.classes), task.kind != "scene", 3_000_000)
+    unet = unet_of_size(task.train, len(task.classes), task.kind != "scene", 3_000_000)
     assert 2.4e6 < sum(p.numel() for p in unet.parameters()) < 3.6e6
     logits = unet(task.train[:2])
     assert [one.shape for one in logits] == [
@@ -292,7 +294,7 @@ def test_augmentation_moves_pixels_and_truth_together(data: Path) -> None:
     example = load_task(data, "fire", TaskSettings(**TASKS["fire"])).train[0]
     rng = np.random.default_rng(0)
     for _ in range(8):
-        moved = augmented(example, 68, rng)
+        moved = augment(example, 68, rng)
         before, after = (date.values.astype(np.float32) for date in moved.dates)
         assert moved.target.shape == (68, 68) and (moved.target[~moved.dates[0].valid] == -1).all()
         assert (after[3] < 0.6 * before[3])[moved.target == 1].mean() > 0.95
@@ -307,9 +309,16 @@ def test_unknown_pixels_count_neither_in_training_nor_in_scores(data: Path) -> N
             truth = torch.from_numpy(np.maximum(examples[0].target, 0))
             return [torch.nn.functional.one_hot(truth, 4).movedim(-1, 0).float()]
 
-    counts = confusion(Certain(), task.val[:1], 4)
-    assert counts.sum() == known.sum() and scores(counts, task)["mean_iou"] == 1.0
-    wrong = scores(torch.tensor([[5, 0, 0, 0], [1, 3, 0, 0], [0, 0, 0, 0], [2, 0, 0, 0]]), task)
+    counts = confusion_counts(Certain(), task.val[:1], 4)
+    assert (
+        counts.sum() == known.sum()
+        and scores(counts, task.classes, task.class_numbers)["mean_iou"] == 1.0
+    )
+    wrong = scores(
+        torch.tensor([[5, 0, 0, 0], [1, 3, 0, 0], [0, 0, 0, 0], [2, 0, 0, 0]]),
+        task.classes,
+        task.class_numbers,
+    )
     assert wrong["classes"]["water"] == {"iou": 0.75, "f1": 6 / 7, "support": 4}
     assert wrong["classes"]["bare"]["iou"] is None and wrong["oa"] == 8 / 11
     assert wrong["mean_iou"] == pytest.approx((0.75 + 0.0) / 2)
@@ -319,7 +328,12 @@ def test_the_same_seed_gives_the_same_scores(data: Path, tmp_path: Path) -> None
     task = load_task(data, "tiles", TaskSettings(**TASKS["tiles"]))
     tiny = settings(data, tmp_path, steps=4)
     runs = [
-        measure(Run(task, "finetune", "scratch", 2, 5), tiny, Frozen(), torch.device("cpu"))
+        measure(
+            ExperimentRun(task, "finetune", "scratch", 2, 5),
+            tiny,
+            FrozenEncoderCache(),
+            torch.device("cpu"),
+        )
         for _ in range(2)
     ]
     assert runs[0] | {"seconds": 0} == runs[1] | {"seconds": 0}
