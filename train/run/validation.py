@@ -13,7 +13,6 @@ from typing import TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 
 from spex.errors import AnswerError, RecordError
 from spex.evaluate import Case, Method, QueryMethod, cases
@@ -22,12 +21,12 @@ from spex.model.loading import load
 from spex.model.predictor import ModelPredictor
 from spex.query.answer_markup import Plan, parse_answer
 from spex.records import SpieRecord
+from spex.results.picture_sheet import Panel, picture_sheet
 from spex.results.rendering import overlay, rgb_image
 from spex.scores import Tally
 from train.data.record_folder import RecordFolder
 from train.data.training_chips import CLASS_NAMES
 from train.run.loop import Validation
-from train.run.picture_sheet import PANEL, Panel, write_sheet
 from train.settings import ValidatedSettings
 
 ProbabilityMaps = Mapping[str, NDArray[np.float32] | None]
@@ -64,8 +63,8 @@ def mask_validation(
                 tally = tallies.setdefault(target.class_name, Tally())
                 tally.add(maps[target.name], target)
             if number < _CASES_SHOWN:
-                rows.append((f"{case.source}: {case.id}", list(_panels(case, maps))))
-        write_sheet(rows, stem.with_suffix(".png"))
+                rows.append((f"{case.source}: {case.id}", _panels(case, maps)))
+        picture_sheet(rows).save(stem.with_suffix(".png"), optimize=True)
         if isinstance(method, QueryMethod):
             answers = "\n".join(_answers(predictor, eval_cases[:_CASES_SHOWN]))
             stem.with_suffix(".md").write_text(answers, encoding="utf-8")
@@ -173,14 +172,15 @@ class ClassPromptMethod:
         rows = [CLASS_NAMES.index(target.class_name) for target in case.targets]
         overviews = coarse.expand(len(rows), -1, -1, -1)
         weights = self.predictor.model.refiner(self.prompts[rows], overviews)
-        plan = Plan(parse_answer(""), weights)
-        maps = scene.decode(scene.features(case.pixels), plan, case.pixels)
+        maps = scene.decode(
+            scene.features(case.pixels), Plan(parse_answer(""), weights), case.pixels
+        )
         return {
             target.name: probability for target, probability in zip(case.targets, maps, strict=True)
         }
 
 
-def _panels(case: Case, maps: ProbabilityMaps) -> Iterator[Panel]:
+def _panels(case: Case, maps: ProbabilityMaps) -> list[Panel]:
     """The image, the labels on it, and the model's masks on it."""
     image, caption = rgb_image(case.pixels)
     colours = [classes()[target.class_name].colour for target in case.targets]
@@ -191,13 +191,11 @@ def _panels(case: Case, maps: ProbabilityMaps) -> Iterator[Panel]:
         probability = maps[target.name]
         if probability is not None:
             masks[probability >= 0.5] = value
-    panels = {
-        caption: image,
-        "labels": overlay(image, labels, colours),
-        "model": overlay(image, masks, colours),
-    }
-    for name, panel in panels.items():
-        yield name, Image.fromarray(panel).resize((PANEL, PANEL), Image.Resampling.NEAREST)
+    return [
+        Panel(image, caption),
+        Panel(overlay(image, labels, colours), "labels"),
+        Panel(overlay(image, masks, colours), "model"),
+    ]
 
 
 def _answers(predictor: ModelPredictor, shown: Sequence[Case]) -> Iterator[str]:
