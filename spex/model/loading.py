@@ -56,6 +56,7 @@ def load(
         model = SpexModel.from_pretrained(str(folder), local_files_only=True, dtype=torch.float32)
         model.to(torch_device)  # type: ignore[arg-type]  # transformers' decorator hides self
         processor = SpexProcessor.from_pretrained(str(folder), model.config)
+        assert isinstance(model.config, SpexConfig)
         _require_tokens(processor, model.config)
     except Exception as error:  # whatever the files' readers raise, the cause is the checkpoint
         raise ModelError(f"the checkpoint {folder} cannot be loaded: {error}") from error
