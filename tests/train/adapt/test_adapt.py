@@ -1,4 +1,4 @@
-"""A region or a class learned from a few tiles: an adapter, its report, and what it may not break."""
+"""Adapters: a region or a class learned from a few tiles, the report, what must not change."""
 
 from __future__ import annotations
 
@@ -55,9 +55,13 @@ BANDS = tuple(
     Band(n, w, 40.0) for n, w in (("B", 490), ("G", 560), ("R", 665), ("N", 842), ("S1", 1610))
 )
 SIDECAR = {
-    "bands": [{"name": b.name, "wavelength_nm": b.wavelength_nm, "fwhm_nm": b.fwhm_nm} for b in BANDS],
-    "scale": 1.0, "level": "surface", "gsd_m": 10,
-}  # fmt: skip
+    "bands": [
+        {"name": b.name, "wavelength_nm": b.wavelength_nm, "fwhm_nm": b.fwhm_nm} for b in BANDS
+    ],
+    "scale": 1.0,
+    "level": "surface",
+    "gsd_m": 10,
+}
 NAMES = {1: "water", 2: "vegetation", 3: "bare", 4: "solar_farm"}
 NEW = {
     "classes": {
@@ -145,7 +149,7 @@ def quick(**changes: object) -> AdaptSettings:
 
 
 def perturbed(predictor: ModelPredictor, name: str = "region") -> tuple[AdaptTrainer, Adapter]:
-    """Pairs of chance in the parts that stage ``adapt`` learns, and the adapter of them, for water and solar farms."""
+    """Random low-rank pairs in the parts that stage ``adapt`` learns, and their adapter."""
     trainer = AdaptTrainer(predictor.model, 2)
     for parameter in trainer.parameters():
         if parameter.requires_grad:
@@ -271,9 +275,13 @@ def test_drawn_polygons_say_what_is_the_class_and_what_is_not(tmp_path: Path) ->
         path.unlink()
     (data / "legend.yaml").unlink()
     write(
-        data / "drawn.gpkg", geometry=shapely.to_wkb(np.array(drawn)), crs="EPSG:32632", geometry_type="Polygon",
-        fields=np.array(["kind"], object), field_data=[np.array(["solar park"] * len(drawn), object)],
-    )  # fmt: skip
+        data / "drawn.gpkg",
+        geometry=shapely.to_wkb(np.array(drawn)),
+        crs="EPSG:32632",
+        geometry_type="Polygon",
+        fields=np.array(["kind"], object),
+        field_data=[np.array(["solar park"] * len(drawn), object)],
+    )
     records = read_survey_records(region_folder(data, tmp_path / "work", LabelOptions()))
     assert len(records) == 2
     for number, record in enumerate(records):
@@ -380,8 +388,12 @@ def test_the_command_writes_an_adapter_and_a_report_and_goes_on_after_a_stop(
     assert report["steps"] == 3 and report["new"] == ["solar_farm"]
     assert report["tiles"] == len(hold_out(read_survey_records(built)).training)
     assert sorted(p.name for p in task.out.iterdir()) == [
-        "adapter.json", "adapter.safetensors", "before_after.png", "report.json", "report.md",
-    ]  # fmt: skip
+        "adapter.json",
+        "adapter.safetensors",
+        "before_after.png",
+        "report.json",
+        "report.md",
+    ]
     assert json.loads((task.out / "report.json").read_text()) == report
     arms = {title for row in report["scores"] for title in row["iou"]}
     assert arms == {"index rules", "before", "after"}

@@ -1,4 +1,4 @@
-"""Records on disk: read as they are drawn, by weight, in bounded memory; damage is named at the start."""
+"""Records on disk: drawn by weight, read in bounded memory; damage is named at the start."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ BANDS = [("B", 490.0), ("G", 560.0), ("R", 665.0), ("N", 842.0), ("S1", 1610.0),
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two sources of three and one scenes, the last for validation, and a conversation about each scene."""
+    """Two sources of three and one scenes, the last for validation; a conversation about each."""
     from spex.sensors import Band
 
     folder = tmp_path_factory.mktemp("spie")
@@ -44,10 +44,16 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 folder / f"s{number}.tif", bands=bands, height=40, width=40, seed=number
             )
             base = {
-                "split": "val" if number == 3 else "train", "place": str(number), "source": f"{source}_x",
-                "scene": SceneRef(path=f"s{number}.tif"), "level": "surface", "gsd_m": 10.0, "scale": 1e-4,
-                "sensor": "made", "bands": [BandRef(name=n, wavelength_nm=w, fwhm_nm=40.0) for n, w in BANDS],
-            }  # fmt: skip
+                "split": "val" if number == 3 else "train",
+                "place": str(number),
+                "source": f"{source}_x",
+                "scene": SceneRef(path=f"s{number}.tif"),
+                "level": "surface",
+                "gsd_m": 10.0,
+                "scale": 1e-4,
+                "sensor": "made",
+                "bands": [BandRef(name=n, wavelength_nm=w, fwhm_nm=40.0) for n, w in BANDS],
+            }
             span = SpanTarget(class_name="water", phrase="water", mask=Rle.encode(truth == 1))
             surveys.append(SpieRecord(id=f"s{number}", kind="survey", spans=[span], **base))
             turns = [

@@ -1,4 +1,4 @@
-"""What pre-training sees and asks for: views are of the same ground, and nothing hidden or padded counts or leaks."""
+"""Views of pre-training show the same ground; nothing hidden or padded counts or leaks."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FEW = tuple(
 
 
 def tilted(bands: tuple[Band, ...], size: int = 8) -> Pixels:
-    """Pixels whose reflectance is a straight line over wavelength, another one in each: 0.1 + slope * micrometres."""
+    """Pixels whose reflectance is linear in wavelength: 0.1 + slope * micrometres."""
     slope = np.random.default_rng(1).uniform(0.05, 0.3, (size, size))
     values = 0.1 + slope * np.array([b.wavelength_nm for b in bands])[:, None, None] / 1000
     return Pixels(values.astype(np.float32), np.ones((size, size), bool), bands, "surface", 10.0)

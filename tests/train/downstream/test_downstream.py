@@ -1,4 +1,4 @@
-"""Downstream tasks on made-up places: every arm learns, frozen is frozen, few shots are nested, results complete."""
+"""Downstream tasks on synthetic places: arms learn, few shots are nested, results are complete."""
 
 from __future__ import annotations
 
@@ -37,10 +37,14 @@ from train.downstream.unet import unet_of_size
 CLASSES = {1: "water", 2: "vegetation", 3: "bare", 4: "built_up"}
 BANDS = [("B", 490.0), ("G", 560.0), ("R", 665.0), ("N", 842.0), ("S1", 1610.0)]
 TASKS = {
-    "cover": {"kind": "segmentation", "sources": ["made"], "classes": ["water", "bare", "built_up"]},
+    "cover": {
+        "kind": "segmentation",
+        "sources": ["made"],
+        "classes": ["water", "bare", "built_up"],
+    },
     "fire": {"kind": "change", "sources": ["fires"], "classes": ["burned"]},
     "tiles": {"kind": "scene", "sources": ["made"], "classes": list(CLASSES.values()), "tile": 16},
-}  # fmt: skip
+}
 
 
 def record(
@@ -48,15 +52,24 @@ def record(
 ) -> SpieRecord:
     spans = [SpanTarget(class_name=c, phrase=c, mask=Rle.encode(m)) for c, m in truth.items()]
     return SpieRecord(
-        id=path.stem, kind="survey", split="val" if number > 3 else "train", place=f"{source} {number}", source=source,
-        scene=SceneRef(path=path.name), sensor="made", level="surface", gsd_m=10.0, scale=1e-4, spans=spans,
+        id=path.stem,
+        kind="survey",
+        split="val" if number > 3 else "train",
+        place=f"{source} {number}",
+        source=source,
+        scene=SceneRef(path=path.name),
+        sensor="made",
+        level="surface",
+        gsd_m=10.0,
+        scale=1e-4,
+        spans=spans,
         bands=[BandRef(name=n, wavelength_nm=w, fwhm_nm=40.0) for n, w in BANDS],
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six places, the last two for validation, each with two images of land cover and two dates around a fire."""
+    """Six places, two for validation, each with two land-cover images and two dates of a fire."""
     folder = tmp_path_factory.mktemp("places")
     bands, made, fires = tuple(Band(n, w, 40.0) for n, w in BANDS), [], []
     for number in range(6):
@@ -102,11 +115,18 @@ def micro() -> SpecAwareEncoder:
 
 def settings(data: Path, out: Path, **changes: object) -> DownstreamSettings:
     values: dict[str, object] = {
-        "data": str(data), "out": str(out), "tasks": TASKS, "encoder": str(data / "encoder"), "steps": 60,
-        "probe_steps": 60, "crop": 32,
-        "threads": 1, "shots": [8], "seeds": [0],
+        "data": str(data),
+        "out": str(out),
+        "tasks": TASKS,
+        "encoder": str(data / "encoder"),
+        "steps": 60,
+        "probe_steps": 60,
+        "crop": 32,
+        "threads": 1,
+        "shots": [8],
+        "seeds": [0],
         "rates": {"probe": 3e-2, "pretrained": 3e-3, "scratch": 3e-3, "unet": 1e-2},
-    }  # fmt: skip
+    }
     return DownstreamSettings(**{**values, **changes})  # type: ignore[arg-type]
 
 
@@ -139,8 +159,11 @@ def test_results_are_complete(results: dict) -> None:
             assert row["support"] == 0 or 0 <= row["iou"] <= row["f1"] <= 1
         assert (run["shots"], run["seed"]) == (8, 0) and run["seconds"]["train"] > 0
         probe = run["mode"] == "probe"
-        assert (run["trained_parameters"] < 0.2 * run["parameters"]) if probe else (
-            run["trained_parameters"] == run["parameters"])  # fmt: skip
+        assert (
+            (run["trained_parameters"] < 0.2 * run["parameters"])
+            if probe
+            else (run["trained_parameters"] == run["parameters"])
+        )
         assert (
             about["train_places"] == 4
             and about["val_places"] == 2
@@ -188,8 +211,10 @@ def test_what_begins_from_scratch_holds_for_another_encoder_of_its_size(
 
 def test_a_task_may_have_arms_and_shots_of_its_own(data: Path, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    tasks = {"tiles": {**TASKS["tiles"], "arms": ["finetune/unet"], "shots": [1]},
-             "fire": {**TASKS["fire"], "shots": ["all"]}}  # fmt: skip
+    tasks = {
+        "tiles": {**TASKS["tiles"], "arms": ["finetune/unet"], "shots": [1]},
+        "fire": {**TASKS["fire"], "shots": ["all"]},
+    }
     found = run_downstream(
         settings(data, tmp_path, tasks=tasks, steps=1, arms=["probe/scratch"], shots=[2])
     )
