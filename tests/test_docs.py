@@ -12,6 +12,7 @@ import pytest
 import typer
 
 from spex.cli.main import commands
+from train.settings_file import load_settings
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [
@@ -62,7 +63,7 @@ def command_lines() -> list[tuple[str, str]]:
 
 
 def check_spex(words: list[str]) -> None:
-    """Raise where a word of a ``spex`` command is no sub-command or no option."""
+    """Raise where a word of a ``spex`` command is no sub-command, option or setting."""
     name, *arguments = words
     if name == "--help":
         return
@@ -76,6 +77,8 @@ def check_spex(words: list[str]) -> None:
         command = command.commands[arguments.pop(0)]
     options = {option for parameter in command.params for option in parameter.opts}
     options |= {option for parameter in command.params for option in parameter.secondary_opts}
+    if name == "train" and words[1] == "run" and arguments:
+        load_settings(ROOT / arguments[0], arguments[1:])
     unknown = [word for word in arguments if word.startswith("-") and word not in options]
     assert unknown in ([], ["-h"], ["--help"]), f"{name}: no such option {unknown}"
 

@@ -58,8 +58,8 @@ def main_location(mask: Mask) -> str:
     total = pixels.sum()
     if not total or pixels.max() < 0.25 * total:
         return "everywhere"
-    row, col = np.unravel_index(int(pixels.argmax()), pixels.shape)
-    return _PLACES[int(row)][int(col)]
+    row, col = divmod(int(pixels.argmax()), 3)
+    return _PLACES[row][col]
 
 
 @dataclass(frozen=True)
