@@ -77,7 +77,7 @@ def check_spex(words: list[str]) -> None:
         command = command.commands[arguments.pop(0)]
     options = {option for parameter in command.params for option in parameter.opts}
     options |= {option for parameter in command.params for option in parameter.secondary_opts}
-    if name == "train" and words[1] == "run" and arguments:
+    if words[:2] == ["train", "run"] and arguments:
         load_settings(ROOT / arguments[0], arguments[1:])
     unknown = [word for word in arguments if word.startswith("-") and word not in options]
     assert unknown in ([], ["-h"], ["--help"]), f"{name}: no such option {unknown}"
