@@ -32,7 +32,7 @@ chat: .venv/chat.stamp ## Open the chat in the browser
 	@.venv/bin/spex serve
 
 test: .venv/dev.stamp ## Run the tests
-	@.venv/bin/python -m pytest
+	@.venv/bin/python -m pytest -n auto --maxprocesses 4
 
 test-all: .venv/dev.stamp ## Run all tests, the slow ones too
 	@.venv/bin/python -m pytest -m ""

@@ -264,7 +264,7 @@ def test_an_upload_that_cannot_say_its_bands(
     with page.expect_file_chooser() as chooser:
         page.get_by_role("button", name="Upload a scene").click()
     chooser.value.set_files(unnamed)
-    page.get_by_text("five.tif: wavelengths unknown for 5 bands").wait_for()
+    page.get_by_text("five.tif: the wavelengths of its 5 bands").wait_for()
     inline = ",".join(f"b{i}={450 + 100 * i}/60" for i in range(5))
     page.get_by_label("or bands in file order").fill(inline)
     page.get_by_role("button", name="Open again").click()
