@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+APPLICATIONS = ("train", "serve", "instruction_data")
 BUILD = "import sys; from setuptools import build_meta; print(build_meta.build_wheel(sys.argv[1]))"
 
 
@@ -150,3 +151,27 @@ class TestMake:
             "OUT=out",
         )
         assert run.stdout == f"[extract][my scene.tif][{query}][-o][out]"
+
+
+def test_applications_are_the_checkouts_own() -> None:
+    for package in APPLICATIONS:
+        module = __import__(package)
+        assert module.__file__ is not None and Path(module.__file__).parent == ROOT / package
+
+
+def test_no_module_hides_a_library() -> None:
+    # A script started by its path puts its folder first on sys.path, where such a name would win.
+    taken = set(sys.stdlib_module_names) | {
+        "datasets",
+        "accelerate",
+        "transformers",
+        "torch",
+        "peft",
+        "deepspeed",
+        "gradio",
+    }
+    names = {path.stem for package in APPLICATIONS for path in (ROOT / package).rglob("*.py")} - {
+        "__init__",
+        "__main__",
+    }
+    assert not names & taken

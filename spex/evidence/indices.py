@@ -112,8 +112,10 @@ def compute_indices(
             )
     if not names:
         return {}
-    constants = {c for name in names for c in spyndex.indices[name].bands if c in spyndex.constants}
-    values: dict[Any, Any] = {c: spyndex.constants[c].default for c in constants}
+    values: dict[Any, Any] = {}
+    for name in names:
+        constants = set(spyndex.indices[name].bands) & set(spyndex.constants)
+        values |= {constant: spyndex.constants[constant].default for constant in constants}
     wanted = {role: planes[role] for role in frozenset().union(*needed.values())}
     shape = next(iter(wanted.values())).shape
     index_maps = {name: np.empty(shape, np.float32) for name in names}

@@ -209,11 +209,10 @@ class ModelScenePredictor:
         with autocast(self.device):
             output = self.model(tokens, mask, start, context, logits=False)
             weights = output.decoder_weights
-            learned = [
-                span.class_name in self.predictor.learned
-                for _, answer in rows
-                for span in parse_answer(answer).spans
-            ]
+            learned = []
+            for _, answer in rows:
+                spans = parse_answer(answer).spans
+                learned += [span.class_name in self.predictor.learned for span in spans]
             if any(learned):
                 adapted = self.predictor.adapted
                 prompts = adapted.prompts(output.hidden, output.spans)

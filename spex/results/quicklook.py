@@ -72,7 +72,7 @@ class _Text:
 
     def __init__(self, pen: ImageDraw.ImageDraw, right: int) -> None:
         self.pen = pen
-        self.omitted = False  # whether words were left out for want of a font
+        self.omitted = False  # whether words were left out because no font has their letters
         self._right = right
 
     def write(

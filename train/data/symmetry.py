@@ -25,11 +25,9 @@ _CLOCKWISE = {
     "halves": ("north", "east", "south", "west"),
     "corners": ("northeast", "southeast", "southwest", "northwest"),
 }
-_OPPOSITE = {
-    direction: ring[(index + 2) % 4]
-    for ring in _CLOCKWISE.values()
-    for index, direction in enumerate(ring)
-}
+_OPPOSITE: dict[str, str] = {}
+for _ring in _CLOCKWISE.values():
+    _OPPOSITE |= {direction: _ring[(index + 2) % 4] for index, direction in enumerate(_ring)}
 _WHERE = re.compile(r"(?<= where=)\w+")
 _TAG = re.compile(r"(<[^<>]*>)")
 
