@@ -36,7 +36,7 @@ from train.run.distributed import (
 )
 from train.run.logger import LogRow, RunLogger
 from train.run.optimizer import make_optimizer, set_learning_rate
-from train.run.prefetch import DrawBatch, prefetched_batches
+from train.run.prefetch import DrawBatch, deaths_of_workers_told, prefetched_batches
 from train.settings import LOG_EVERY, StageSettings
 from train.settings_file import save_settings
 
@@ -97,7 +97,8 @@ def run(
         TrainingError: A process that draws batches died.
         OutputError: A checkpoint or log could not be written; the last checkpoint is complete.
     """
-    return _Run(settings, model, draw, loss_of, save, validation, workers).train()
+    with deaths_of_workers_told():
+        return _Run(settings, model, draw, loss_of, save, validation, workers).train()
 
 
 class _Run:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from torch.utils.data import DataLoader, Dataset
@@ -49,23 +50,42 @@ def prefetched_batches(
         yield from loader
     except SpexError as error:
         raise type(error)(_last_message(error)) from error
-    except (RuntimeError, ConnectionError, EOFError, FileNotFoundError) as error:
-        if not _is_death_of_worker(error):
+    except (ConnectionError, EOFError, FileNotFoundError) as error:
+        if _is_of_drawing(error):
             raise
-        raise TrainingError(
-            f"a worker process that draws batches died ({str(error) or type(error).__name__}), "
-            "possibly out of memory; rerun the same command, which resumes from the last checkpoint"
-        ) from error
+        raise _death(error) from error
+
+
+@contextmanager
+def deaths_of_workers_told() -> Iterator[None]:
+    """Tell the death of a worker as one error, wherever it comes up.
+
+    torch tells it in a signal handler, so its error comes up at any line of the main thread.
+
+    Raises:
+        TrainingError: A worker process died.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if _is_of_drawing(error) or "DataLoader" not in str(error):
+            raise
+        raise _death(error) from error
+
+
+def _is_of_drawing(error: Exception) -> bool:
+    """Whether a worker raised it, so that it lives."""
+    return str(error).startswith("Caught ")
+
+
+def _death(error: Exception) -> TrainingError:
+    return TrainingError(
+        f"a worker process that draws batches died ({str(error) or type(error).__name__}), "
+        "possibly out of memory; rerun the same command, which resumes from the last checkpoint"
+    )
 
 
 def _last_message(error: SpexError) -> str:
     """The message that a worker raised, without its traceback that torch puts before."""
     last_line = str(error).strip().rpartition("\n")[2]
     return last_line.partition(": ")[2] or str(error)
-
-
-def _is_death_of_worker(error: Exception) -> bool:
-    """Whether torch lost a worker, rather than drawing or training itself failed."""
-    if str(error).startswith("Caught "):  # an error that a worker raised
-        return False
-    return type(error) is not RuntimeError or "DataLoader" in str(error)

@@ -198,6 +198,7 @@ def test_curves_pictures_and_texts_are_in_tensorboard(tmp_path: Path) -> None:
     train(
         settings(tmp_path, max_steps=60, eval_steps=20, early_stopping_patience=1), [0.5, 0.4, 0.6]
     )
+    time.sleep(1.1)  # tensorboard orders its files by the second they were opened in
     train(
         settings(tmp_path, max_steps=60, eval_steps=20, early_stopping_patience=2), [0.5, 0.4, 0.6]
     )
@@ -237,6 +238,21 @@ def test_a_process_that_draws_batches_and_dies_is_one_clear_error_to_go_on_from(
     train(about, draw=draw, workers=1)
     whole = train(settings(tmp_path / "whole"))
     assert_ends_as(tmp_path, whole)
+
+
+def test_a_worker_that_dies_while_the_model_trains_is_told_as_well(tmp_path: Path) -> None:
+    def draw(number: int, _: int) -> Tensor:
+        (tmp_path / "worker").write_text(str(os.getpid()))
+        return batch(number, 8)
+
+    def kill_and_wait(part: nn.Module, one: Tensor) -> dict[str, Tensor]:
+        os.kill(int((tmp_path / "worker").read_text()), signal.SIGKILL)
+        time.sleep(5)  # the signal of its death comes here
+        return {"bce": part(one).square().mean()}
+
+    about = settings(tmp_path, batch_size=8)
+    with pytest.raises(TrainingError, match=r"a worker process that draws batches died"):
+        run(about, nn.Linear(8, 1), draw, kill_and_wait, Path.mkdir, workers=1)
 
 
 def test_a_bad_record_met_by_another_process_is_told_in_its_own_words(tmp_path: Path) -> None:
