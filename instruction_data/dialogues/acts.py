@@ -14,7 +14,7 @@ from instruction_data.dialogues.words import WordingSampler, load_wording
 from spex.evidence.classes import classes
 from spex.evidence.indices import available_indices
 from spex.evidence.scene_evidence import SceneEvidence
-from spex.query.constraints import SCENE_PARTS
+from spex.query.constraints import HALVES_AND_QUARTERS
 from spex.query.prompt import clean_query
 
 _SHARED_CONSTRAINTS = {"where": 0.45, "min_area": 0.45, "max_area": 0.1}
@@ -143,7 +143,7 @@ def _draw_list(
         "y": phrases[1].text,
     }
     if act == "everywhere":
-        part = sampler.choose(SCENE_PARTS)
+        part = sampler.choose(HALVES_AND_QUARTERS)
         phrases = [phrase.constrained(where=part) for phrase in phrases]
         slots["place"] = sampler.pick(load_wording("constraints")["places"][part])
     return slots, phrases

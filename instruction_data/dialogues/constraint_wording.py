@@ -8,7 +8,7 @@ from typing import Any, Literal
 from instruction_data.dialogues.nouns import draw_excludable, draw_noun
 from instruction_data.dialogues.words import Wordings, WordingSampler, load_wording
 from spex.evidence.indices import OFFERED_INDICES, available_indices
-from spex.query.constraints import SCENE_PARTS, IndexCondition
+from spex.query.constraints import HALVES_AND_QUARTERS, IndexCondition
 
 NUMBER_WORDS = (
     "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten",
@@ -62,11 +62,11 @@ def draw_constraint(
     style = table["short"] if short else table
     as_clause = clause and not short and sampler.chance(0.1)
     if kind == "where":
-        part = sampler.choose(SCENE_PARTS)
+        part = sampler.choose(HALVES_AND_QUARTERS)
         places = style["places"]
         if as_clause and part in table["clause"]["where"]:
             places = table["clause"]["where"]
-        return sampler.pick(places[part]), {"where": part}
+        return sampler.pick(places[part]), {"where": (part,)}
     if kind == "not":
         other = draw_excludable(sampler, name)
         noun = draw_noun(sampler, other, "any")

@@ -31,7 +31,7 @@ from instruction_data.dialogues.words import (
 from spex.evidence.classes import classes
 from spex.evidence.indices import available_indices
 from spex.evidence.scene_evidence import SceneEvidence
-from spex.query.constraints import SCENE_PARTS, Constraints, IndexCondition
+from spex.query.constraints import HALVES_AND_QUARTERS, Constraints, IndexCondition
 from spex.query.prompt import clean_query
 
 LANGUAGES = ("es", "fr", "de", "pt", "zh")
@@ -166,8 +166,8 @@ def draw_foreign_constraint(
     """
     table = load_wording(language)
     if kind == "where":
-        part = sampler.choose(SCENE_PARTS)
-        return sampler.pick(table["places"][part]), {"where": part}
+        part = sampler.choose(HALVES_AND_QUARTERS)
+        return sampler.pick(table["places"][part]), {"where": (part,)}
     if kind == "index":
         index = sampler.choose(available_indices(roles) or ["NDVI"])
         value = round(float(sampler.rng.random()) * 0.8, 1)

@@ -16,7 +16,7 @@ from instruction_data.dialogues.words import WordingSampler, load_wording
 from spex.evidence.class_words import resolve_class
 from spex.evidence.classes import classes
 from spex.query.answer_markup import format_span
-from spex.query.constraints import SCENE_PARTS, Constraints
+from spex.query.constraints import HALVES_AND_QUARTERS, Constraints
 
 _CONSTRAINT_WEIGHTS = {
     "min_area": 0.29,
@@ -87,7 +87,7 @@ class NounPhrase:
         if constraints.max_area:
             parts.append(f"smaller than {constraints.max_area[0]:g} {constraints.max_area[1]}")
         if constraints.where:
-            parts.append(f"in the {constraints.where}")
+            parts.append(f"in the {constraints.where[0]}")
         for condition in constraints.index:
             parts.append(f"with {condition.name} {condition.side} {condition.value:g}")
         for name in constraints.exclude:
@@ -132,8 +132,8 @@ def draw_phrase(
     conditions = []
     for kind in kinds:
         if kind == "where" and text == noun and sampler.chance(0.15):
-            part = sampler.choose(SCENE_PARTS)
-            fields["where"] = part
+            part = sampler.choose(HALVES_AND_QUARTERS)
+            fields["where"] = (part,)
             text = f"{table['adjectives'][part]} {noun}"
         elif kind != "top":
             words, drawn_fields = draw_constraint(

@@ -75,8 +75,8 @@ def _opposite(constraints: Constraints) -> dict[str, Any] | None:
         return None
     if constraints.where:
         opposites = load_wording("constraints")["opposites"]
-        where = constraints.where
-        return {"where": opposites[where]} if where in opposites else None
+        (where,) = constraints.where
+        return {"where": (opposites[where],)} if where in opposites else None
     if constraints.index:
         condition = constraints.index[0]
         side: Literal["above", "below"] = "below" if condition.side == "above" else "above"

@@ -24,7 +24,7 @@ from spex.postprocess.constraint_masks import Frame
 from spex.postprocess.constraint_masks import check as check_constraints
 from spex.postprocess.execution import execute
 from spex.postprocess.facts import MaskFacts
-from spex.query.answer_markup import Answer, excluded_classes
+from spex.query.answer_markup import Answer, other_classes
 from spex.raster.scene import Pixels, Scene
 from spex.raster.working_rasters import (
     NODATA,
@@ -100,7 +100,7 @@ class LabelledChip:
             QueryError: a constraint that this scene cannot answer.
         """
         check_constraints(answer, self.scene, self.evidence)
-        names = [*(span.class_name for span in answer.spans), *excluded_classes(answer)]
+        names = [*(span.class_name for span in answer.spans), *other_classes(answer)]
         masks = np.stack([self.mask(name) for name in names])
         levels = np.where(self.pixels.valid, masks * np.uint8(PROBABILITY_SCALE), NODATA).astype(
             np.uint8

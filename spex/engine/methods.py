@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from spex.evidence.maps import class_score
 from spex.evidence.scene_evidence import SceneEvidence
-from spex.query.answer_markup import Plan, excluded_classes
+from spex.query.answer_markup import Plan, other_classes
 from spex.query.prompt import Exchange
 from spex.query.rules import read_query
 from spex.raster.scene import Pixels
@@ -41,7 +41,7 @@ class ScenePredictor(Protocol):
 
         Returns:
             0-1, ``(n, h, w)``: a map per span of the answer, then one per class of
-            ``excluded_classes``.
+            ``other_classes``.
         """
 
 
@@ -93,6 +93,6 @@ class RulesScenePredictor:
     def decode(self, features: Any, plan: Plan, pixels: Pixels) -> NDArray[np.float32]:
         """The evidence's own soft maps of the plan's classes, ``(n, h, w)``."""
         names = [span.class_name for span in plan.answer.spans]
-        names += excluded_classes(plan.answer)
+        names += other_classes(plan.answer)
         scores = [class_score(pixels, self.evidence, name) for name in names]
         return np.stack(scores).astype(np.float32)

@@ -22,7 +22,7 @@ from spex.evidence.scene_evidence import measure
 from spex.postprocess.answer_text import unavailable, write_answer
 from spex.postprocess.constraint_masks import Frame, check
 from spex.postprocess.execution import cautions, drop_empty_masks, execute
-from spex.query.answer_markup import Answer, Plan, excluded_classes, fill_slots
+from spex.query.answer_markup import Answer, Plan, fill_slots, other_classes
 from spex.query.prompt import Exchange, clean_query
 from spex.raster.scene import Scene
 from spex.raster.tiles import Tile
@@ -153,7 +153,7 @@ class Session:
         work = tempfile.TemporaryDirectory(prefix="spex-")
         probability = Path(work.name, "probability.tif")
         mask = Path(work.name, "mask.tif")
-        maps = len(answer.spans) + len(excluded_classes(answer))
+        maps = len(answer.spans) + len(other_classes(answer))
         mosaic = write_probability(
             scene,
             maps,
@@ -202,7 +202,7 @@ class Session:
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         pixels = self.scene.read(Window(tile.col, tile.row, tile.width, tile.height))
         if not pixels.valid.any():
-            count = len(plan.answer.spans) + len(excluded_classes(plan.answer))
+            count = len(plan.answer.spans) + len(other_classes(plan.answer))
             return np.zeros((count, *pixels.valid.shape), np.float32), pixels.valid
         features = self._cache.get(number, lambda: self._scene_predictor.features(pixels))
         return self._scene_predictor.decode(features, plan, pixels), pixels.valid

@@ -26,7 +26,7 @@ from spex.model.processor import SpexProcessor
 from spex.model.spectral import band_batch
 from spex.model.spex import SceneContext, SpexModel
 from spex.model.standins import StandIns
-from spex.query.answer_markup import Plan, excluded_classes, format_span, parse_answer
+from spex.query.answer_markup import Plan, format_span, other_classes, parse_answer
 from spex.query.prompt import Exchange
 from spex.raster.scene import Pixels
 
@@ -166,7 +166,7 @@ class ModelScenePredictor:
 
     def _plans(self, requests: Sequence[GenerationRequest], texts: Sequence[str]) -> list[Plan]:
         answers = [parse_answer(text) for text in texts]
-        exclusions = [_exclusion_spans(excluded_classes(answer)) for answer in answers]
+        exclusions = [_exclusion_spans(other_classes(answer)) for answer in answers]
         rows = [*zip(requests, texts, strict=True), *zip(requests, exclusions, strict=True)]
         weights = self.decoder_weights(rows)
         shown = weights[: len(answers)]

@@ -20,7 +20,7 @@ from rasterio.windows import Window
 from spex.evidence.classes import classes
 from spex.postprocess.components import RegionSweep
 from spex.postprocess.constraint_masks import Frame, asks_regions, kept_regions, meets_index
-from spex.query.answer_markup import Answer, Span, excluded_classes
+from spex.query.answer_markup import Answer, Span, other_classes
 from spex.raster.damaged_scene import read_around_damage
 from spex.raster.working_rasters import HALF_PROBABILITY, NODATA, row_strips, working_profile
 
@@ -49,14 +49,14 @@ def write_mask(
     Args:
         frame: extent of the scene's valid pixels.
         answer: its spans are the masks.
-        probability: raster of a band per span, then one per class of ``excluded_classes``.
+        probability: raster of a band per span, then one per class of ``other_classes``.
         path: of the raster to write: 0 background, 1..n the spans in order, 255 no data.
         never: numbers of the spans that stay empty, because this scene cannot show their class.
     """
     scene = frame.scene
     spans = answer.spans
     by_index = any(span.constraints.index for span in spans)
-    planes = len(spans) + len(excluded_classes(answer)) + 4
+    planes = len(spans) + len(other_classes(answer)) + 4
     planes += len(scene.bands) if by_index else 0
     profile = working_profile(scene, 1)
     composed = path.with_suffix(".composed.tif")
@@ -107,7 +107,7 @@ def _allowed_pixels(
         never: numbers of the spans that stay empty.
     """
     spans = answer.spans
-    excluded = excluded_classes(answer)
+    excluded = other_classes(answer)
     valid = levels[0] != NODATA
     masks = np.asarray((levels[: len(spans)] >= HALF_PROBABILITY) & valid)
     pixels = None
@@ -116,7 +116,7 @@ def _allowed_pixels(
     for number, (mask, span) in enumerate(zip(masks, spans, strict=True)):
         mask &= number not in never
         if span.constraints.where:
-            mask &= frame.part(span.constraints.where, window)
+            mask &= frame.part(span.constraints.where[0], window)
         if span.constraints.index and pixels is not None:
             mask &= meets_index(span.constraints, pixels)
         for name in span.constraints.exclude:

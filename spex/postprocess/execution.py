@@ -17,7 +17,7 @@ from spex.postprocess.answer_text import Absence, absence, unavailable
 from spex.postprocess.composition import narrower, write_mask
 from spex.postprocess.constraint_masks import Frame
 from spex.postprocess.facts import MaskFacts, measure_masks
-from spex.query.answer_markup import Answer, Span, excluded_classes
+from spex.query.answer_markup import Answer, Span, other_classes
 from spex.raster.scene import Scene
 from spex.raster.working_rasters import NODATA, row_strips, working_profile
 
@@ -53,7 +53,7 @@ def execute(
         frame: extent of the scene's valid pixels.
         answer: has at least one span.
         evidence: of the scene.
-        probability: raster of one band per span, then one per class of ``excluded_classes``.
+        probability: raster of one band per span, then one per class of ``other_classes``.
         mask: path of the raster to write (0 background, 1..n the spans in order, 255 no data).
         likely: whether any pixel reaches probability 0.5, per band of ``probability``.
         on_step: called with ``"masks"`` and ``"facts"`` as each of these steps ends.
@@ -102,7 +102,7 @@ def cautions(answer: Answer, facts: Sequence[MaskFacts], evidence: SceneEvidence
                 f"no spectral index separates {span.phrase} well: "
                 "its index values support the mask only weakly"
             )
-    for name in excluded_classes(answer):
+    for name in other_classes(answer):
         if evidence.classes[name].status == "unavailable":
             notes.append(f"{name} could not be excluded: {evidence.classes[name].reason}")
     return list(dict.fromkeys(notes))

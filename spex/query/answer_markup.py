@@ -7,12 +7,15 @@ written mask and the raster, so no number is ever invented. ``<refuse>reason</re
 
 Attributes of a span (all but ``class`` optional)::
 
-    class=NAME           a name of classes.yaml
-    min_area=1ha         smallest region kept; units ha, m2, km2, px; likewise max_area
-    where=north          north south east west northeast northwest southeast southwest center
-    top=1                only the N largest regions
+    class=NAME           a name of classes.yaml, or any: every valid pixel
+    min_area=1ha         smallest region kept; units ha, m2, km2, px, %; likewise max_area
+    where=north+-center  parts of the scene (``SCENE_PARTS``); one with a minus is taken away
+    top=1                only the N largest regions; top=-1 all but the largest
+    bottom=1             only the N smallest regions; bottom=-1 all but the smallest
     index=NDVI:above:0.6 only pixels whose index lies above or below; several separated by commas
     not=cropland         pixels of another class taken away; several separated by commas
+    near=road:100        only pixels within so many metres of another class; several likewise
+    far=road:100         only pixels farther than that
 
 Fact slots: area, share, count, largest, smallest, mean_area, location, probability, confusion
 (which neighbouring class fits part of the mask as well), left_out (what lies beyond the class's
@@ -28,7 +31,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from spex.errors import AnswerError
-from spex.query.constraints import SCENE_PARTS, Constraints, IndexCondition
+from spex.query.constraints import SCENE_PARTS, Constraints, Distance, IndexCondition
 from spex.query.numbers import PLAIN_NUMBER
 
 FACTS = (
@@ -37,16 +40,21 @@ FACTS = (
 )  # fmt: skip
 INDEX_FACTS = ("index", "outside", "threshold", "contrast")
 
-_AREA = rf"{PLAIN_NUMBER}(?:ha|m2|km2|px)"
+_AREA = rf"{PLAIN_NUMBER}(?:ha|m2|km2|px|%)"
 _CONDITION = rf"[A-Za-z0-9]+:(?:above|below):-?{PLAIN_NUMBER}"
+_PART = rf"-?(?:{'|'.join(sorted(SCENE_PARTS, key=len, reverse=True))})"
+_DISTANCE = rf"[a-z_]+:{PLAIN_NUMBER}"
 _ATTRIBUTES = {
     "class": r"[a-z_]+",
     "min_area": _AREA,
     "max_area": _AREA,
-    "where": "|".join(sorted(SCENE_PARTS, key=len, reverse=True)),
-    "top": r"[1-9]\d*",
+    "where": rf"{_PART}(?:\+{_PART})*",
+    "top": r"-?[1-9]\d*",
+    "bottom": r"-?[1-9]\d*",
     "index": rf"{_CONDITION}(?:,{_CONDITION})*",
     "not": r"[a-z_]+(?:,[a-z_]+)*",
+    "near": rf"{_DISTANCE}(?:,{_DISTANCE})*",
+    "far": rf"{_DISTANCE}(?:,{_DISTANCE})*",
 }
 _OPTIONAL = [name for name in _ATTRIBUTES if name != "class"]
 SPAN_OPEN = (
@@ -96,12 +104,13 @@ class Plan:
     state: Any = None
 
 
-def excluded_classes(answer: Answer) -> tuple[str, ...]:
-    """Classes that a span takes away (``not=``), each once.
+def other_classes(answer: Answer) -> tuple[str, ...]:
+    """Classes that the constraints of spans refer to (``not``, ``near``, ``far``), each once.
 
     They are decoded after the spans and never shown.
     """
-    return tuple(dict.fromkeys(name for span in answer.spans for name in span.constraints.exclude))
+    names = (name for span in answer.spans for name in span.constraints.other_classes())
+    return tuple(dict.fromkeys(names))
 
 
 def format_span(class_name: str, phrase: str, constraints: Constraints | None = None) -> str:
@@ -162,10 +171,13 @@ def _constraints(attributes: Mapping[str, str]) -> Constraints:
     return Constraints(
         min_area=_area(attributes["min_area"]) if "min_area" in attributes else None,
         max_area=_area(attributes["max_area"]) if "max_area" in attributes else None,
-        where=attributes.get("where"),
+        where=tuple(attributes["where"].split("+")) if "where" in attributes else (),
         top=int(attributes["top"]) if "top" in attributes else None,
+        bottom=int(attributes["bottom"]) if "bottom" in attributes else None,
         index=tuple(_condition(text) for text in _listed(attributes, "index")),
         exclude=tuple(_listed(attributes, "not")),
+        near=tuple(_distance(text) for text in _listed(attributes, "near")),
+        far=tuple(_distance(text) for text in _listed(attributes, "far")),
     )
 
 
@@ -174,7 +186,7 @@ def _listed(attributes: Mapping[str, str], name: str) -> list[str]:
 
 
 def _area(text: str) -> tuple[float, str]:
-    match = re.fullmatch(rf"({PLAIN_NUMBER})(\w+)", text)
+    match = re.fullmatch(rf"({PLAIN_NUMBER})(\w+|%)", text)
     assert match is not None, text  # the span's pattern holds
     return float(match[1]), match[2]
 
@@ -182,3 +194,8 @@ def _area(text: str) -> tuple[float, str]:
 def _condition(text: str) -> IndexCondition:
     name, side, value = text.split(":")
     return IndexCondition(name, "above" if side == "above" else "below", float(value))
+
+
+def _distance(text: str) -> Distance:
+    name, metres = text.split(":")
+    return Distance(name, float(metres))

@@ -152,7 +152,7 @@ def _excluded(match: _Match) -> _Change:
 def _part(match: _Match) -> _Change:
     words = (match["place"] or match["side"]).lower()
     if re.search("cent|middle", words):
-        return {"where": "center"}
+        return {"where": ("center",)}
     vertical = ""
     if re.match(_UP, words):
         vertical = "north"
@@ -163,13 +163,13 @@ def _part(match: _Match) -> _Change:
         horizontal = "west"
     elif re.search(f"(?:{_RIGHT})$", words):
         horizontal = "east"
-    return {"where": vertical + horizontal}
+    return {"where": (vertical + horizontal,)}
 
 
 def _other_part(match: _Match) -> _Change:
-    opposite = _OPPOSITE.get(_part(match)["where"])
+    opposite = _OPPOSITE.get(_part(match)["where"][0])
     if opposite:
-        return {"where": opposite}
+        return {"where": (opposite,)}
     return {"refuse": f"“{match[0].strip()}”: only a whole half can be left out"}
 
 

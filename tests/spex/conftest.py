@@ -10,7 +10,7 @@ from rasterio.crs import CRS
 from rasterio.transform import from_origin
 
 from spex.engine import Plan
-from spex.query.answer_markup import excluded_classes, parse_answer
+from spex.query.answer_markup import other_classes, parse_answer
 from spex.raster.scene import Scene
 from spex.sensors import Band
 
@@ -46,9 +46,7 @@ class Painter:
 
     def decode(self, features, plan, pixels):
         self.calls["decode"] += 1
-        names = [span.class_name for span in plan.answer.spans] + list(
-            excluded_classes(plan.answer)
-        )
+        names = [span.class_name for span in plan.answer.spans] + list(other_classes(plan.answer))
         return np.stack([features[MAPS[name]] for name in names])
 
 

@@ -158,8 +158,8 @@ def transform_conversation(
 
 
 def _answered_directions(answer: str) -> set[str]:
-    values = {span.constraints.where for span in parse_answer(answer).spans}
-    return {str(where) for where in values if where not in (None, "center")}
+    spans = parse_answer(answer).spans
+    return {part for span in spans for part in span.constraints.where if part != "center"}
 
 
 def _transform_answer(answer: str, symmetry: Symmetry) -> str:

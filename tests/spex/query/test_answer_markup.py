@@ -25,7 +25,7 @@ constraints = st.builds(
     Constraints,
     min_area=st.none() | areas,
     max_area=st.none() | areas,
-    where=st.none() | st.sampled_from(SCENE_PARTS),
+    where=st.lists(st.sampled_from(SCENE_PARTS), max_size=2, unique=True).map(tuple),
     top=st.none() | st.integers(1, 10**6),
     index=st.lists(conditions, max_size=3).map(tuple),
     exclude=st.lists(names, max_size=3).map(tuple),

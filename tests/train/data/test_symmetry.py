@@ -16,7 +16,7 @@ from instruction_data.dialogues.words import load_wording
 from spex.evidence.scene_evidence import measure
 from spex.postprocess.constraint_masks import Frame
 from spex.query.answer_markup import parse_answer
-from spex.query.constraints import SCENE_PARTS
+from spex.query.constraints import HALVES_AND_QUARTERS
 from spex.query.prompt import Exchange
 from spex.query.rules import read_query
 from spex.raster.scene import Pixels, Scene
@@ -51,7 +51,7 @@ def test_a_place_is_where_the_engine_finds_it_after_the_turn(
     symmetry: Symmetry, scene: Pixels
 ) -> None:
     frame = Frame.of(Scene.from_array(scene.values, scene.bands), scene)
-    for name in SCENE_PARTS:
+    for name in HALVES_AND_QUARTERS:
         before, after = (
             frame.part(one, Window(0, 0, 48, 48)) for one in (name, symmetry.direction(name))
         )
@@ -78,7 +78,7 @@ def test_every_wording_turns_to_one_of_the_same_language(symmetry: Symmetry) -> 
         back = [
             other
             for other in SYMMETRIES
-            if all(other.direction(symmetry.direction(p)) == p for p in SCENE_PARTS)
+            if all(other.direction(symmetry.direction(p)) == p for p in HALVES_AND_QUARTERS)
         ]
         assert len(back) == 1
 

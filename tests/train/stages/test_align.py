@@ -16,7 +16,7 @@ from spex.model.config import make_config
 from spex.model.processor import SpexProcessor
 from spex.model.spex import SpexModel
 from spex.query.answer_markup import parse_answer
-from spex.query.constraints import SCENE_PARTS
+from spex.query.constraints import HALVES_AND_QUARTERS
 from spex.records import BandRef, Rle, SceneRef, SpanTarget, SpieRecord, write_records
 from spex.sensors import Band
 from tests.scenes import write_synthetic_scene
@@ -70,7 +70,7 @@ def _facts(evidence: SceneEvidence) -> list[float]:
     for name in SHOWN:
         item = evidence.classes[name]
         numbers += [3 * item.fraction, item.status == "present"]
-        numbers += [item.location == place for place in SCENE_PARTS]
+        numbers += [item.location == place for place in HALVES_AND_QUARTERS]
     return numbers
 
 
