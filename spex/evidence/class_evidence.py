@@ -45,6 +45,7 @@ _REASONS = {
     "no_index": "no spectral index shows {title}",
     "requires": "requires {requires}",
     "no_other": "there is no {title} in the scene",
+    "everything": "it is every pixel with data",
     "present": "{share} of the pixels have {rule}",
     "none": "no pixel has {rule} (mean {mean})",
     "none_all": (

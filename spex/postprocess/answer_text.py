@@ -34,13 +34,13 @@ class Absence:
         span: of the mask.
         kind: a key of ``absence`` in ``wording/``, or ``evidence``: the scene does not show the
             class.
-        evidence: of the class; ``None`` for every valid pixel.
+        evidence: of the class.
         taken_by: phrase of the narrower mask that took its pixels.
     """
 
     span: Span
     kind: str
-    evidence: ClassEvidence | None = None
+    evidence: ClassEvidence
     taken_by: str = ""
 
     @property
@@ -55,7 +55,7 @@ class Absence:
 
     def clause(self, language: str = "en") -> str:
         """The reason, as lists show it."""
-        evidence = reason_text(self.evidence, language) if self.evidence else ""
+        evidence = reason_text(self.evidence, language)
         if self.kind in ("evidence", "unavailable"):
             return evidence.rstrip(".")
         pattern: str = wording(language)["absence"][self.kind]
@@ -81,8 +81,8 @@ def unavailable(answer: Answer, evidence: SceneEvidence) -> dict[int, Absence]:
     """Spans whose class cannot be mapped from the bands of this scene, by number."""
     absences = {}
     for number, span in enumerate(answer.spans):
-        state = evidence.classes.get(span.class_name)
-        if state is not None and state.status == "unavailable":
+        state = evidence.of(span.class_name)
+        if state.status == "unavailable":
             absences[number] = Absence(span, "unavailable", state)
     return absences
 
@@ -96,7 +96,7 @@ def absence(span: Span, evidence: SceneEvidence, taken_by: str | None, *, likely
         taken_by: phrase of the narrower mask that took its pixels, if there is one.
         likely: whether any pixel reached probability 0.5 before the constraints.
     """
-    state = evidence.classes.get(span.class_name)
+    state = evidence.of(span.class_name)
     constrained = bool(constraints_text(_of_regions(span)))
     if span.class_name == ANY or (likely and not taken_by and constrained):
         return Absence(span, "unmet", state)
@@ -104,8 +104,7 @@ def absence(span: Span, evidence: SceneEvidence, taken_by: str | None, *, likely
         return Absence(span, "taken", state, taken_by)
     if likely:
         return Absence(span, "less_likely", state)
-    present = state is not None and state.status == "present"
-    return Absence(span, "unlikely" if present else "evidence", state)
+    return Absence(span, "unlikely" if state.status == "present" else "evidence", state)
 
 
 def write_answer(

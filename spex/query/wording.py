@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from spex.evidence.class_evidence import ClassEvidence
-from spex.evidence.classes import classes
+from spex.evidence.classes import land_class
 from spex.query.constraints import Constraints, Distance, IndexCondition, without_exponent
 from spex.query.numbers import grouped, localised
 
@@ -26,7 +26,7 @@ def wording(language: str) -> Mapping[str, Any]:
 def class_title(name: str, language: str = "en") -> str:
     """The name of a class for people; a class that was added has the one title it came with."""
     titles: Mapping[str, str] = wording(language)["classes"]
-    return titles.get(name) or classes()[name].title
+    return titles.get(name) or land_class(name).title
 
 
 def number_text(value: float, language: str = "en") -> str:
