@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from spex.evidence.classes import land_class
 from spex.evidence.scene_evidence import SceneEvidence
 from spex.postprocess.fact_text import fact_text
 from spex.postprocess.facts import MaskFacts
@@ -46,16 +47,23 @@ def unavailable(answer: Answer, evidence: SceneEvidence) -> dict[int, Absence]:
     return absences
 
 
-def absence(span: Span, evidence: SceneEvidence, taken_by: str | None, *, likely: bool) -> Absence:
+def absence(
+    span: Span, evidence: SceneEvidence, taken_by: str | None, *, nowhere: str | None, likely: bool
+) -> Absence:
     """Why the mask of a span is empty.
 
     Args:
         span: the span.
         evidence: of the scene.
         taken_by: phrase of the narrower mask that took its pixels, if there is one.
+        nowhere: class that the mask must lie near, if this scene has no pixel of it.
         likely: whether any pixel reached probability 0.5 before the constraints.
     """
     state = evidence.of(span.class_name)
+    if likely and nowhere:
+        title = land_class(nowhere).title
+        reason = f"no {title} was found here"
+        return Absence(reason, f"No {span.phrase} near {title} found: {reason}")
     unmet = _constraint_words(span.constraints)
     if likely and not taken_by and unmet:
         return Absence(f"no region {unmet}", f"No {span.phrase} region {unmet} was found")
