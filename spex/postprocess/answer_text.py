@@ -17,7 +17,7 @@ from spex.postprocess.facts import MaskFacts
 from spex.query.answer_markup import SPAN_OPEN, Answer, Span, fill_slots, format_span, parse_answer
 from spex.query.constraints import ANY, Constraints
 from spex.query.numbers import stated_numbers
-from spex.query.wording import constraints_text, reason_text, with_constraints, wording
+from spex.query.wording import class_title, constraints_text, reason_text, with_constraints, wording
 
 _TAGS = re.compile(rf"{SPAN_OPEN}|</seg>|<fact:[^>]*>|</?refuse>")
 _WHOLE = re.compile(rf"{SPAN_OPEN}[^<>]*</seg>|<fact:[^>]*>|</?refuse>|[“„«「][^”“»」]*[”“»」]")
@@ -36,12 +36,14 @@ class Absence:
             class.
         evidence: of the class.
         taken_by: phrase of the narrower mask that took its pixels.
+        nowhere: class that the mask must lie near, and that the scene does not have.
     """
 
     span: Span
     kind: str
     evidence: ClassEvidence
     taken_by: str = ""
+    nowhere: str = ""
 
     @property
     def reason(self) -> str:
@@ -59,8 +61,12 @@ class Absence:
         if self.kind in ("evidence", "unavailable"):
             return evidence.rstrip(".")
         pattern: str = wording(language)["absence"][self.kind]
-        constraints = constraints_text(_of_regions(self.span), language)
-        return pattern.format(other=self.taken_by, reason=evidence, constraints=constraints)
+        stated = self.span.constraints if self.kind == "rank" else _of_regions(self.span)
+        return pattern.format(
+            other=class_title(self.nowhere, language) if self.nowhere else self.taken_by,
+            reason=evidence,
+            constraints=constraints_text(stated, language),
+        )
 
     def text(self, language: str = "en") -> str:
         """The reason as a sentence of the answer, without its full stop."""
@@ -77,6 +83,11 @@ def _of_regions(span: Span) -> Constraints:
     return replace(span.constraints, top=None, bottom=None)
 
 
+def _all_but(constraints: Constraints) -> bool:
+    """Whether the largest or smallest regions are taken away."""
+    return (constraints.top or 0) < 0 or (constraints.bottom or 0) < 0
+
+
 def unavailable(answer: Answer, evidence: SceneEvidence) -> dict[int, Absence]:
     """Spans whose class cannot be mapped from the bands of this scene, by number."""
     absences = {}
@@ -87,16 +98,23 @@ def unavailable(answer: Answer, evidence: SceneEvidence) -> dict[int, Absence]:
     return absences
 
 
-def absence(span: Span, evidence: SceneEvidence, taken_by: str | None, *, likely: bool) -> Absence:
+def absence(
+    span: Span, evidence: SceneEvidence, taken_by: str | None, *, nowhere: str | None, likely: bool
+) -> Absence:
     """Why the mask of a span is empty.
 
     Args:
         span: the span.
         evidence: of the scene.
         taken_by: phrase of the narrower mask that took its pixels, if there is one.
+        nowhere: class that the mask must lie near, if this scene has no pixel of it.
         likely: whether any pixel reached probability 0.5 before the constraints.
     """
     state = evidence.of(span.class_name)
+    if likely and nowhere:
+        return Absence(span, "nowhere", state, nowhere=nowhere)
+    if likely and not taken_by and _all_but(span.constraints):
+        return Absence(span, "rank", state)
     constrained = bool(constraints_text(_of_regions(span)))
     if span.class_name == ANY or (likely and not taken_by and constrained):
         return Absence(span, "unmet", state)
