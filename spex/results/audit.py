@@ -19,7 +19,7 @@ from pyogrio.raw import read as read_vectors
 from spex.evidence.indices import compute_index, role_planes
 from spex.evidence.regions import label_regions
 from spex.evidence.scene_evidence import SceneEvidence, measure
-from spex.postprocess.doubts import DoubtSweep
+from spex.postprocess.doubt_sweep import DoubtSweep, Strip
 from spex.postprocess.fact_text import area_text, doubt_text, share_text
 from spex.postprocess.facts import DOUBT_PLANES
 from spex.query.numbers import all_numbers, stated_numbers
@@ -127,7 +127,8 @@ def _index_numbers(evidence: dict[str, dict[str, float | None]]) -> set[str]:
     """Index means, thresholds and contrasts of a mask, as they are written without their sign."""
     numbers = set()
     for values in evidence.values():
-        stated = [value for value in values.values() if value is not None]
+        means = [values[name] for name in ("inside", "outside", "threshold")]
+        stated = [value for value in means if value is not None]
         inside = values["inside"]
         outside = values["outside"]
         if inside is not None and outside is not None:
@@ -264,11 +265,12 @@ class _MaskSums:
         if self._evidence is None:
             return
         recipes = self._evidence.recipe_maps(planes)
+        nowhere = np.zeros(values.shape, np.int8)  # where masks lie is words, which nobody audits
         for value, sweep in self.doubts.items():
             inside = values == value
             others = valid & (values > 0) & ~inside
-            likely = levels[value - 1] >= HALF_PROBABILITY
-            sweep.add(inside, others, likely, valid, row_areas, recipes)
+            strip = Strip(inside, others, levels[value - 1], valid, row_areas, nowhere)
+            sweep.add(strip, recipes)
 
     def index_means(self, name: str, value: int) -> dict[str, float | None]:
         """Mean of an index inside and outside a mask; None where it is undefined."""
