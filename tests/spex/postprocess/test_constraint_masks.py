@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import rasterio
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio.crs import CRS
@@ -18,24 +17,13 @@ from scipy import ndimage
 from spex.errors import QueryError
 from spex.evidence.scene_evidence import measure
 from spex.postprocess import composition
-from spex.postprocess.constraint_masks import Frame, check
-from spex.query.answer_markup import Answer, other_classes, parse_answer
+from spex.postprocess.constraint_masks import check
+from spex.query.answer_markup import parse_answer
 from spex.query.constraints import SCENE_PARTS
 from spex.raster.scene import Scene
-from spex.raster.working_rasters import NODATA, PROBABILITY_SCALE, working_profile
-from spex.sensors import Band
+from spex.raster.working_rasters import NODATA
 
-BANDS = (
-    Band("R", 665, 30),
-    Band("N", 842, 100),
-    Band("B", 490, 60),
-    Band("G", 560, 40),
-    Band("S1", 1610, 90),
-    Band("S2", 2200, 150),
-)
 SHAPE = (61, 50)
-WIDTH, HEIGHT = 10.0, 15.0  # metres: pixels need not be square
-CLASSES = ("water", "vegetation", "tree_cover", "road", "burned")  # no burned in the scene
 
 Mask = NDArray[np.bool_]
 
@@ -51,68 +39,9 @@ def strips(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(composition, "row_strips", row_strips)
 
 
-class Painted:
-    """A scene with known probabilities of ``CLASSES``, no data in the five left columns."""
-
-    def __init__(self, seed: int, **place: Any) -> None:
-        rng = np.random.default_rng(seed)
-
-        def smooth(width: float) -> NDArray[np.float64]:
-            field = ndimage.gaussian_filter(rng.normal(size=SHAPE), width)
-            return np.asarray(field / field.std())
-
-        red, near_infrared = 0.1 + 0.02 * smooth(2), 0.3 + 0.1 * smooth(2)
-        self.ndvi = (near_infrared - red) / (near_infrared + red)
-        others = [np.full(SHAPE, value) for value in (0.05, 0.08, 0.2, 0.1)]
-        values = np.stack([red, near_infrared, *others]).astype(np.float32)
-        self.valid = np.ones(SHAPE, bool)
-        self.valid[:, :5] = False
-        self.valid[20, 30] = False
-        place = place or {
-            "crs": CRS.from_epsg(32633),
-            "transform": Affine(WIDTH, 0, 5e5, 0, -HEIGHT, 53e5),
-        }
-        self.scene = Scene.from_array(values, BANDS, valid=self.valid, **place)
-        overview = self.scene.overview(1024)
-        self.evidence = measure(overview)
-        self.frame = Frame.of(self.scene, overview)
-        self.masks = {name: smooth(2) > 0.5 for name in CLASSES}
-        self.masks["vegetation"] |= self.masks["tree_cover"]
-        self.masks["road"] = (smooth(3) > 1.2) & self.valid
-        self.masks["burned"] = np.zeros(SHAPE, bool)
-        self.masks["any"] = np.ones(SHAPE, bool)
-
-    def levels(self, answer: Answer) -> NDArray[np.uint8]:
-        names = [*(span.class_name for span in answer.spans), *other_classes(answer)]
-        levels = np.stack([self.masks[name] for name in names]) * np.uint8(PROBABILITY_SCALE)
-        return np.where(self.valid, levels, NODATA).astype(np.uint8)
-
-    def executed(self, text: str, folder: Path) -> NDArray[np.uint8]:
-        answer = parse_answer(text)
-        check(answer, self.scene, self.evidence)
-        levels = self.levels(answer)
-        with rasterio.open(
-            folder / "probability.tif", "w", **working_profile(self.scene, len(levels))
-        ) as raster:
-            raster.write(levels)
-        composition.write_mask(self.frame, answer, folder / "probability.tif", folder / "mask.tif")
-        with rasterio.open(folder / "mask.tif") as raster:
-            values: NDArray[np.uint8] = raster.read(1)
-        assert ((values == NODATA) == ~self.valid).all()
-        assert sorted(path.name for path in folder.iterdir()) == ["mask.tif", "probability.tif"]
-        return values
-
-    def distance(self, name: str) -> NDArray[np.float64]:
-        """Metres from a class's mask, on the whole array."""
-        mask = self.masks[name] & self.valid
-        if not mask.any():
-            return np.full(SHAPE, np.inf)
-        return np.asarray(ndimage.distance_transform_edt(~mask, sampling=(HEIGHT, WIDTH)))
-
-
 @pytest.fixture
-def painted() -> Painted:
-    return Painted(7)
+def painted(paint: Any) -> Any:
+    return paint(7)
 
 
 def part_of_valid_columns(name: str) -> Mask:
@@ -147,7 +76,7 @@ def union(regions: list[Mask]) -> Mask:
 
 
 @pytest.mark.parametrize("part", SCENE_PARTS)
-def test_each_part_of_the_scene(painted: Painted, strips: None, tmp_path: Path, part: str) -> None:
+def test_each_part_of_the_scene(painted: Any, strips: None, tmp_path: Path, part: str) -> None:
     expected = painted.valid & part_of_valid_columns(part)
     values = painted.executed(f"<seg class=any where={part}>x</seg>", tmp_path)
     assert ((values == 1) == expected).all()
@@ -167,7 +96,7 @@ def test_each_part_of_the_scene(painted: Painted, strips: None, tmp_path: Path, 
     ],
 )
 def test_parts_are_united_and_taken_away(
-    painted: Painted, strips: None, tmp_path: Path, where: str, kept: list[str], taken: list[str]
+    painted: Any, strips: None, tmp_path: Path, where: str, kept: list[str], taken: list[str]
 ) -> None:
     expected = union([part_of_valid_columns(part) for part in kept])
     expected &= ~union([part_of_valid_columns(part) for part in taken])
@@ -175,15 +104,15 @@ def test_parts_are_united_and_taken_away(
     assert ((values == 1) == (expected & painted.masks["water"] & painted.valid)).all()
 
 
-def test_parts_follow_the_map(tmp_path: Path) -> None:
+def test_parts_follow_the_map(paint: Any, tmp_path: Path) -> None:
     south_up_and_mirrored = Affine(-10, 0, 5e5, 0, 10, 53e5)
-    turned = Painted(7, crs=CRS.from_epsg(32633), transform=south_up_and_mirrored)
+    turned = paint(7, crs=CRS.from_epsg(32633), transform=south_up_and_mirrored)
     values = turned.executed("<seg class=any where=north_third+west_third>x</seg>", tmp_path)
     expected = part_of_valid_columns("south_third") | part_of_valid_columns("east_third")
     assert ((values == 1) == (expected & turned.valid)).all()
 
 
-PIXEL_CONSTRAINTS: dict[str, Callable[[Painted], Any]] = {
+PIXEL_CONSTRAINTS: dict[str, Callable[[Any], Any]] = {
     "index=NDVI:above:0.3,NDVI:below:0.6": lambda p: (p.ndvi > 0.3) & (p.ndvi < 0.6),
     "index=NDVI:above:0.6,NDVI:below:0.3": lambda p: np.zeros(SHAPE, bool),
     "not=water": lambda p: ~p.masks["water"],
@@ -210,7 +139,7 @@ PIXEL_CONSTRAINTS: dict[str, Callable[[Painted], Any]] = {
 @pytest.mark.parametrize("class_name", ["any", "vegetation"])
 @pytest.mark.parametrize("attributes", PIXEL_CONSTRAINTS)
 def test_constraints_on_pixels(
-    painted: Painted, strips: None, tmp_path: Path, attributes: str, class_name: str
+    painted: Any, strips: None, tmp_path: Path, attributes: str, class_name: str
 ) -> None:
     expected = painted.masks[class_name] & painted.valid & PIXEL_CONSTRAINTS[attributes](painted)
     values = painted.executed(f"<seg class={class_name} {attributes}>x</seg>", tmp_path)
@@ -241,7 +170,7 @@ SIZE_CONSTRAINTS: dict[str, Callable[[list[Mask]], list[Mask]]] = {
 @pytest.mark.parametrize("pixel_attributes", ["", " not=road near=water:60"])
 @pytest.mark.parametrize("attributes", SIZE_CONSTRAINTS)
 def test_sizes_apply_to_what_the_pixel_constraints_leave(
-    painted: Painted, strips: None, tmp_path: Path, attributes: str, pixel_attributes: str
+    painted: Any, strips: None, tmp_path: Path, attributes: str, pixel_attributes: str
 ) -> None:
     left = painted.masks["tree_cover"] & painted.valid
     if pixel_attributes:
@@ -258,10 +187,12 @@ def test_sizes_apply_to_what_the_pixel_constraints_leave(
     assert ((values == 1) == expected).all()
 
 
-def test_shares_are_of_the_ground_where_rows_differ(tmp_path: Path, strips: None) -> None:
+def test_shares_are_of_the_ground_where_rows_differ(
+    paint: Any, tmp_path: Path, strips: None
+) -> None:
     # From 85 to 79 degrees north, a pixel at the bottom covers more than twice that at the top.
     place = {"crs": CRS.from_epsg(4326), "transform": Affine(0.1, 0, 10, 0, -0.1, 85)}
-    painted = Painted(3, **place)
+    painted = paint(3, **place)
     areas = np.broadcast_to(painted.scene.pixel_area_m2()[:, None], SHAPE)  # type: ignore[index]
     assert areas[-1, 0] > 2 * areas[0, 0]
     regions = regions_by_size(painted.masks["water"] & painted.valid)
@@ -276,15 +207,15 @@ def test_shares_are_of_the_ground_where_rows_differ(tmp_path: Path, strips: None
     assert ((values == 1) == largest).all()
 
 
-def test_without_map_units_a_share_counts_pixels(tmp_path: Path, strips: None) -> None:
-    painted = Painted(7, crs=None)
+def test_without_map_units_a_share_counts_pixels(paint: Any, tmp_path: Path, strips: None) -> None:
+    painted = paint(7, crs=None)
     regions = regions_by_size(painted.masks["water"] & painted.valid)
     expected = union([one for one in regions if one.sum() >= 0.01 * painted.valid.sum()])
     values = painted.executed("<seg class=water min_area=1%>x</seg>", tmp_path)
     assert ((values == 1) == expected).all()
 
 
-def test_every_class_lies_within_any(painted: Painted, strips: None, tmp_path: Path) -> None:
+def test_every_class_lies_within_any(painted: Any, strips: None, tmp_path: Path) -> None:
     text = (
         "<seg class=any where=north not=burned>x</seg> <seg class=vegetation>x</seg> "
         "<seg class=tree_cover index=NDVI:above:0.4>x</seg>"
@@ -297,7 +228,7 @@ def test_every_class_lies_within_any(painted: Painted, strips: None, tmp_path: P
     assert (values == np.where(painted.valid, expected, NODATA)).all()
 
 
-def test_all_but_the_largest_is_asked_once(painted: Painted, strips: None, tmp_path: Path) -> None:
+def test_all_but_the_largest_is_asked_once(painted: Any, strips: None, tmp_path: Path) -> None:
     text = "<seg class=water top=-1>x</seg> <seg class=road bottom=-1 not=water>x</seg>"
     values = painted.executed(text, tmp_path)
     water = union(regions_by_size(painted.masks["water"] & painted.valid)[1:])
@@ -317,17 +248,17 @@ def test_all_but_the_largest_is_asked_once(painted: Painted, strips: None, tmp_p
         ("index=NDRE:above:0.1", "index 'NDRE' cannot be computed"),
     ],
 )
-def test_what_a_scene_cannot_answer_is_refused(attributes: str, message: str) -> None:
-    painted = Painted(7, crs=None)
+def test_what_a_scene_cannot_answer_is_refused(paint: Any, attributes: str, message: str) -> None:
+    painted = paint(7, crs=None)
     answer = parse_answer(f"<seg class=any {attributes}>x</seg>")
     with pytest.raises(QueryError, match=message):
         check(answer, painted.scene, painted.evidence)
 
 
-def test_a_distance_from_a_class_that_the_bands_cannot_show_is_refused(painted: Painted) -> None:
+def test_a_distance_from_a_class_that_the_bands_cannot_show_is_refused(painted: Any) -> None:
     red_only = Scene.from_array(
         painted.scene.read().values[:1],
-        BANDS[:1],
+        painted.scene.bands[:1],
         crs=painted.scene.crs,
         transform=painted.scene.transform,
     )
