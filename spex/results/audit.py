@@ -20,13 +20,16 @@ from spex.evidence.indices import compute_index, role_planes
 from spex.evidence.regions import label_regions
 from spex.evidence.scene_evidence import SceneEvidence, measure
 from spex.postprocess.doubt_sweep import DoubtSweep, Strip
-from spex.postprocess.fact_text import area_text, doubt_text, share_text
+from spex.postprocess.fact_text import number_text_short
 from spex.postprocess.facts import DOUBT_PLANES
 from spex.query.numbers import all_numbers, stated_numbers
+from spex.query.wording import wording
 from spex.raster.damaged_scene import read_around_damage
 from spex.raster.scene import Scene
 from spex.raster.working_rasters import HALF_PROBABILITY, NODATA, PROBABILITY_SCALE, row_strips
+from spex.results.audit_numbers import PROBABILITIES, index_numbers, mask_numbers
 from spex.results.constraint_audit import ConstraintAudit
+from spex.results.explanation import HEADER_PARAGRAPHS
 from spex.results.vectors import REGIONS_LAYER
 
 _TOLERANCE = 1e-5  # relative; sums differ in order
@@ -49,8 +52,8 @@ def audit(folder: Path, scene: Scene) -> None:
         scene: the scene that the result is about.
 
     Raises:
-        AuditError: a quantity of ``extraction.json`` or a number of its answer differs from what
-            the files say.
+        AuditError: a quantity of ``extraction.json``, or a number of its answer or of
+            ``explanation.md``, differs from what the files say.
     """
     result = json.loads((folder / "extraction.json").read_text(encoding="utf-8"))
     if result["refused"] is not None:
@@ -64,7 +67,7 @@ def audit(folder: Path, scene: Scene) -> None:
     phrases = " ".join(mask["phrase"] for mask in masks)
     words = f"{result['query']} {phrases}"
     allowed = {"0", *all_numbers(words), *all_numbers(words, language)}
-    allowed |= {*all_numbers(constraints), *all_numbers(reasons)}
+    allowed |= {*all_numbers(constraints), *all_numbers(reasons), *all_numbers(reasons, language)}
     for mask, measured in zip(masks, measured_masks, strict=True):
         title = f"mask {mask['value']} ({mask['class']})"
         for name in (*_QUANTITIES, *measured["doubts"]):
@@ -72,11 +75,14 @@ def audit(folder: Path, scene: Scene) -> None:
         for name, sides in measured["evidence"].items():
             for side, mean in sides.items():
                 _require_same(f"{title} {name} {side}", mask["evidence"][name][side], mean)
-        allowed |= _answer_numbers(measured)
-        allowed |= _index_numbers(mask["evidence"])
-    for number in stated_numbers(result["answer"], language):
-        if number not in allowed:
-            raise AuditError(f"the answer states {number}, which nothing in the result measures")
+        allowed |= mask_numbers(measured)
+        allowed |= index_numbers(mask["evidence"])
+    _require_measured(result["answer"], "the answer", allowed, language)
+    report = (folder / "explanation.md").read_text(encoding="utf-8")
+    notes = " ".join((reasons, *result["warnings"]))
+    allowed |= {*all_numbers(notes), *all_numbers(notes, language), *PROBABILITIES}
+    allowed |= set(all_numbers(number_text_short(scene.gsd_m))) if scene.gsd_m else set()
+    _require_measured(_measured_part(report, language), "the explanation", allowed, language)
 
 
 def differences(stated: Any, measured: Any, name: str, tolerance: float) -> Iterator[str]:
@@ -109,32 +115,17 @@ def _require_met(broken: str | None) -> None:
         raise AuditError(broken)
 
 
-def _answer_numbers(measured: dict[str, Any]) -> set[str]:
-    """The numbers that may stand in an answer about one mask, in plain form."""
-    sizes = measured["sizes"]
-    in_metres = measured["area_m2"] is not None
-    texts = [
-        area_text(size if in_metres else None, size)
-        for size in (sizes.max(), sizes.min(), sizes.mean())
-    ]
-    texts += [area_text(measured["area_m2"], measured["pixels"]), share_text(measured["fraction"])]
-    texts += measured["clauses"]
-    texts += [f"{measured['regions']:,}", f"{measured['mean_probability']:.2f}"]
-    return set(all_numbers(" ".join(texts)))
+def _require_measured(text: str, source: str, allowed: set[str], language: str) -> None:
+    """Every number of a text is one of those that were measured or asked for."""
+    for number in stated_numbers(text, language):
+        if number not in allowed:
+            raise AuditError(f"{source} states {number}, which nothing in the result measures")
 
 
-def _index_numbers(evidence: dict[str, dict[str, float | None]]) -> set[str]:
-    """Index means, thresholds and contrasts of a mask, as they are written without their sign."""
-    numbers = set()
-    for values in evidence.values():
-        means = [values[name] for name in ("inside", "outside", "threshold")]
-        stated = [value for value in means if value is not None]
-        inside = values["inside"]
-        outside = values["outside"]
-        if inside is not None and outside is not None:
-            stated.append(inside - outside)
-        numbers |= {f"{value:.2f}".lstrip("-") for value in stated}
-    return numbers
+def _measured_part(report: str, language: str) -> str:
+    """An explanation without its header of names and dates, and without the tiles that failed."""
+    body = "\n\n".join(report.split("\n\n")[HEADER_PARAGRAPHS:])
+    return body.partition(f"## {wording(language)['report']['failed']}")[0]
 
 
 def _measure(
@@ -171,10 +162,7 @@ def _measure(
                 "sizes": sizes,
                 "evidence": {name: sums.index_means(name, value) for name in mask["evidence"]},
                 "doubts": doubt.to_dict() if doubt else {},
-                "clauses": [
-                    doubt_text(doubt, name, in_metres=in_metres)
-                    for name in ("confusion", "left_out")
-                ],
+                "doubt": doubt,
             }
         )
     return float(sums.pixels.sum() / (scene.height * scene.width)), measured

@@ -43,8 +43,8 @@ def explanation(result: QueryResult) -> str:
     else:
         parts += [mask_paragraph(facts, image, language) for facts in result.facts]
     parts += _absent(result, language)
-    parts += _failed(result, language)
     parts += _closing(result, language)
+    parts += _failed(result, language)
     return _text(parts)
 
 

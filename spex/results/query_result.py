@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,7 @@ class QueryResult:
     """
 
     query: str
-    reading: Reading = Reading("en")
+    reading: Reading = field(default_factory=lambda: Reading("en"))
     answer: str
     plan_text: str
     scene: Scene
@@ -100,6 +100,7 @@ class QueryResult:
         return {
             "schema": SCHEMA,
             "query": self.query,
+            "language": self.reading.language,
             "answer": self.answer,
             "scene": {
                 "path": scene.path,

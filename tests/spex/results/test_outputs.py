@@ -59,8 +59,8 @@ def test_the_folder_holds_what_the_contract_says(result, tmp_path):
     document = json.loads((folder / "extraction.json").read_text())
     assert document == json.loads(json.dumps(result.to_dict()))
     assert set(document) == {
-        "schema", "query", "answer", "scene", "masks", "absent", "refused", "model", "tiles",
-        "seconds", "warnings",
+        "schema", "query", "language", "answer", "scene", "masks", "absent", "refused", "model",
+        "tiles", "seconds", "warnings",
     }  # fmt: skip
     assert document["model"] == {"name": "painter", "sha256": "0" * 64}
     with (
