@@ -89,6 +89,11 @@ class TermList:
         """The term that an entry leads to."""
         return _parse_row(self.rows[entry.row])
 
+    def may_be_misspelt(self, entry: Entry) -> bool:
+        """Whether a word that nobody knows may be a misspelling of this one."""
+        rare = self.rows[entry.row].endswith(("\trare", ";rare"))
+        return not rare and not entry.misspelt and " " not in entry.form
+
 
 def key_of(text: str, language: str) -> str:
     """How a word or phrase is looked up: folded, with nothing between its words."""

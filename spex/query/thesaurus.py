@@ -13,8 +13,12 @@ from enum import Enum
 from functools import cache
 from itertools import accumulate
 
+from rapidfuzz import process
+from rapidfuzz.distance import OSA
+
+from spex.query.constraints import ANY
 from spex.query.term_lists import Term, TermList, added_terms, key_of, term_list
-from spex.query.word_forms import basic_forms, fold
+from spex.query.word_forms import AREA_ENDING, basic_forms, derived_from, fold
 
 __all__ = ["Term", "TermMatch", "closest_term", "find_terms"]
 
@@ -22,6 +26,8 @@ _WORD = re.compile(r"(?:[^\W_]|[\u0300-\u036f])+")
 _WORD_OR_HAN = re.compile(r"[\u3400-\u9fff]|[^\W_\u3400-\u9fff]+")
 _GAP = re.compile(r"\s*[-‐‑–'’]?\s*")
 _PARTS = re.compile(r"[ \-'’]")
+_VOWELS = re.compile("[aeiouy]")
+_DOUBLED = re.compile(r"(.)\1")
 _SHORTEST_PART = 3
 _SHORTEST_TYPO = 4
 _FIRST_LETTER_FROM = 6
@@ -70,15 +76,14 @@ def find_terms(text: str, language: str) -> list[TermMatch]:
     while position < len(tokens):
         step = 1
         for count in range(_reach(tokens, position, terms.most_words), 0, -1):
-            words = [token.text for token in tokens[position : position + count]]
-            found = _look_up(words, terms, added)
+            words = tokens[position : position + count]
+            start, end = words[0].start, words[-1].end
+            found = _look_up(words, text[start:end], terms, added)
             if found is not None:
                 step = count
                 if isinstance(found, _Found):
-                    last = tokens[position + count - 1]
-                    matches.append(
-                        TermMatch(tokens[position].start, last.end, found.term, found.typo)
-                    )
+                    end -= found.left_over
+                    matches.append(TermMatch(start, end, found.term, found.typo))
                 break
         position += step
     return matches
@@ -87,8 +92,8 @@ def find_terms(text: str, language: str) -> list[TermMatch]:
 def closest_term(word: str, language: str) -> Term | None:
     """The term that a misspelt word was meant to be, or None where that is not clear.
 
-    Words of 4 to 6 letters may differ in one letter, longer ones in two; two letters that have
-    changed places count as one.
+    Words of 4 to 6 letters may differ in one letter, longer ones in two, of which one is a
+    consonant at most; two letters that have changed places count as one.
 
     Args:
         word: a single word that is known from nowhere else.
@@ -98,19 +103,21 @@ def closest_term(word: str, language: str) -> Term | None:
     typed = key_of(word, language)
     if len(typed) < _SHORTEST_TYPO or language == "zh" or _is_common(typed, terms):
         return None
-    from rapidfuzz import process  # only where something is misspelt
-    from rapidfuzz.distance import OSA
-
     limit = 1 if len(typed) < _TWO_ERRORS_FROM else 2
-    known = _spellings(language)
     found = process.extract(
-        typed, known, scorer=OSA.distance, processor=None, score_cutoff=limit, limit=None
+        typed,
+        _spellings(language),
+        scorer=OSA.distance,
+        processor=None,
+        score_cutoff=limit,
+        limit=None,
     )
-    ranked: dict[tuple[int, bool], list[str]] = {}
+    ranked: dict[tuple[int, int, bool], list[str]] = {}
     for spelling, distance, _ in found:
         starts_alike = spelling[0] == typed[0] or spelling[:2] == typed[1::-1]
-        if starts_alike or (distance == 1 and len(typed) >= _FIRST_LETTER_FROM):
-            ranked.setdefault((int(distance), not starts_alike), []).append(spelling)
+        if _may_be_typo(typed, spelling, starts_alike, int(distance)):
+            rank = (int(distance), _unlikeness(typed, spelling), not starts_alike)
+            ranked.setdefault(rank, []).append(spelling)
     if not ranked:
         return None
     best = ranked[min(ranked)]
@@ -121,12 +128,51 @@ def closest_term(word: str, language: str) -> Term | None:
     return candidates[0] if len(classes) == 1 else None
 
 
+def _may_be_typo(typed: str, meant: str, starts_alike: bool, distance: int) -> bool:
+    """Whether letters differ as they do where a word is misspelt.
+
+    Args:
+        typed: a word.
+        meant: another one.
+        starts_alike: the first letter is the same, or has changed places with the second.
+        distance: letters that differ.
+    """
+    if distance > 1:
+        consonants = _consonants(typed), _consonants(meant)
+        return starts_alike and OSA.distance(*consonants) <= 1
+    if len(typed) == len(meant) == _SHORTEST_TYPO:
+        return sorted(typed) == sorted(meant)
+    return starts_alike or len(typed) >= _FIRST_LETTER_FROM
+
+
+def _unlikeness(typed: str, meant: str) -> int:
+    """0 where letters have changed places or are doubled, 1 where vowels differ, 2 otherwise."""
+    if sorted(typed) == sorted(meant) or _undoubled(typed) == _undoubled(meant):
+        return 0
+    return 1 if _consonants(typed) == _consonants(meant) else 2
+
+
+def _consonants(word: str) -> str:
+    return _undoubled(_VOWELS.sub("", word))
+
+
+def _undoubled(word: str) -> str:
+    return _DOUBLED.sub(r"\1", word)
+
+
 @dataclass(frozen=True)
 class _Found:
-    """A term that some words were found to be."""
+    """A term that some words were found to be.
+
+    Attributes:
+        term: of the lists.
+        typo: the words are a known misspelling.
+        left_over: characters at the end that are not part of the term.
+    """
 
     term: Term
     typo: bool = False
+    left_over: int = 0
 
 
 class _NoTerm(Enum):
@@ -139,7 +185,7 @@ def _tokens(text: str, language: str) -> list[_Token]:
     """The words of a text; in Chinese, its characters."""
     pattern = _WORD_OR_HAN if language == "zh" else _WORD
     spans = [match.span() for match in pattern.finditer(text)]
-    ends_of_gaps = [start for start, _ in spans[1:]] + [len(text)]
+    next_starts = [*(start for start, _ in spans), len(text)][1:]
     return [
         _Token(
             fold(text[start:end], language),
@@ -147,7 +193,7 @@ def _tokens(text: str, language: str) -> list[_Token]:
             end,
             _GAP.fullmatch(text, end, next_start) is not None,
         )
-        for (start, end), next_start in zip(spans, ends_of_gaps, strict=True)
+        for (start, end), next_start in zip(spans, next_starts, strict=True)
     ]
 
 
@@ -160,24 +206,34 @@ def _reach(tokens: list[_Token], position: int, most: int) -> int:
 
 
 def _look_up(
-    words: list[str], terms: TermList, added: Mapping[str, Term]
+    tokens: list[_Token], written: str, terms: TermList, added: Mapping[str, Term]
 ) -> _Found | _NoTerm | None:
-    """What words mean together: a term, something known that is no land cover, or nothing."""
+    """What words mean together: a term, something known that is no land cover, or nothing.
+
+    Args:
+        tokens: words that follow each other.
+        written: the same in the text.
+        terms: of the language.
+        added: of added classes, by key.
+    """
+    words = [token.text for token in tokens]
     key = "".join(words)
     forms = list(basic_forms(key, terms.language))
     for form in (key, *forms):
         if form in added:
             return _Found(added[form])
     entry = terms.entries.get(key)
+    common = terms.common.get(key)
+    is_listed = entry is not None and written.casefold() == entry.form.casefold()
+    if common and not is_listed and _may_join(words, common, terms):
+        return _NoTerm.COMMON
     if entry and _may_join(words, entry.form, terms):
         return _Found(terms.term(entry), entry.misspelt)
-    if key in terms.common and _may_join(words, terms.common[key], terms):
-        return _NoTerm.COMMON
     for form in forms:
         entry = terms.entries.get(form)
         if entry and not entry.misspelt and _may_join(words, entry.form, terms):
             return _Found(terms.term(entry))
-    return _compound(key, terms) if len(words) == 1 else None
+    return _compound(key, written, terms) if terms.heads and len(words) == 1 else None
 
 
 def _may_join(words: list[str], form: str, terms: TermList) -> bool:
@@ -204,18 +260,43 @@ def _is_part(word: str, terms: TermList) -> bool:
     return len(word) >= _SHORTEST_PART and word not in terms.function_words
 
 
-def _compound(word: str, terms: TermList) -> _Found | None:
-    """The German word that a compound ends in, where the compound is a kind of that."""
+def _compound(word: str, written: str, terms: TermList) -> _Found | None:
+    """The German term that a compound ends in, or begins with where an area of it is meant.
+
+    Of "Waldnähe", only the first part is the term: the second one says where.
+
+    Args:
+        word: folded.
+        written: the same in the text.
+        terms: the German list.
+    """
     for start in range(_SHORTEST_PART, len(word) - _SHORTEST_PART + 1):
         if word[start:] in terms.heads:
             return _Found(terms.term(terms.entries[word[start:]]))
+    ending = AREA_ENDING.search(word)
+    if not ending or ending.start() < _SHORTEST_PART:
+        return None
+    first = word[: ending.start()]
+    for form in (first, *basic_forms(first, terms.language)):
+        entry = terms.entries.get(form)
+        term = terms.term(entry) if entry and not entry.misspelt else None
+        if term and term.class_name not in ("", ANY) and "" not in term.ambiguous:
+            left_over = 0
+            if ending["near"]:
+                left_over = next(
+                    length
+                    for length in range(1, len(written))
+                    if fold(written[-length:], terms.language) == ending[0]
+                )
+            return _Found(term, left_over=left_over)
     return None
 
 
 def _is_common(word: str, terms: TermList) -> bool:
     if word in terms.entries:
         return False
-    return any(form in terms.common for form in (word, *basic_forms(word, terms.language)))
+    related = (*basic_forms(word, terms.language), *derived_from(word, terms.language))
+    return any(form in terms.common for form in (word, *related))
 
 
 @cache
@@ -225,7 +306,9 @@ def _spellings(language: str) -> list[str]:
     listed = [
         key
         for key, entry in terms.entries.items()
-        if len(key) >= _SHORTEST_TYPO and not entry.misspelt and " " not in entry.form
+        if len(key) >= _SHORTEST_TYPO and terms.may_be_misspelt(entry)
     ]
-    common = [key for key in terms.common if key not in terms.entries]
+    common = [
+        key for key in terms.common if len(key) >= _SHORTEST_TYPO and key not in terms.entries
+    ]
     return listed + common

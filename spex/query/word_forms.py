@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 _ACCENTS = re.compile("[\u0300-\u036f]")
 _LIGATURES = str.maketrans({"œ": "oe", "æ": "ae"})
@@ -73,6 +73,23 @@ _ENDINGS: Mapping[str, tuple[tuple[str, str], ...]] = {
 """By language: an ending of plurals, cases or diminutives, and what the basic form has instead."""
 
 
+_DERIVATIONS: Mapping[str, tuple[tuple[str, str], ...]] = {
+    "en": (
+        *(("ing", ""), ("ing", "e"), ("ed", ""), ("ed", "e"), ("er", ""), ("er", "e")),
+        *(("ers", ""), ("ers", "e"), ("ly", "")),
+    ),
+}
+"""Likewise for verb forms and other words that are made of a word."""
+
+AREA_ENDING = re.compile(
+    r"(?:(?P<near>nahe?|naher|nahen|nahes)"
+    r"|(?:grund)?flache|gebiete?s?|bereiche?s?|zone|stucke?s?|anteile?s?|insel|parzelle|maske"
+    r"|pixel|ebene|layer|teile?s?|areale?s?|reste?s?|schicht|klasse|bedeckung|decke|bestande?s?"
+    r"|umrisse?s?|grundrisse?s?|polygone?s?)n?$"
+)
+"""Second part of a German compound whose first part says what covers the land, folded."""
+
+
 def fold(text: str, language: str) -> str:
     """Small letters without accents; ß is ss, German ä, ae and a are one, Chinese is simplified.
 
@@ -98,6 +115,20 @@ def basic_forms(word: str, language: str) -> Iterator[str]:
         word: folded.
         language: ISO 639-1 code.
     """
-    for ending, replacement in _ENDINGS[language]:
+    return _without(_ENDINGS[language], word)
+
+
+def derived_from(word: str, language: str) -> Iterator[str]:
+    """What a folded word may be derived from, as "counting" is from "count".
+
+    Args:
+        word: folded.
+        language: ISO 639-1 code.
+    """
+    return _without(_DERIVATIONS.get(language, ()), word)
+
+
+def _without(endings: Iterable[tuple[str, str]], word: str) -> Iterator[str]:
+    for ending, replacement in endings:
         if word.endswith(ending) and len(word) - len(ending) >= _SHORTEST_STEM:
             yield word[: len(word) - len(ending)] + replacement
