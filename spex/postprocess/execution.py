@@ -59,7 +59,9 @@ def execute(
         on_step: called with ``"masks"`` and ``"facts"`` as each of these steps ends.
     """
     missing = unavailable(answer, evidence)
-    write_mask(frame, answer, probability, mask, never=frozenset(missing))
+    others = {name: len(answer.spans) + i for i, name in enumerate(other_classes(answer))}
+    unseen = [band for name, band in others.items() if evidence.of(name).status == "unavailable"]
+    write_mask(frame, answer, probability, mask, never=frozenset((*missing, *unseen)))
     if on_step:
         on_step("masks")
     facts, valid_fraction = measure_masks(frame, answer, evidence, mask, probability)
@@ -72,7 +74,11 @@ def execute(
         elif not facts[number].pixels:
             takers = _narrower_masks(span, answer, facts)
             taken_by = takers[0].phrase if takers and likely[number] else None
-            absences[number] = absence(span, evidence, taken_by, likely=likely[number])
+            sought = (distance.class_name for distance in span.constraints.near)
+            nowhere = next((name for name in sought if not likely[others[name]]), None)
+            absences[number] = absence(
+                span, evidence, taken_by, nowhere=nowhere, likely=likely[number]
+            )
     return ExecutedAnswer(tuple(facts), absences, valid_fraction)
 
 

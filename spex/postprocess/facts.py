@@ -57,7 +57,7 @@ class MaskFacts:
         location: part of the scene in words.
         evidence: by the name of the index.
         regions: its connected regions.
-        doubts: what speaks against it; ``None`` where the answer has no slot for it; none of ``any``.
+        doubts: what speaks against it; ``None`` where the answer has no slot, and of ``any``.
     """
 
     value: int

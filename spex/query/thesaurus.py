@@ -101,6 +101,8 @@ def closest_term(word: str, language: str) -> Term | None:
     """
     terms = term_list(language)
     typed = key_of(word, language)
+    if typed in terms.entries:
+        return terms.term(terms.entries[typed])
     if len(typed) < _SHORTEST_TYPO or language == "zh" or _is_common(typed, terms):
         return None
     limit = 1 if len(typed) < _TWO_ERRORS_FROM else 2
@@ -293,8 +295,6 @@ def _compound(word: str, written: str, terms: TermList) -> _Found | None:
 
 
 def _is_common(word: str, terms: TermList) -> bool:
-    if word in terms.entries:
-        return False
     related = (*basic_forms(word, terms.language), *derived_from(word, terms.language))
     return any(form in terms.common for form in (word, *related))
 

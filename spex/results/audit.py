@@ -59,7 +59,11 @@ def audit(folder: Path, scene: Scene) -> None:
     _require_same("valid_fraction", result["scene"]["valid_fraction"], valid_fraction)
     constraints = json.dumps([mask["constraints"] for mask in masks])
     reasons = " ".join(absence["reason"] for absence in result["absent"])
-    allowed = {"0", *all_numbers(result["query"] + constraints), *all_numbers(reasons)}
+    language = result.get("language", "en")
+    phrases = " ".join(mask["phrase"] for mask in masks)
+    words = f"{result['query']} {phrases}"
+    allowed = {"0", *all_numbers(words), *all_numbers(words, language)}
+    allowed |= {*all_numbers(constraints), *all_numbers(reasons)}
     for mask, measured in zip(masks, measured_masks, strict=True):
         title = f"mask {mask['value']} ({mask['class']})"
         for name in (*_QUANTITIES, *measured["doubts"]):
@@ -69,8 +73,8 @@ def audit(folder: Path, scene: Scene) -> None:
                 _require_same(f"{title} {name} {side}", mask["evidence"][name][side], mean)
         allowed |= _answer_numbers(measured)
         allowed |= _index_numbers(mask["evidence"])
-    for number in stated_numbers(result["answer"]):
-        if number.rstrip(",") not in allowed:
+    for number in stated_numbers(result["answer"], language):
+        if number not in allowed:
             raise AuditError(f"the answer states {number}, which nothing in the result measures")
 
 
@@ -100,7 +104,7 @@ def _require_same(name: str, stated: Any, measured: Any) -> None:
 
 
 def _answer_numbers(measured: dict[str, Any]) -> set[str]:
-    """The numbers that may stand in an answer about one mask, as they are written."""
+    """The numbers that may stand in an answer about one mask, in plain form."""
     sizes = measured["sizes"]
     in_metres = measured["area_m2"] is not None
     texts = [
