@@ -166,11 +166,13 @@ def fill_slots(answer: Answer, fact: Callable[[int, str, str | None], str]) -> s
 def _span(match: re.Match[str]) -> Span:
     """The span of a match of ``_SPAN``."""
     attributes = dict(part.split("=", 1) for part in match[1][len("<seg ") : -1].split(" "))
-    constraints = _constraints(attributes)
+    constraints = read_constraints(attributes)
     return Span(attributes["class"], match[2], constraints, match.start(), match.end())
 
 
-def _constraints(attributes: Mapping[str, str]) -> Constraints:
+def read_constraints(values: Mapping[str, Any]) -> Constraints:
+    """The constraints that ``Constraints.to_dict`` wrote, or that stand in a span."""
+    attributes = {name: str(value) for name, value in values.items()}
     return Constraints(
         min_area=_area(attributes["min_area"]) if "min_area" in attributes else None,
         max_area=_area(attributes["max_area"]) if "max_area" in attributes else None,

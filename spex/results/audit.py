@@ -19,13 +19,14 @@ from pyogrio.raw import read as read_vectors
 from spex.evidence.indices import compute_index, role_planes
 from spex.evidence.regions import label_regions
 from spex.evidence.scene_evidence import SceneEvidence, measure
-from spex.postprocess.doubts import DoubtSweep
+from spex.postprocess.doubt_sweep import DoubtSweep, Strip
 from spex.postprocess.fact_text import area_text, doubt_text, share_text
 from spex.postprocess.facts import DOUBT_PLANES
 from spex.query.numbers import all_numbers, stated_numbers
 from spex.raster.damaged_scene import read_around_damage
 from spex.raster.scene import Scene
 from spex.raster.working_rasters import HALF_PROBABILITY, NODATA, PROBABILITY_SCALE, row_strips
+from spex.results.constraint_audit import ConstraintAudit
 from spex.results.vectors import REGIONS_LAYER
 
 _TOLERANCE = 1e-5  # relative; sums differ in order
@@ -103,6 +104,11 @@ def _require_same(name: str, stated: Any, measured: Any) -> None:
         raise AuditError(difference)
 
 
+def _require_met(broken: str | None) -> None:
+    if broken:
+        raise AuditError(broken)
+
+
 def _answer_numbers(measured: dict[str, Any]) -> set[str]:
     """The numbers that may stand in an answer about one mask, in plain form."""
     sizes = measured["sizes"]
@@ -121,7 +127,8 @@ def _index_numbers(evidence: dict[str, dict[str, float | None]]) -> set[str]:
     """Index means, thresholds and contrasts of a mask, as they are written without their sign."""
     numbers = set()
     for values in evidence.values():
-        stated = [value for value in values.values() if value is not None]
+        means = [values[name] for name in ("inside", "outside", "threshold")]
+        stated = [value for value in means if value is not None]
         inside = values["inside"]
         outside = values["outside"]
         if inside is not None and outside is not None:
@@ -144,21 +151,24 @@ def _measure(
             values = mask_file.read(1, window=window)
             levels = probability_file.read(window=window)
             sums.add(window, values, levels)
-    sizes = _region_sizes(folder, masks, in_metres)
+    regions = _region_sizes(folder, masks, in_metres)
+    valid_area = float(sums.area.sum())
     measured = []
     for value, mask in enumerate(masks, start=1):
         doubt = sums.doubts[value].finish() if value in sums.doubts else None
         area = float(sums.area[value])
+        pixels, sizes = regions[value - 1]
+        _require_met(sums.constraints.broken_by_regions(value, pixels, sizes, valid_area))
         measured.append(
             {
                 "pixels": int(sums.pixels[value]),
                 "area_m2": area if in_metres else None,
-                "fraction": area / float(sums.area.sum()),
-                "regions": len(sizes[value - 1]),
+                "fraction": area / valid_area,
+                "regions": len(sizes),
                 "mean_probability": float(
                     sums.levels[value] / PROBABILITY_SCALE / sums.pixels[value]
                 ),
-                "sizes": sizes[value - 1],
+                "sizes": sizes,
                 "evidence": {name: sums.index_means(name, value) for name in mask["evidence"]},
                 "doubts": doubt.to_dict() if doubt else {},
                 "clauses": [
@@ -178,6 +188,7 @@ class _MaskSums:
         area: square metres, or pixels without map units, ``(masks + 1,)``.
         levels: sum of the stored probabilities of each mask's own pixels, ``(masks + 1,)``.
         doubts: by mask value, where the result states doubts.
+        constraints: checks the masks against what was asked.
         planes: float32 planes that are held for each strip.
     """
 
@@ -200,7 +211,8 @@ class _MaskSums:
                 for mask in masks
                 if "left_out" in mask
             }
-        planes = len(scene.bands) + len(names) + self._count + 4
+        self.constraints = ConstraintAudit(scene, masks)
+        planes = len(scene.bands) + 2 * len(names) + self._count + 4
         self.planes = planes + DOUBT_PLANES * bool(self.doubts)
 
     def add(self, window: Any, values: NDArray[np.uint8], levels: NDArray[np.uint8]) -> None:
@@ -225,14 +237,17 @@ class _MaskSums:
             if (inside < HALF_PROBABILITY).any():
                 raise AuditError(f"mask {value} holds pixels with a probability below 0.5")
             self.levels[value] += inside.sum(dtype=np.float64)
+        indices = {}
         if (self._index_sums or self.doubts) and valid.any():
             planes = role_planes(read_around_damage(self._scene, window, valid))
             self._add_doubts(values, levels, valid, row_areas, planes)
             for name, sums in self._index_sums.items():
-                plane = compute_index(name, planes)[valid]
+                indices[name] = compute_index(name, planes)
+                plane = indices[name][valid]
                 finite = np.isfinite(plane)
                 sums[0] += self._per_mask(owner[finite], plane[finite].astype(np.float64))
                 sums[1] += self._per_mask(owner[finite])
+        _require_met(self.constraints.broken_by_pixels(window, values, indices))
 
     def _per_mask(
         self, owner: NDArray[np.intp], weights: NDArray[np.float64] | None = None
@@ -250,11 +265,12 @@ class _MaskSums:
         if self._evidence is None:
             return
         recipes = self._evidence.recipe_maps(planes)
+        nowhere = np.zeros(values.shape, np.int8)  # where masks lie is words, which nobody audits
         for value, sweep in self.doubts.items():
             inside = values == value
             others = valid & (values > 0) & ~inside
-            likely = levels[value - 1] >= HALF_PROBABILITY
-            sweep.add(inside, others, likely, valid, row_areas, recipes)
+            strip = Strip(inside, others, levels[value - 1], valid, row_areas, nowhere)
+            sweep.add(strip, recipes)
 
     def index_means(self, name: str, value: int) -> dict[str, float | None]:
         """Mean of an index inside and outside a mask; None where it is undefined."""
@@ -269,20 +285,24 @@ class _MaskSums:
 
 def _region_sizes(
     folder: Path, masks: list[dict[str, Any]], in_metres: bool
-) -> list[NDArray[np.float64]]:
-    """Sizes of the polygons of each mask; the regions of small rasters are counted again."""
+) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Pixels of the polygons of each mask, and their areas (pixels without map units).
+
+    The regions of small rasters are counted again.
+    """
     meta, _, _, columns = read_vectors(
         folder / "regions.gpkg", layer=REGIONS_LAYER, read_geometry=False
     )
     table = dict(zip(meta["fields"], columns, strict=True))
-    all_sizes = np.asarray(table["area_m2" if in_metres else "pixels"], np.float64)
+    all_pixels = np.asarray(table["pixels"], np.float64)
+    all_sizes = np.asarray(table["area_m2"], np.float64) if in_metres else all_pixels
     # In the order of the masks: class and phrase do not tell two masks of one class apart.
     ends = np.cumsum([mask["regions"] for mask in masks], dtype=int)
     _require_same("regions of all masks", int(ends[-1]) if len(ends) else 0, len(all_sizes))
     sizes = []
     for mask, end in zip(masks, ends, strict=True):
         rows = slice(end - mask["regions"], end)
-        sizes.append(all_sizes[rows])
+        sizes.append((all_pixels[rows], all_sizes[rows]))
         for name in ("class", "phrase"):
             if any(value != mask[name] for value in table[name][rows]):
                 raise AuditError(
@@ -291,7 +311,7 @@ def _region_sizes(
     with rasterio.open(folder / "mask.tif") as source:
         if source.width * source.height <= _LABELLED_WHOLE:
             values = source.read(1)
-            for mask, mask_sizes in zip(masks, sizes, strict=True):
+            for mask, (pixels, _) in zip(masks, sizes, strict=True):
                 regions = label_regions(values == mask["value"])[1]
-                _require_same(f"mask {mask['value']} regions", len(mask_sizes), regions)
+                _require_same(f"mask {mask['value']} regions", len(pixels), regions)
     return sizes

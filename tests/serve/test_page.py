@@ -89,7 +89,7 @@ def test_a_cleared_chat_follows_nothing_up(page: Page) -> None:
     page.take_sample(person("a"))
     for query in ("vegetation", "only in the north"):
         *_, last = page.ask(query, "rules", person("a"))
-    assert "(in the north)" in last[0][-1]["content"]
+    assert "(in the northern half)" in last[0][-1]["content"]
     page.clear(person("a"))
     *_, last = page.ask("why?", "rules", person("a"))
     assert last[0][-1]["content"].startswith("This cannot be answered: ")

@@ -183,6 +183,44 @@ class TestAudit:
         with pytest.raises(AuditError, match=what):
             audit(folder, result.scene)
 
+    @pytest.mark.parametrize(
+        ("constraints", "what"),
+        [
+            ({"min_area": "4px"}, "min_area=4px"),
+            ({"min_area": "0.04ha"}, "min_area=0.04ha"),
+            ({"min_area": "1%"}, "min_area=1%"),
+            ({"max_area": "8ha"}, "max_area=8ha"),
+            ({"max_area": "1%"}, "max_area=1%"),
+            ({"where": "north+west_third"}, r"where=north\+west_third"),
+            ({"where": "-east"}, "where=-east"),
+            ({"top": 1}, "2 regions under top=1"),
+            ({"bottom": 1}, "2 regions under bottom=1"),
+            ({"index": "MNDWI:below:-0.9,MNDWI:above:-1"}, "MNDWI:below:-0.9"),
+        ],
+    )
+    def test_a_constraint_that_the_files_break_is_found(self, result, tmp_path, constraints, what):
+        folder = result.save(tmp_path / "out")
+        document = json.loads((folder / "extraction.json").read_text())
+        document["masks"][0]["constraints"] = constraints
+        (folder / "extraction.json").write_text(json.dumps(document))
+        with pytest.raises(AuditError, match=f"mask 1 holds .*{what}"):
+            audit(folder, result.scene)
+
+    @pytest.mark.parametrize(
+        "constraints",
+        [
+            {"min_area": "3px", "max_area": "8.01ha", "where": "north+south", "top": 2},
+            {"max_area": "7.5%", "where": "-northeast", "bottom": 2},
+            {"top": -1, "not": "cropland", "near": "cropland:10", "far": "cropland:10"},
+        ],
+    )
+    def test_constraints_that_the_files_keep_pass(self, result, tmp_path, constraints):
+        folder = result.save(tmp_path / "out")
+        document = json.loads((folder / "extraction.json").read_text())
+        document["masks"][0]["constraints"] = constraints
+        (folder / "extraction.json").write_text(json.dumps(document))
+        audit(folder, result.scene)
+
     def test_a_changed_mask_is_found(self, result, tmp_path):
         folder = result.save(tmp_path / "out")
         with rasterio.open(folder / "mask.tif", "r+", IGNORE_COG_LAYOUT_BREAK="YES") as mask:
