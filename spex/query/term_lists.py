@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from importlib.resources import files
+from typing import NamedTuple
 
 from spex.evidence.classes import added_entries
 from spex.query.constraints import Constraints, IndexCondition
@@ -48,19 +49,16 @@ class Term:
     is_phrase: bool = False
 
 
-@dataclass(frozen=True)
-class Entry:
-    """What a key of a list leads to.
+class Entry(NamedTuple):
+    """What a key of a list leads to: its line, and the form as written."""
 
-    Attributes:
-        row: line of the list, from 0.
-        form: the form of the term, as written.
-        misspelt: the form is a known misspelling of the term.
-    """
-
-    row: int
+    row: str
     form: str
-    misspelt: bool = False
+
+    @property
+    def misspelt(self) -> bool:
+        """Whether the form is a known misspelling of the term."""
+        return self.row.endswith("\ttypo")
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,6 @@ class TermList:
 
     Attributes:
         language: ISO 639-1 code.
-        rows: the lines of the list.
         entries: by key.
         common: words and phrases that are no land cover, by key.
         function_words: keys of words such as "the", which are part of no joined word.
@@ -78,7 +75,6 @@ class TermList:
     """
 
     language: str
-    rows: tuple[str, ...]
     entries: Mapping[str, Entry]
     common: Mapping[str, str]
     function_words: frozenset[str]
@@ -87,16 +83,16 @@ class TermList:
 
     def term(self, entry: Entry) -> Term:
         """The term that an entry leads to."""
-        return _parse_row(self.rows[entry.row])
+        return _parse_row(entry.row)
 
     def may_be_misspelt(self, entry: Entry) -> bool:
         """Whether a word that nobody knows may be a misspelling of this one."""
-        rare = self.rows[entry.row].endswith(("\trare", ";rare"))
+        rare = entry.row.endswith(("\trare", ";rare"))
         return not rare and not entry.misspelt and " " not in entry.form
 
 
 def key_of(text: str, language: str) -> str:
-    """How a word or phrase is looked up: folded, with nothing between its words."""
+    """How words, phrases or a whole list are looked up: folded, with nothing between words."""
     return _SEPARATORS.sub("", fold(text, language))
 
 
@@ -104,33 +100,29 @@ def key_of(text: str, language: str) -> str:
 def term_list(language: str) -> TermList:
     """The list of a language of ``spex.query.reading.LANGUAGES``."""
     text = _read(f"{language}.tsv")
-    rows = tuple(text.splitlines())
-    folded_rows = _SEPARATORS.sub("", fold(text, language)).splitlines()
     entries: dict[str, Entry] = {}
     heads: set[str] = set()
-    others = []
-    for number, (row, folded) in enumerate(zip(rows, folded_rows, strict=True)):
+    inflected = []
+    for row, folded in zip(text.splitlines(), key_of(text, language).splitlines(), strict=True):
         _, term, forms, _, note = row.split("\t")
         _, key, keys, _, _ = folded.split("\t")
-        misspelt = note == "typo"
-        if not misspelt:
-            entries.setdefault(key, Entry(number, term))
+        if note != "typo":
+            entries.setdefault(key, Entry(row, term))
         if forms:
-            others.append((number, forms, keys, misspelt))
-        if "head" in note.split(";"):
+            inflected.append((row, forms, keys))
+        if "head" in note:
             heads.update((key, *keys.split(",")))
-    for number, forms, keys, misspelt in others:
+    for row, forms, keys in inflected:
         for form, key in zip(forms.split(","), keys.split(","), strict=True):
-            entries.setdefault(key, Entry(number, form, misspelt))
+            if key not in entries:
+                entries[key] = Entry(row, form)
     function_words, common = _common_words(language)
+    if language == "zh":
+        most_words = max(map(len, entries))
+    else:
+        most_words = 2 + max(entry.form.count(" ") for entry in entries.values())
     return TermList(
-        language,
-        rows,
-        entries,
-        common,
-        frozenset(function_words),
-        frozenset(heads),
-        _most_words(language, entries),
+        language, entries, common, frozenset(function_words), frozenset(heads), most_words
     )
 
 
@@ -160,21 +152,12 @@ def _read(name: str) -> str:
 def _common_words(language: str) -> tuple[set[str], dict[str, str]]:
     """Keys of the function words, and all words and phrases that are no land cover by their key."""
     text = _read(f"common_{language}.txt")
-    folded = _SEPARATORS.sub("", fold(text, language))
+    folded = key_of(text, language)
     function_words, _, _ = folded.partition("\n\n")
     written = re.split(r"[,\n]+", text.strip())
     keys = re.split(r"[,\n]+", folded.strip())
     common = dict(zip(keys, (word.strip() for word in written), strict=True))
     return set(re.split(r"[,\n]", function_words)), common
-
-
-def _most_words(language: str, entries: Mapping[str, Entry]) -> int:
-    if language == "zh":
-        return max(map(len, entries))
-    return 1 + max(
-        entry.form.count(" ") + entry.form.count("-") + entry.form.count("'")
-        for entry in entries.values()
-    )
 
 
 @lru_cache(maxsize=4096)

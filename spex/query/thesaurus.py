@@ -10,15 +10,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from functools import cache
 from itertools import accumulate
 
-from rapidfuzz import process
-from rapidfuzz.distance import OSA
-
 from spex.query.constraints import ANY
-from spex.query.term_lists import Term, TermList, added_terms, key_of, term_list
-from spex.query.word_forms import AREA_ENDING, basic_forms, derived_from, fold
+from spex.query.spelling import closest_term
+from spex.query.term_lists import Term, TermList, added_terms, term_list
+from spex.query.word_forms import AREA_ENDING, basic_forms, fold
 
 __all__ = ["Term", "TermMatch", "closest_term", "find_terms"]
 
@@ -26,12 +23,7 @@ _WORD = re.compile(r"(?:[^\W_]|[\u0300-\u036f])+")
 _WORD_OR_HAN = re.compile(r"[\u3400-\u9fff]|[^\W_\u3400-\u9fff]+")
 _GAP = re.compile(r"\s*[-‐‑–'’]?\s*")
 _PARTS = re.compile(r"[ \-'’]")
-_VOWELS = re.compile("[aeiouy]")
-_DOUBLED = re.compile(r"(.)\1")
 _SHORTEST_PART = 3
-_SHORTEST_TYPO = 4
-_FIRST_LETTER_FROM = 6
-_TWO_ERRORS_FROM = 7
 
 
 @dataclass(frozen=True)
@@ -70,96 +62,23 @@ def find_terms(text: str, language: str) -> list[TermMatch]:
     """
     terms = term_list(language)
     added = added_terms(language)
+    most_words = max(terms.most_words, *map(len, added)) if added else terms.most_words
     tokens = _tokens(text, language)
     matches = []
     position = 0
     while position < len(tokens):
         step = 1
-        for count in range(_reach(tokens, position, terms.most_words), 0, -1):
+        for count in range(_reach(tokens, position, most_words), 0, -1):
             words = tokens[position : position + count]
             start, end = words[0].start, words[-1].end
             found = _look_up(words, text[start:end], terms, added)
             if found is not None:
                 step = count
                 if isinstance(found, _Found):
-                    end -= found.left_over
-                    matches.append(TermMatch(start, end, found.term, found.typo))
+                    matches.append(TermMatch(start, end - found.left_over, found.term, found.typo))
                 break
         position += step
     return matches
-
-
-def closest_term(word: str, language: str) -> Term | None:
-    """The term that a misspelt word was meant to be, or None where that is not clear.
-
-    Words of 4 to 6 letters may differ in one letter, longer ones in two, of which one is a
-    consonant at most; two letters that have changed places count as one.
-
-    Args:
-        word: a single word that is known from nowhere else.
-        language: ISO 639-1 code, one of ``spex.query.reading.LANGUAGES``.
-    """
-    terms = term_list(language)
-    typed = key_of(word, language)
-    if typed in terms.entries:
-        return terms.term(terms.entries[typed])
-    if len(typed) < _SHORTEST_TYPO or language == "zh" or _is_common(typed, terms):
-        return None
-    limit = 1 if len(typed) < _TWO_ERRORS_FROM else 2
-    found = process.extract(
-        typed,
-        _spellings(language),
-        scorer=OSA.distance,
-        processor=None,
-        score_cutoff=limit,
-        limit=None,
-    )
-    ranked: dict[tuple[int, int, bool], list[str]] = {}
-    for spelling, distance, _ in found:
-        starts_alike = spelling[0] == typed[0] or spelling[:2] == typed[1::-1]
-        if _may_be_typo(typed, spelling, starts_alike, int(distance)):
-            rank = (int(distance), _unlikeness(typed, spelling), not starts_alike)
-            ranked.setdefault(rank, []).append(spelling)
-    if not ranked:
-        return None
-    best = ranked[min(ranked)]
-    if any(spelling not in terms.entries for spelling in best):
-        return None
-    candidates = [terms.term(terms.entries[spelling]) for spelling in best]
-    classes = {term.class_name for term in candidates}
-    return candidates[0] if len(classes) == 1 else None
-
-
-def _may_be_typo(typed: str, meant: str, starts_alike: bool, distance: int) -> bool:
-    """Whether letters differ as they do where a word is misspelt.
-
-    Args:
-        typed: a word.
-        meant: another one.
-        starts_alike: the first letter is the same, or has changed places with the second.
-        distance: letters that differ.
-    """
-    if distance > 1:
-        consonants = _consonants(typed), _consonants(meant)
-        return starts_alike and OSA.distance(*consonants) <= 1
-    if len(typed) == len(meant) == _SHORTEST_TYPO:
-        return sorted(typed) == sorted(meant)
-    return starts_alike or len(typed) >= _FIRST_LETTER_FROM
-
-
-def _unlikeness(typed: str, meant: str) -> int:
-    """0 where letters have changed places or are doubled, 1 where vowels differ, 2 otherwise."""
-    if sorted(typed) == sorted(meant) or _undoubled(typed) == _undoubled(meant):
-        return 0
-    return 1 if _consonants(typed) == _consonants(meant) else 2
-
-
-def _consonants(word: str) -> str:
-    return _undoubled(_VOWELS.sub("", word))
-
-
-def _undoubled(word: str) -> str:
-    return _DOUBLED.sub(r"\1", word)
 
 
 @dataclass(frozen=True)
@@ -212,6 +131,8 @@ def _look_up(
 ) -> _Found | _NoTerm | None:
     """What words mean together: a term, something known that is no land cover, or nothing.
 
+    A word of an added class decides over a longer phrase that it is part of.
+
     Args:
         tokens: words that follow each other.
         written: the same in the text.
@@ -219,11 +140,25 @@ def _look_up(
         added: of added classes, by key.
     """
     words = [token.text for token in tokens]
+    if added and (term := _added(words, added, terms.language)):
+        return _Found(term)
+    found = _look_up_listed(words, written, terms)
+    if added and isinstance(found, _Found):
+        parts = [words[first:end] for end in range(1, len(words) + 1) for first in range(end)]
+        of_parts = filter(None, (_added(part, added, terms.language) for part in parts))
+        return next((_Found(term) for term in of_parts), found)
+    return found
+
+
+def _added(words: list[str], added: Mapping[str, Term], language: str) -> Term | None:
+    key = "".join(words)
+    forms = (key, *basic_forms(key, language))
+    return next((added[form] for form in forms if form in added), None)
+
+
+def _look_up_listed(words: list[str], written: str, terms: TermList) -> _Found | _NoTerm | None:
     key = "".join(words)
     forms = list(basic_forms(key, terms.language))
-    for form in (key, *forms):
-        if form in added:
-            return _Found(added[form])
     entry = terms.entries.get(key)
     common = terms.common.get(key)
     is_listed = entry is not None and written.casefold() == entry.form.casefold()
@@ -292,23 +227,3 @@ def _compound(word: str, written: str, terms: TermList) -> _Found | None:
                 )
             return _Found(term, left_over=left_over)
     return None
-
-
-def _is_common(word: str, terms: TermList) -> bool:
-    related = (*basic_forms(word, terms.language), *derived_from(word, terms.language))
-    return any(form in terms.common for form in (word, *related))
-
-
-@cache
-def _spellings(language: str) -> list[str]:
-    """All words that a misspelt word may be meant to be: those of the terms, and common ones."""
-    terms = term_list(language)
-    listed = [
-        key
-        for key, entry in terms.entries.items()
-        if len(key) >= _SHORTEST_TYPO and terms.may_be_misspelt(entry)
-    ]
-    common = [
-        key for key in terms.common if len(key) >= _SHORTEST_TYPO and key not in terms.entries
-    ]
-    return listed + common
