@@ -21,6 +21,8 @@ __all__ = ["Term", "TermMatch", "closest_term", "find_terms"]
 
 _WORD = re.compile(r"(?:[^\W_]|[\u0300-\u036f])+")
 _WORD_OR_HAN = re.compile(r"[\u3400-\u9fff]|[^\W_\u3400-\u9fff]+")
+_HAN = re.compile(r"[\u3400-\u9fff]")
+_LATIN = re.compile(r"[a-zA-Z]{3}")
 _GAP = re.compile(r"\s*[-‐‑–'’]?\s*")
 _PARTS = re.compile(r"[ \-'’]")
 _SHORTEST_PART = 3
@@ -56,6 +58,8 @@ class _Token:
 def find_terms(text: str, language: str) -> list[TermMatch]:
     """The terms of a text, the leftmost first and of those the longest; none overlap.
 
+    English words in a Chinese text are found too.
+
     Args:
         text: as a person wrote it.
         language: ISO 639-1 code, one of ``spex.query.reading.LANGUAGES``.
@@ -78,7 +82,9 @@ def find_terms(text: str, language: str) -> list[TermMatch]:
                     matches.append(TermMatch(start, end - found.left_over, found.term, found.typo))
                 break
         position += step
-    return matches
+    if language == "zh" and _LATIN.search(text):
+        matches += find_terms(_HAN.sub(";", text), "en")
+    return sorted(matches, key=lambda match: match.start)
 
 
 @dataclass(frozen=True)

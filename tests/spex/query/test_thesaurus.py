@@ -72,6 +72,8 @@ def test_english(text: str, expected: list[tuple[str, str]]) -> None:
         ("樹林和農田", "zh", [("樹林", "tree_cover"), ("農田", "cropland")]),
         ("山东的水平面", "zh", []),
         ("大于5亩的水塘", "zh", [("水塘", "water")]),
+        ("把forest跟农田标出来", "zh", [("forest", "tree_cover"), ("农田", "cropland")]),
+        ("vom Wald weg", "de", [("Wald", "tree_cover"), ("weg", "road")]),
     ],
 )
 def test_other_languages(text: str, language: str, expected: list[tuple[str, str]]) -> None:
