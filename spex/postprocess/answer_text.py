@@ -17,7 +17,14 @@ from spex.postprocess.facts import MaskFacts
 from spex.query.answer_markup import SPAN_OPEN, Answer, Span, fill_slots, format_span, parse_answer
 from spex.query.constraints import ANY, Constraints
 from spex.query.numbers import stated_numbers
-from spex.query.wording import class_title, constraints_text, reason_text, with_constraints, wording
+from spex.query.wording import (
+    class_title,
+    constraints_text,
+    paragraph,
+    reason_text,
+    with_constraints,
+    wording,
+)
 
 _TAGS = re.compile(rf"{SPAN_OPEN}|</seg>|<fact:[^>]*>|</?refuse>")
 _WHOLE = re.compile(rf"{SPAN_OPEN}[^<>]*</seg>|<fact:[^>]*>|</?refuse>|[“„«「][^”“»」]*[”“»」]")
@@ -71,8 +78,8 @@ class Absence:
     def text(self, language: str = "en") -> str:
         """The reason as a sentence of the answer, without its full stop."""
         words = wording(language)["absence"]
-        sentences = {"unavailable": "unavailable", "unmet": "unmet_sentence"}
-        pattern: str = words[sentences.get(self.kind, "sentence")]
+        keys = {"unavailable": "unavailable", "unmet": "unmet_sentence"}
+        pattern: str = words[keys.get(self.kind, "sentence")]
         constraints = constraints_text(_of_regions(self.span), language)
         reason = self.clause(language)
         return pattern.format(phrase=self.span.phrase, reason=reason, constraints=constraints)
@@ -165,14 +172,16 @@ def write_answer(
                     "and was replaced"
                 )
                 inside = [i for i in inside if i not in absences]
-                sentence = " ".join(_plain_sentence(answer.spans[i], language) for i in inside)
+                sentence = paragraph(
+                    (_plain_sentence(answer.spans[i], language) for i in inside), language
+                )
             parts.append(sentence)
             new_spans += inside
         for i in owners:
             if i in absences and i not in explained:
                 parts.append(absences[i].text(language) + wording(language)["full_stop"])
                 explained.add(i)
-        sentence = " ".join(part for part in parts if part)
+        sentence = paragraph(parts, language)
         text += (gap if text else "") + sentence if sentence else ""
     rebuilt = parse_answer(text)
 
@@ -196,7 +205,7 @@ def whole_scene_text(facts: Sequence[MaskFacts], language: str = "en") -> str:
     first = ranked[0]
     share = share_text(first.fraction, language)
     pattern = words["shares" if first.fraction > 0.5 else "shares_largest"]
-    sentences = [pattern.format(first=first.span.phrase, share=share)]
+    said = [pattern.format(first=first.span.phrase, share=share)]
     rest = 1 - sum(item.fraction for item in ranked)
     *titles, unknown = words["shares_table"]
     rows = [
@@ -212,10 +221,10 @@ def whole_scene_text(facts: Sequence[MaskFacts], language: str = "en") -> str:
         area_m2 = None if first.area_m2 is None else first.area_m2 * scale
         area = area_text(area_m2, first.pixels * scale, language)
         rows.append((unknown, share_text(rest, language), area))
-        sentences.append(words["shares_rest"].format(share=share_text(rest, language)))
+        said.append(words["shares_rest"].format(share=share_text(rest, language)))
     table = [titles, ["---", "---:", "---:"], *rows]
     lines = [f"| {' | '.join(cells)} |" for cells in table]
-    return _capitalised(" ".join(sentences)) + "\n\n" + "\n".join(lines)
+    return _capitalised(paragraph(said, language)) + "\n\n" + "\n".join(lines)
 
 
 def _capitalised(text: str) -> str:
@@ -239,14 +248,14 @@ def _sentences(answer: Answer) -> list[tuple[str, int, int, list[int]]]:
     # Full stops inside tags (min_area=0.5ha), phrases and quotations do not end a sentence.
     hidden = _WHOLE.sub(lambda match: "\0" * len(match[0]), answer.text)
     gaps = [match.span() for match in _SENTENCE_END.finditer(hidden)]
-    sentences: list[tuple[str, int, int, list[int]]] = []
+    found: list[tuple[str, int, int, list[int]]] = []
     start = 0
     gap = ""
     owners: list[int] = []
     for end, next_start in [*gaps, (len(hidden), len(hidden))]:
         inside = [i for i, span in enumerate(answer.spans) if start <= span.start < end]
         owners = inside or ([] if "\n" in gap else owners[-1:])
-        sentences.append(("\n" if "\n" in gap else gap, start, end, owners))
+        found.append(("\n" if "\n" in gap else gap, start, end, owners))
         gap = answer.text[end:next_start]
         start = next_start
-    return sentences
+    return found

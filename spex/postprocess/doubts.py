@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from spex.query.numbers import localised
-from spex.query.wording import class_title, wording
+from spex.query.wording import class_title, title_after_preposition, wording
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,14 @@ class Reason:
         """The words that follow "most of it", such as "with NDVI above 0.30"."""
         words = wording(language)
         name = self.name
+        after = ""
         if self.kind in ("like", "outside"):
-            name = class_title(name, language)
+            name = class_title(self.name, language)
+            after = title_after_preposition(self.name, language)
         elif self.name:
             name = words["bands"].get(name, name)
         pattern: str = words["facts"]["reasons"][self.kind]
-        return pattern.format(name=name, value=localised(self.value, language))
+        return pattern.format(name=name, of=after, value=localised(self.value, language))
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from spex.postprocess.composition import narrower, write_mask
 from spex.postprocess.constraint_masks import Frame
 from spex.postprocess.facts import MaskFacts, measure_masks
 from spex.query.answer_markup import Answer, Span, other_classes
+from spex.query.wording import class_title, reason_text, wording
 from spex.raster.scene import Scene
 from spex.raster.working_rasters import NODATA, row_strips, working_profile
 
@@ -91,26 +92,34 @@ def _narrower_masks(span: Span, answer: Answer, facts: Sequence[MaskFacts]) -> l
     ]
 
 
-def cautions(answer: Answer, facts: Sequence[MaskFacts], evidence: SceneEvidence) -> list[str]:
-    """Notes that a reader of the result needs, each once."""
+def cautions(
+    answer: Answer, facts: Sequence[MaskFacts], evidence: SceneEvidence, language: str = "en"
+) -> list[str]:
+    """Notes that a reader of the result needs, each once.
+
+    Args:
+        answer: that was carried out.
+        facts: of each span.
+        evidence: of the scene.
+        language: of the answer.
+    """
+    words = wording(language)
     notes = []
     for span, span_facts in zip(answer.spans, facts, strict=True):
         if not span_facts.pixels:
             continue
         takers = [other.phrase for other in _narrower_masks(span, answer, facts)]
         if takers:
-            notes.append(
-                f"pixels of {span.phrase} that also belong to {' or '.join(takers)} "
-                f"count there, not as {span.phrase}"
-            )
+            others = words["lists"]["either"].join(takers)
+            notes.append(words["cautions"]["narrower"].format(phrase=span.phrase, others=others))
         if evidence.of(span.class_name).weak:
-            notes.append(
-                f"no spectral index separates {span.phrase} well: "
-                "its index values support the mask only weakly"
-            )
+            notes.append(words["cautions"]["weak"].format(phrase=span.phrase))
     for name in other_classes(answer):
-        if evidence.of(name).status == "unavailable":
-            notes.append(f"{name} could not be excluded: {evidence.of(name).reason}")
+        other = evidence.of(name)
+        if other.status == "unavailable":
+            title = class_title(name, language)
+            reason = reason_text(other, language)
+            notes.append(words["cautions"]["not_excluded"].format(title=title, reason=reason))
     return list(dict.fromkeys(notes))
 
 

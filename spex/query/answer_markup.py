@@ -20,8 +20,8 @@ Attributes of a span (all but ``class`` optional)::
 Fact slots: area, share, count, largest, smallest, mean_area, location, probability, confusion
 (which neighbouring class fits part of the mask as well), left_out (what lies beyond the class's
 threshold but outside the mask, and why), regions and counted (their number with their sizes, as a
-clause), index:NAME (mean inside), outside:NAME, threshold:NAME,
-contrast:NAME (how much higher or lower inside than outside).
+clause), certainty (the mean probability and how much of the mask is unsure), index:NAME (mean
+inside), outside:NAME, threshold:NAME, contrast:NAME (how much higher or lower inside than outside).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ FACTS = (
     "area", "share", "count", "largest", "smallest", "mean_area", "location", "probability",
     "confusion", "left_out",
 )  # fmt: skip
-CLAUSE_FACTS = ("regions", "counted")
+CLAUSE_FACTS = ("regions", "counted", "certainty")
 """Slots of the answers that are written by rule; the language model does not know them."""
 INDEX_FACTS = ("index", "outside", "threshold", "contrast")
 

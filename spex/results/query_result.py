@@ -16,6 +16,7 @@ from spex.evidence.classes import land_class
 from spex.postprocess.fact_text import area_text, share_text
 from spex.postprocess.facts import MaskFacts
 from spex.query.prompt import Exchange
+from spex.query.reading import Reading
 from spex.raster.scene import Pixels, Scene
 from spex.raster.tiles import FailedTile
 from spex.raster.working_rasters import bounded_gdal_cache
@@ -29,6 +30,7 @@ class QueryResult:
 
     Attributes:
         query: as it was read.
+        reading: what the query was understood to ask for.
         answer: the text with its measured values.
         plan_text: the answer in the predictor's markup, before its slots were filled.
         scene: the scene that was queried.
@@ -46,6 +48,7 @@ class QueryResult:
     """
 
     query: str
+    reading: Reading = Reading("en")
     answer: str
     plan_text: str
     scene: Scene

@@ -85,4 +85,7 @@ def test_a_class_that_could_not_be_excluded_takes_nothing_away(paint: Any, tmp_p
     answer, executed = carried_out(painted, "<seg class=water not=road>x</seg>", tmp_path)
     assert executed.facts[0].pixels == (painted.masks["water"] & painted.valid).sum()
     notes = cautions(answer, executed.facts, painted.evidence)
-    assert notes == ["road could not be excluded: requires luck"]
+    assert notes == [
+        "roads and paved ground could not be told, so nothing was left out or measured from it: "
+        "requires luck"
+    ]

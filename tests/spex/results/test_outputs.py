@@ -144,10 +144,10 @@ def test_a_refusal_leaves_no_rasters(painter, painted, tmp_path):
 def test_the_explanation_says_what_supports_each_mask(result, tmp_path):
     text = (result.save(tmp_path / "out") / "explanation.md").read_text()
     for expected in (
-        "lakes and fields",
-        "| area | 8.04 ha (804 pixels) |",
-        "| MNDWI |",
-        "How to check",
+        "# Lakes and fields in ",
+        "Asked: “lakes and fields”",
+        "**Lakes**: 8.04 ha, 7.44 % of the scene, in 2 regions, the largest 8.01 ha, mostly in",
+        "**Fields**: 9.00 ha, 8.33 % of the scene, in one region, mostly in the northeast.",
         "mask.tif",
     ):
         assert expected in text
