@@ -25,7 +25,8 @@ from spex.postprocess.facts import MaskFacts
 from spex.query.constraints import ANY, Constraints
 from spex.query.wording import class_title, clauses, listed, paragraph, with_constraints, wording
 
-_LEFT_OUT = 0.05  # of the mask's area; less than this is not worth a sentence
+_LEFT_OUT = (0.05, 2.0)
+"""Of the mask's area: less is not worth a sentence, and of more the index alone says nothing."""
 _DIFFERENCE = 0.1  # of the area that is the class by the rules or by the probability
 _COARSE_GSD_M = 3.0  # single houses and roads are narrower than about three of these
 
@@ -165,7 +166,9 @@ def _left_out(facts: MaskFacts, doubts: Doubts, language: str) -> str:
     """What lies beyond the threshold outside the mask, unless what was asked explains it."""
     if doubts.left_out is None or doubts.against is None or not doubts.beyond:
         return ""
-    if doubts.left_out < _LEFT_OUT * _size(facts) or doubts.against[0].kind in _EXPLAINED:
+    least, most = _LEFT_OUT
+    telling = least <= doubts.left_out / _size(facts) <= most
+    if not telling or doubts.against[0].kind in _EXPLAINED:
         return ""
     in_metres = facts.area_m2 is not None
     clause = doubt_text(doubts, "left_out", in_metres=in_metres, language=language)
