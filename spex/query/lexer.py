@@ -12,7 +12,7 @@ import regex
 from rapidfuzz import process
 from rapidfuzz.distance import OSA
 
-from spex.query.lexicon import FoldedText, Lexicon, fold, lexicon
+from spex.query.lexicon import FoldedText, Found, fold, is_hyphen, lexicon
 from spex.query.numerals import numbers_of
 from spex.query.term_lists import term_list
 from spex.query.thesaurus import closest_term, find_terms
@@ -24,7 +24,6 @@ _LATIN_WORD = regex.compile(r"(?<![\p{Latin}\d_])[a-z]{2,}(?![\p{Latin}\d_])")
 _INDEX = regex.compile(
     rf"(?<![\p{{Latin}}\d])(?:{'|'.join(INDEX_NAMES)}|NVDI|NDIV)(?![a-z])", regex.IGNORECASE
 )
-_BREAK = regex.compile(r"[\s\-]+")
 _SHORTEST_TYPO = 4
 _TWO_ERRORS_FROM = 8
 
@@ -55,9 +54,6 @@ class Item:
         return any(kind in self.values for kind in kinds)
 
 
-_Found = tuple[int, int, str, Any]  # start and end in the folded text, kind, value
-
-
 def items_of(text: str, language: str) -> list[Item]:
     """The items of a request in order; together they cover every word and mark of it.
 
@@ -72,11 +68,11 @@ def items_of(text: str, language: str) -> list[Item]:
     found += [
         (start, end, "number", value) for start, end, value in numbers_of(folded.text, language)
     ]
-    found += _indices_and_patterns(folded.text, words)
-    found += _phrases(folded.text, words)
+    found += _index_names(folded.text)
+    found += words.found_in(folded.text)
     latin = language == "zh" and _LATIN_WORD.search(folded.text)
     if latin:
-        found += _phrases(folded.text, lexicon("en"))
+        found += lexicon("en").phrases_in(folded.text)
         found += _terms(folded, text, "en", only_latin=True)
     chosen = _longest(found)
     unknown = _unknown_words(folded.text, chosen, "en" if latin else language)
@@ -88,10 +84,10 @@ def items_of(text: str, language: str) -> list[Item]:
     return list(_with_rest(folded, chosen, language))
 
 
-def _terms(folded: FoldedText, text: str, language: str, only_latin: bool = False) -> list[_Found]:
+def _terms(folded: FoldedText, text: str, language: str, only_latin: bool = False) -> list[Found]:
     """Terms of land cover; ``only_latin``: those written in Latin letters."""
     at = {source: position for position, source in reversed(list(enumerate(folded.source)))}
-    terms: list[_Found] = []
+    terms: list[Found] = []
     for match in find_terms(text, language):
         start, end = at[match.start], at[match.end]
         if only_latin and not _LATIN_WORD.search(folded.text, start, end):
@@ -103,62 +99,15 @@ def _terms(folded: FoldedText, text: str, language: str, only_latin: bool = Fals
     return terms
 
 
-def _indices_and_patterns(text: str, words: Lexicon) -> list[_Found]:
-    """Names of indices, and matches of the patterns that are no plain phrases."""
-    matches: list[_Found] = []
-    for match in _INDEX.finditer(text):
-        name = match[0].upper()
-        matches.append((*match.span(), "index", name if name in INDEX_NAMES else "NDVI"))
-    for kind, value, pattern in words.patterns:
-        for match in pattern.finditer(text, overlapped=True):
-            if match.end() > match.start() and not _is_hyphen(text, match.start(), match.end()):
-                matches.append((match.start(), match.end(), kind, value))
-    return matches
+def _index_names(text: str) -> list[Found]:
+    """Names of indices."""
+    return [
+        (*match.span(), "index", match[0].upper().replace("NVDI", "NDVI").replace("NDIV", "NDVI"))
+        for match in _INDEX.finditer(text)
+    ]
 
 
-def _is_hyphen(text: str, start: int, end: int) -> bool:
-    """Whether a piece is a hyphen that joins two words or a number and a word."""
-    around = text[start - 1 : start] + text[end : end + 1]
-    return text[start:end] == "-" and len(around) == 2 and around.isalnum() and around[1].isalpha()
-
-
-def _phrases(text: str, words: Lexicon) -> list[_Found]:
-    """All phrases of a lexicon in a folded text, whole words where letters are Latin."""
-    spaced: list[str] = []
-    at: list[int] = []  # for each character of the spaced text its position in the text
-    position = 0
-    for gap in _BREAK.finditer(text):
-        spaced.append(text[position : gap.start()] + " ")
-        at += [*range(position, gap.start()), gap.start()]
-        position = gap.end()
-    spaced.append(text[position:])
-    at += [*range(position, len(text) + 1)]
-    joined = "".join(spaced)
-    joins = [_joins(joined, number) for number in range(len(joined) + 1)]
-    ends = [number for number, inside in enumerate(joins) if not inside]
-    matches: list[_Found] = []
-    for start in ends:
-        if start == len(joined) or joined[start] == " ":
-            continue
-        first = bisect_right(ends, start)
-        for end in ends[first : bisect_right(ends, start + words.longest)]:
-            kinds = words.phrases.get(joined[start:end])
-            for kind, value in kinds.items() if kinds else ():
-                matches.append((at[start], at[end - 1] + 1, kind, value))
-    return matches
-
-
-def _joins(text: str, position: int) -> bool:
-    """Whether a word goes on at a position; digits before letters are another word."""
-    if position in (0, len(text)):
-        return False
-    before, behind = text[position - 1], text[position]
-    if before > "\u2e80" or behind > "\u2e80" or not before.isalnum() or not behind.isalnum():
-        return False
-    return not before.isdigit() or behind.isdigit()
-
-
-def _longest(matches: list[_Found]) -> list[tuple[int, int, dict[str, Any]]]:
+def _longest(matches: list[Found]) -> list[tuple[int, int, dict[str, Any]]]:
     """Matches that do not overlap, the longest first; those of the same place are merged.
 
     An ordinal goes before what overlaps it: "second" in "the second largest".
@@ -210,7 +159,7 @@ def _unknown_words(
     return unknown
 
 
-def _misspelt(text: str, unknown: list[tuple[int, int]], language: str) -> list[_Found]:
+def _misspelt(text: str, unknown: list[tuple[int, int]], language: str) -> list[Found]:
     """Phrases of the lexicon in which unknown words are misspelt."""
     right = text
     shift: list[tuple[int, int]] = []  # position behind a word in the right text, its difference
@@ -236,17 +185,17 @@ def _misspelt(text: str, unknown: list[tuple[int, int]], language: str) -> list[
         number = bisect_right(behind, position)
         return position - (shift[number - 1][1] if number else 0)
 
-    matches: list[_Found] = []
-    for start, end, kind, value in _phrases(right, lexicon(language)):
+    matches: list[Found] = []
+    for start, end, kind, value in lexicon(language).phrases_in(right):
         if any(start <= first and last <= end for first, last in places):
             matches.append((original(start), original(end), kind, value))
             matches.append((original(start), original(end), "misspelt", right[start:end]))
     return matches
 
 
-def _english(folded: FoldedText, text: str, unknown: list[tuple[int, int]]) -> list[_Found]:
+def _english(folded: FoldedText, text: str, unknown: list[tuple[int, int]]) -> list[Found]:
     """English phrases and terms that contain an unknown word."""
-    english = [*_phrases(folded.text, lexicon("en")), *_terms(folded, text, "en")]
+    english = [*lexicon("en").phrases_in(folded.text), *_terms(folded, text, "en")]
     return [
         match
         for match in english
@@ -296,7 +245,7 @@ def _words_and_marks(folded: FoldedText, start: int, end: int, language: str) ->
             yield _item(folded, word.start(), word.end(), values)
             position = word.end()
             continue
-        if not letter.isspace() and not _is_hyphen(folded.text, position, position + 1):
+        if not letter.isspace() and not is_hyphen(folded.text, position, position + 1):
             yield _item(folded, position, position + 1, {_mark(letter): None})
         position += 1
 

@@ -8,10 +8,12 @@ phrases, which are looked up; the others are searched for.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 import regex
 
@@ -57,6 +59,9 @@ def fold(text: str) -> FoldedText:
     return FoldedText("".join(letters), (*source, len(text)))
 
 
+Found = tuple[int, int, str, Any]
+"""Start and end in a folded text, kind, and value of what was found."""
+_BREAK = regex.compile(r"[\s\-]+")
 _LATIN = regex.compile(r"[a-z]{4,}")
 _SECTION = regex.compile(r"\[[a-z_]+( [^\]]+)?\].*")
 
@@ -78,6 +83,57 @@ class Lexicon:
     patterns: tuple[tuple[str, float | str, regex.Pattern[str]], ...]
     common: frozenset[str]
     words: frozenset[str]
+
+    def found_in(self, text: str) -> list[Found]:
+        """All phrases, and matches of the other patterns, in a folded text."""
+        found = self.phrases_in(text)
+        for kind, value, pattern in self.patterns:
+            for match in pattern.finditer(text, overlapped=True):
+                start, end = match.span()
+                if end > start and not is_hyphen(text, start, end):
+                    found.append((start, end, kind, value))
+        return found
+
+    def phrases_in(self, text: str) -> list[Found]:
+        """All phrases of the lexicon in a folded text, whole words where letters are Latin."""
+        spaced: list[str] = []
+        at: list[int] = []  # for each character of the spaced text its position in the text
+        position = 0
+        for gap in _BREAK.finditer(text):
+            spaced.append(text[position : gap.start()] + " ")
+            at += [*range(position, gap.start()), gap.start()]
+            position = gap.end()
+        spaced.append(text[position:])
+        at += [*range(position, len(text) + 1)]
+        joined = "".join(spaced)
+        joins = [_joins(joined, number) for number in range(len(joined) + 1)]
+        ends = [number for number, inside in enumerate(joins) if not inside]
+        matches: list[Found] = []
+        for start in ends:
+            if start == len(joined) or joined[start] == " ":
+                continue
+            first = bisect_right(ends, start)
+            for end in ends[first : bisect_right(ends, start + self.longest)]:
+                kinds = self.phrases.get(joined[start:end])
+                for kind, value in kinds.items() if kinds else ():
+                    matches.append((at[start], at[end - 1] + 1, kind, value))
+        return matches
+
+
+def is_hyphen(text: str, start: int, end: int) -> bool:
+    """Whether a piece is a hyphen that joins two words or a number and a word."""
+    around = text[start - 1 : start] + text[end : end + 1]
+    return text[start:end] == "-" and len(around) == 2 and around.isalnum() and around[1].isalpha()
+
+
+def _joins(text: str, position: int) -> bool:
+    """Whether a word goes on at a position; digits before letters are another word."""
+    if position in (0, len(text)):
+        return False
+    before, behind = text[position - 1], text[position]
+    if before > "\u2e80" or behind > "\u2e80" or not before.isalnum() or not behind.isalnum():
+        return False
+    return not before.isdigit() or behind.isdigit()
 
 
 @cache
