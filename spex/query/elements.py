@@ -266,12 +266,12 @@ class _Scanner:
             return self._area(number, value[0], area, value[1] + 1)
         side, first = self._comparator(number)
         after_side, end = self._side_after(value[1])
-        if self.area_unit and (side or after_side) and not self._has(value[1], "unit"):
-            if value[0] > 0:
-                self._add_area(
-                    side or after_side, value[0], self.area_unit, first, end - 1, "inherited"
-                )
-                return end
+        stated = (side or after_side) and value[0] > 0 and not self._has(value[1], "unit")
+        if self.area_unit and stated:
+            self._add_area(
+                side or after_side, value[0], self.area_unit, first, end - 1, "inherited"
+            )
+            return end
         return None
 
     def _range(self, number: int, low: tuple[float, int], low_unit: str | None) -> int | None:
