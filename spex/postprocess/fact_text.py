@@ -12,6 +12,7 @@ from spex.query.wording import class_title, wording
 _HECTARE_M2 = 1e4
 SMALL_SHARE = 0.005
 """Shares of a mask below this are not worth a sentence."""
+_SMALL_M2 = 10.0  # areas below are written with decimals
 _KM2_FROM_M2 = 1e7  # areas from here on are written in km²
 
 
@@ -52,7 +53,7 @@ def area_text(area_m2: float | None, pixels: float, language: str = "en") -> str
         number = f"{pixels:,.0f}"
         unit = "px"
     elif area_m2 < _HECTARE_M2:
-        number = _digits(area_m2)
+        number = _digits(area_m2) if area_m2 < _SMALL_M2 else f"{area_m2:,.0f}"
         unit = "m2"
     elif area_m2 < _KM2_FROM_M2:
         number = _digits(area_m2 / 1e4)

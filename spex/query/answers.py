@@ -93,15 +93,19 @@ def remark_text(remark: Remark, language: str = "en") -> str:
     words = quoted(remark.words, language)
     if remark.kind == "typo":
         return str(pattern.format(words=words, value=quoted(remark.value, language)))
-    if remark.kind in ("nearest", "implied"):
-        return str(pattern.format(words=words, title=class_title(remark.value, language)))
     if remark.kind == "distance":
         metres = re.findall(r"\d+(?:\.\d+)?", remark.value)[-1]
         return str(pattern.format(distance=area_in_words(float(metres), "m", language)))
-    span = parse_answer(f"<seg class={ANY} {remark.value}>{ANY}</seg>").spans[0]
-    return str(
-        pattern.format(words=words, constraints=constraints_text(span.constraints, language))
-    )
+    value = _value_text(remark.value, language)
+    return str(pattern.format(words=words, title=value, constraints=value))
+
+
+def _value_text(value: str, language: str) -> str:
+    """A class or a constraint, as a remark has it, in words."""
+    if "=" not in value:
+        return class_title(value, language)
+    span = parse_answer(f"<seg class={ANY} {value}>{ANY}</seg>").spans[0]
+    return constraints_text(span.constraints, language)
 
 
 def shown_phrase(mask: RequestedMask, remarks: Sequence[Remark], language: str = "en") -> str:

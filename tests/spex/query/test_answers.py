@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from spex.evidence.classes import classes
 from spex.evidence.scene_evidence import SceneEvidence, measure
 from spex.query.answer_markup import parse_answer
 from spex.query.answers import answer_for, whole_scene_answer
@@ -74,6 +75,12 @@ def test_each_mask_has_a_line_and_warnings_stand_in_front(evidence: SceneEvidenc
             "“where could cattle graze” was read as: grassland.",
         ),
         (
+            Remark("implied", "the top", "where=north"),
+            "lakes",
+            "lakes",
+            "“the top” was read as: in the northern half.",
+        ),
+        (
             Remark("implied_size", "pond", "max_area=1ha"),
             "pond",
             "pond",
@@ -84,7 +91,7 @@ def test_each_mask_has_a_line_and_warnings_stand_in_front(evidence: SceneEvidenc
 def test_what_was_assumed_is_said_and_no_thing_without_class_is_a_label(
     evidence: SceneEvidence, remark: Remark, phrase: str, shown: str, sentence: str
 ) -> None:
-    name = remark.value if remark.kind in ("nearest", "implied") else "water"
+    name = remark.value if remark.value in classes() else "water"
     reading = Reading("en", masks=(RequestedMask(name, phrase),), remarks=(remark,))
     answer = answer_for(reading, evidence)
     assert [span.phrase for span in parse_answer(answer).spans] == [shown]

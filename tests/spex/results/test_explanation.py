@@ -165,6 +165,23 @@ def test_answers_and_reports_are_audited_in_every_language(
         audit(folder, result.scene)
 
 
+@pytest.mark.parametrize("language", ["en", "fr"])
+def test_without_map_units_areas_are_in_pixels(
+    painted: Any, painter: Any, tmp_path: Path, language: str
+) -> None:
+    water = np.full((100, 120), 0.05, np.float32)
+    water[20:60, 30:70] = 0.9
+    water[70:80, :5] = 0.55
+    scene = painted(water=water, crs=None)
+    reading = Reading(language, masks=(mask("water", language),), asks=frozenset({"sure"}))
+    result = asked(scene, painter, reading)
+    folder = result.save(tmp_path / "out")
+    report = (folder / "explanation.md").read_text(encoding="utf-8")
+    whole = {"en": "1,650 pixels", "fr": "1\u202f650 pixels"}[language]
+    assert whole in result.answer and whole in report
+    assert "50 pixels" in report.replace(whole, "")
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_map_of_the_scene_is_a_table_with_the_unknown_rest(
     scene: Any, painter: Any, language: str
