@@ -135,20 +135,26 @@ def _side(facts: MaskFacts, image: Image) -> str | None:
 
 
 def _supported(facts: MaskFacts, image: Image, language: str) -> str:
-    """The index that sets the mask apart."""
+    """The index of the class, where it sets the mask apart in the direction of the class."""
     words = wording(language)["report"]
-    for name, index in facts.evidence.items():
-        if not index.telling:
-            continue
-        values = {
-            "index": name,
-            "inside": number_text(index.inside, language),
-            "outside": number_text(index.outside, language),
-            "threshold": number_text(index.threshold, language),
-        }
-        key = "supported_without" if index.threshold is None else "supported"
-        return str(words[key].format(**values))
-    return ""
+    side = _side(facts, image)
+    doubts = facts.doubts
+    index = facts.evidence.get(doubts.beyond) if doubts is not None else None
+    if doubts is None or side is None or index is None or not index.telling:
+        return ""
+    sign = 1 if side == "above" else -1
+    values = [index.inside, index.outside, index.threshold]
+    inside, outside, threshold = (None if value is None else sign * value for value in values)
+    if inside is None or outside is None or threshold is None:
+        return ""
+    if inside <= outside or inside <= threshold:
+        return ""
+    stated = [number_text(value, language) for value in values]
+    return str(
+        words["supported"].format(
+            index=doubts.beyond, inside=stated[0], outside=stated[1], threshold=stated[2]
+        )
+    )
 
 
 def _against(facts: MaskFacts, image: Image, language: str) -> str:

@@ -13,6 +13,9 @@ import pytest
 from spex.engine import extract
 from spex.evidence.scene_evidence import measure
 from spex.postprocess.answer_text import whole_scene_text, write_answer
+from spex.postprocess.doubts import RulesDifference
+from spex.postprocess.facts import IndexFacts
+from spex.postprocess.mask_text import Image, mask_paragraph
 from spex.query.answer_markup import parse_answer
 from spex.query.answers import answer_for
 from spex.query.constraints import Constraints, Distance, IndexCondition
@@ -83,6 +86,45 @@ def test_what_is_unsure_is_said_with_its_area(scene: Any, painter: Any) -> None:
     (facts,) = result.facts
     assert facts.doubts.unsure == 600  # square metres
     assert facts.doubts.almost == 0
+
+
+@pytest.mark.parametrize(
+    ("inside", "outside", "support", "against"),
+    [
+        (0.01, 0.60, "NDVI supports it: 0.01 on average, 0.60 in the rest", ""),
+        (0.01, -0.41, "", ""),  # lower than the threshold, but not than the rest of the scene
+        (0.50, 0.90, "", "its mean NDVI, 0.50, is on the wrong side of the threshold 0.10"),
+    ],
+)
+def test_an_index_speaks_for_a_mask_in_the_direction_of_its_class(
+    scene: Any, painter: Any, inside: float, outside: float, support: str, against: str
+) -> None:
+    (facts,) = asked(scene, painter, Reading("en", masks=(mask("building"),))).facts
+    index = IndexFacts(inside, outside, 0.1, True)
+    doubts = replace(facts.doubts, beyond="NDVI", left_out=0.0, similar=("", 0.0))
+    facts = replace(facts, evidence={"NDVI": index}, doubts=doubts)
+    text = mask_paragraph(facts, Image(("B", "G", "R", "N"), "display", 0.5))
+    assert ("supports it" in text) == bool(support) and support in text
+    assert ("wrong side" in text) == bool(against) and against in text
+
+
+@pytest.mark.parametrize(
+    ("only_mask", "only_rules", "sentence"),
+    [
+        (4e4, 5e4, "By the index rules alone, 4.00 ha of it would be missing and 5.00 ha would"),
+        (4e4, 0.0, "By the index rules alone, 4.00 ha of it would be missing, mostly"),
+        (0.0, 5e4, "By the index rules alone, 5.00 ha would be added, mostly in the north."),
+        (1e3, 1e3, ""),  # less than a tenth
+    ],
+)
+def test_a_difference_from_the_rules_is_said_from_a_tenth_on(
+    scene: Any, painter: Any, only_mask: float, only_rules: float, sentence: str
+) -> None:
+    (facts,) = asked(scene, painter, Reading("en", masks=(mask("cropland"),))).facts
+    rules = RulesDifference(1e5, only_mask, only_rules, "north")
+    facts = replace(facts, doubts=replace(facts.doubts, rules=rules))
+    text = mask_paragraph(facts, Image((), "toa", None))
+    assert ("index rules alone" in text) == bool(sentence) and sentence in text
 
 
 def test_the_rules_are_mentioned_where_they_differ(scene: Any, painter: Any) -> None:
