@@ -18,6 +18,7 @@ from spex.query.answer_markup import SPAN_OPEN, Answer, Span, fill_slots, format
 from spex.query.constraints import ANY, Constraints
 from spex.query.numbers import stated_numbers
 from spex.query.wording import (
+    QUOTATION,
     class_title,
     constraints_text,
     paragraph,
@@ -26,8 +27,8 @@ from spex.query.wording import (
     wording,
 )
 
-_TAGS = re.compile(rf"{SPAN_OPEN}|</seg>|<fact:[^>]*>|</?refuse>")
-_WHOLE = re.compile(rf"{SPAN_OPEN}[^<>]*</seg>|<fact:[^>]*>|</?refuse>|[“„«「][^”“»」]*[”“»」]")
+_NO_CLAIM = re.compile(rf"{SPAN_OPEN}|</seg>|<fact:[^>]*>|</?refuse>|{QUOTATION}")
+_WHOLE = re.compile(rf"{SPAN_OPEN}[^<>]*</seg>|<fact:[^>]*>|</?refuse>|{QUOTATION}")
 _SENTENCE_END = re.compile(r"\s*\n\s*|(?<=[.!?])\s+|(?<=[。！？])(?=.)")
 
 _NO_REST = 1e-6  # a share that is left by rounding
@@ -164,7 +165,7 @@ def write_answer(
         sentence = answer.text[start:end]
         inside = [i for i in owners if start <= answer.spans[i].start < end]
         if not owners or any(i not in absences for i in owners):
-            numbers = stated_numbers(_TAGS.sub(" ", sentence), language)
+            numbers = stated_numbers(_NO_CLAIM.sub(" ", sentence), language)
             invented = [number for number in numbers if number not in allowed]
             if invented:
                 warnings.append(

@@ -14,6 +14,9 @@ from spex.evidence.classes import land_class
 from spex.query.constraints import Constraints, Distance, IndexCondition, without_exponent
 from spex.query.numbers import grouped, localised
 
+QUOTATION = r"[“„«][^”“»]*[”“»]"
+"""Pattern of a person's words in an answer, in the quotation marks of any of the languages."""
+
 
 @cache
 def wording(language: str) -> Mapping[str, Any]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from spex.postprocess.doubt_sweep import DoubtSweep, Strip
 from spex.postprocess.fact_text import number_text_short
 from spex.postprocess.facts import DOUBT_PLANES
 from spex.query.numbers import all_numbers, stated_numbers
-from spex.query.wording import wording
+from spex.query.wording import QUOTATION, wording
 from spex.raster.damaged_scene import read_around_damage
 from spex.raster.scene import Scene
 from spex.raster.working_rasters import HALF_PROBABILITY, NODATA, PROBABILITY_SCALE, row_strips
@@ -116,8 +117,8 @@ def _require_met(broken: str | None) -> None:
 
 
 def _require_measured(text: str, source: str, allowed: set[str], language: str) -> None:
-    """Every number of a text is one of those that were measured or asked for."""
-    for number in stated_numbers(text, language):
+    """Every number of a text is one of those that were measured or asked for, or a quotation."""
+    for number in stated_numbers(re.sub(QUOTATION, " ", text), language):
         if number not in allowed:
             raise AuditError(f"{source} states {number}, which nothing in the result measures")
 

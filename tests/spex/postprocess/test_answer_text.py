@@ -91,6 +91,12 @@ def test_an_invented_number_is_found_in_any_language(scene: Any, painter: Any) -
     assert "12345.6" in warnings[0]
 
 
+def test_a_quotation_claims_nothing(scene: Any, painter: Any) -> None:
+    answer = parse_answer("<seg class=water>lakes</seg>: <fact:area>.\n“77 cows” was not used.")
+    text, warnings = write_answer(answer, facts_of(scene, painter, answer), {}, "lakes", "en")
+    assert not warnings and text.endswith("“77 cows” was not used.")
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_each_reason_of_an_empty_mask_has_words(evidence: SceneEvidence, language: str) -> None:
     (span,) = parse_answer("<seg class=snow_ice min_area=2ha top=-1>x</seg>").spans

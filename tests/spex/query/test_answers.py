@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
 from spex.evidence.classes import classes
 from spex.evidence.scene_evidence import SceneEvidence, measure
 from spex.query.answer_markup import parse_answer
-from spex.query.answers import answer_for, whole_scene_answer
+from spex.query.answers import (
+    answer_for,
+    ignored_text,
+    refusal_text,
+    remark_text,
+    reply_text,
+    whole_scene_answer,
+)
 from spex.query.constraints import ANY, Constraints
-from spex.query.reading import Reading, Remark, RequestedMask
+from spex.query.reading import LANGUAGES, Reading, Remark, RequestedMask
+from spex.query.wording import quoted, wording
 from spex.raster.scene import Scene
 from spex.sensors import Band
 
@@ -117,3 +127,21 @@ def test_the_whole_scene_names_its_classes() -> None:
         "Map of the whole scene: <seg class=water>water</seg> and "
         "<seg class=vegetation>vegetation</seg>."
     )
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_everything_that_can_be_said_is_said_in_every_language(language: str) -> None:
+    words = wording(language)
+    texts = [refusal_text(key, "X 9", language) for key in words["refusals"]]
+    assert all(quoted("X 9", language) in text for text in texts)
+    without = ("unclear", "nothing_left", "other_topic")
+    texts += [refusal_text(key, "", language) for key in without]
+    texts += [reply_text(key, language) for key in words["replies"]]
+    values = {"typo": "lake", "distance": "near=road:100", "implied_size": "max_area=1ha"}
+    for kind in words["remarks"]:
+        remark = Remark(kind, "X 9", values.get(kind, "cropland"))
+        texts.append(remark_text(remark, language))
+    texts.append(ignored_text(("a", "b", "c"), language))
+    assert all(text and not re.search(r"[{}]", text) for text in texts)
+    ends = {text[-1] for text in texts}
+    assert ends == {words["full_stop"]}
