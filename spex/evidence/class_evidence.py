@@ -258,7 +258,11 @@ def _quantity_name(condition: Condition) -> str:
 
 
 def _percent(share: float, decimals: int) -> str:
-    return f"{100 * share:.{decimals}f} %"
+    """A share in percent; a tiny one has the decimals that it needs."""
+    percent = 100 * share
+    if 0 < percent < 0.5 * 10**-decimals:
+        return f"{percent:.1g} %"
+    return f"{percent:.{decimals}f} %"
 
 
 def _is_tail(share: float, inside: float, outside: float, threshold: float) -> bool:

@@ -148,6 +148,8 @@ def _mask_text(mask: RequestedMask, reading: Reading, evidence: SceneEvidence) -
         if index:
             parts.append(words["contrast"].format(index=index))
         parts.append(words["doubts"])
+    if kind == "count" and mask is reading.masks[-1]:
+        parts.append(words["count_note"])
     return paragraph(parts, language)
 
 

@@ -111,8 +111,8 @@ def test_an_index_speaks_for_a_mask_in_the_direction_of_its_class(
 @pytest.mark.parametrize(
     ("only_mask", "only_rules", "sentence"),
     [
-        (4e4, 5e4, "By the index rules alone, 4.00 ha of it would be missing and 5.00 ha would"),
-        (4e4, 0.0, "By the index rules alone, 4.00 ha of it would be missing, mostly"),
+        (4e4, 5e4, "By the index rules alone, 4.00 ha would be missing and 5.00 ha would"),
+        (4e4, 0.0, "By the index rules alone, 4.00 ha would be missing, mostly"),
         (0.0, 5e4, "By the index rules alone, 5.00 ha would be added, mostly in the north."),
         (1e3, 1e3, ""),  # less than a tenth
     ],
