@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
@@ -14,6 +15,7 @@ from spex.evidence.classes import land_class
 from spex.query.constraints import Constraints, Distance, IndexCondition, without_exponent
 from spex.query.numbers import grouped, localised
 
+_MOST_QUOTED = 120  # characters
 QUOTATION = r"[“„«][^”“»]*[”“»]"
 """Pattern of a person's words in an answer, in the quotation marks of any of the languages."""
 
@@ -45,8 +47,15 @@ def number_text(value: float, language: str = "en") -> str:
 
 
 def quoted(text: str, language: str = "en") -> str:
-    """Words of a person in quotation marks, without what could be taken for markup."""
-    plain = text.replace("<", "‹").replace(">", "›")
+    """Words of a person in quotation marks: the beginning of a long text, and no markup.
+
+    Args:
+        text: of the request.
+        language: whose quotation marks are used.
+    """
+    plain = re.sub("[“”„«»]", "'", text).replace("<", "‹").replace(">", "›")
+    if len(plain) > _MOST_QUOTED:
+        plain = plain[:_MOST_QUOTED].rstrip() + " …"
     return str(wording(language)["quotes"].format(plain))
 
 

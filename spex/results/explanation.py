@@ -14,7 +14,7 @@ from spex.postprocess.mask_text import Image, capitalised, map_line, mask_paragr
 from spex.query.answers import ignored_text, remark_text
 from spex.query.constraints import Constraints
 from spex.query.reading import Reading
-from spex.query.wording import class_title, listed, paragraph, quoted, wording
+from spex.query.wording import class_title, listed, paragraph, wording
 from spex.results.image_date import image_date
 from spex.results.query_result import QueryResult
 from spex.sensors import role_weights
@@ -26,11 +26,12 @@ HEADER_PARAGRAPHS = 3
 def explanation(result: QueryResult) -> str:
     """The text of ``explanation.md``."""
     language = result.reading.language
+    words = wording(language)
     scene = result.scene
     parts = [
         f"# {_title(result, language)}",
         _made(result, language),
-        wording(language)["report"]["asked"].format(query=quoted(_plain(result.query), language)),
+        words["report"]["asked"].format(query=words["quotes"].format(_plain(result.query))),
     ]
     if result.refused is not None:
         return _text([*parts, _plain(result.refused)])

@@ -12,7 +12,7 @@ from spex.evidence.classes import classes
 from spex.query.constraints import ANY, Constraints, Distance, IndexCondition
 from spex.query.numbers import stated_numbers
 from spex.query.reading import LANGUAGES
-from spex.query.wording import class_title, constraints_text, with_constraints, wording
+from spex.query.wording import class_title, constraints_text, quoted, with_constraints, wording
 from tests.added_classes import remove_added_classes
 
 NDVI = (IndexCondition("NDVI", "above", 0.5), IndexCondition("NDVI", "below", 0.7))
@@ -244,6 +244,11 @@ def test_a_mask_with_its_constraints() -> None:
     assert with_constraints("lakes", CASES["at_least"]) == "lakes of at least 1 ha"
     assert with_constraints("lakes", CASES["largest"]) == "lakes, only the largest region"
     assert with_constraints("lakes", Constraints()) == "lakes"
+
+
+def test_a_quotation_is_short_and_has_no_marks_within() -> None:
+    assert quoted("the “big” <lake>") == "“the 'big' ‹lake›”"
+    assert quoted("water " * 50, "de") == "„" + ("water " * 20).rstrip() + " …“"
 
 
 def test_titles() -> None:
