@@ -88,7 +88,11 @@ class Lexicon:
 
     def found_in(self, text: str) -> list[Found]:
         """All phrases, and matches of the other patterns, in a folded text."""
-        found = self.phrases_in(text)
+        return [*self.phrases_in(text), *self.patterns_in(text)]
+
+    def patterns_in(self, text: str) -> list[Found]:
+        """Matches of the patterns that are no phrases in a folded text."""
+        found: list[Found] = []
         for kind, value, pattern in self.patterns:
             for match in pattern.finditer(text, overlapped=True):
                 start, end = match.span()
