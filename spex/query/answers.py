@@ -93,6 +93,8 @@ def remark_text(remark: Remark, language: str = "en") -> str:
     words = quoted(remark.words, language)
     if remark.kind == "typo":
         return str(pattern.format(words=words, value=quoted(remark.value, language)))
+    if remark.kind == "doubt":
+        return str(pattern.format(words=words))
     if remark.kind in ("nearest", "implied"):
         return str(pattern.format(words=words, title=class_title(remark.value, language)))
     if remark.kind == "distance":
