@@ -68,6 +68,11 @@ class Chat:
         """Folder of this person's files."""
         return Path(self._folder.name)
 
+    @property
+    def has_result(self) -> bool:
+        """Whether a question of this conversation was answered with masks."""
+        return bool(self._history)
+
     def upload(self, files: Sequence[str | Path]) -> None:
         """Take over uploaded files.
 
@@ -171,7 +176,7 @@ class Chat:
                 stop.set()  # also when the iterator is closed early
             with suppress(_Stopped):
                 extraction = future.result()
-                if not extraction.refused:
+                if extraction.work is not None:
                     self._history = [*self._history, extraction.exchange][-_MAX_EXCHANGES:]
                 yield extraction
 

@@ -28,7 +28,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from spex.errors import AnswerError
 from spex.query.constraints import SCENE_PARTS, Constraints, Distance, IndexCondition
@@ -94,14 +93,6 @@ class Answer:
     text: str
     spans: tuple[Span, ...]
     refusal: str | None = None
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What one query asks for: the answer, and what the predictor needs to decode its spans."""
-
-    answer: Answer
-    state: Any = None
 
 
 def other_classes(answer: Answer) -> tuple[str, ...]:

@@ -52,14 +52,18 @@ def audit(folder: Path, scene: Scene) -> None:
             the files say.
     """
     result = json.loads((folder / "extraction.json").read_text(encoding="utf-8"))
-    if result["refused"] is not None:
-        return
+    if not result["tiles"]["total"]:
+        return  # nothing was extracted
     masks = result["masks"]
     valid_fraction, measured_masks = _measure(folder, scene, masks)
     _require_same("valid_fraction", result["scene"]["valid_fraction"], valid_fraction)
     constraints = json.dumps([mask["constraints"] for mask in masks])
     reasons = " ".join(absence["reason"] for absence in result["absent"])
     allowed = {"0", *all_numbers(result["query"] + constraints), *all_numbers(reasons)}
+    if "unknown_fraction" in result:
+        unknown = 1 - sum(measured["fraction"] for measured in measured_masks)
+        _require_same("unknown_fraction", result["unknown_fraction"], unknown)
+        allowed.update(all_numbers(share_text(result["unknown_fraction"])))
     for mask, measured in zip(masks, measured_masks, strict=True):
         title = f"mask {mask['value']} ({mask['class']})"
         for name in (*_QUANTITIES, *measured["doubts"]):

@@ -16,9 +16,11 @@ from spex.evidence.classes import classes
 from spex.postprocess.fact_text import area_text, share_text
 from spex.postprocess.facts import MaskFacts
 from spex.query.prompt import Exchange
+from spex.query.reading import Reading, Understood
 from spex.raster.scene import Pixels, Scene
 from spex.raster.tiles import FailedTile
 from spex.raster.working_rasters import bounded_gdal_cache
+from spex.results.whole_scene import unknown_share
 
 SCHEMA = 1
 
@@ -29,16 +31,19 @@ class QueryResult:
 
     Attributes:
         query: as it was read.
+        reading: what the query was understood to ask for.
         answer: the text with its measured values.
-        plan_text: the answer in the predictor's markup, before its slots were filled.
+        plan_text: the answer in span markup, before its slots were filled.
         scene: the scene that was queried.
         overview: its pixels, longer side at most 1024.
         model: name, and SHA-256 of the weights (``None`` without weights).
         valid_fraction: share of the scene's pixels that hold data, 0-1.
         seconds: time of each step.
         facts: of each mask, in the order of the mask values 1..n.
+        understood: of each mask, the parts of its request and their words.
         absent: class and reason of each mask that is empty.
-        refused: why nothing was extracted; ``None`` if something was.
+        refused: why nothing was extracted; ``None`` if something was, or if nothing was asked for
+            (a greeting).
         tiles: how many tiles the scene was cut into.
         failed: tiles that could not be computed.
         warnings: notes for the reader.
@@ -46,6 +51,7 @@ class QueryResult:
     """
 
     query: str
+    reading: Reading
     answer: str
     plan_text: str
     scene: Scene
@@ -54,6 +60,7 @@ class QueryResult:
     valid_fraction: float
     seconds: dict[str, float]
     facts: tuple[MaskFacts, ...] = ()
+    understood: tuple[tuple[Understood, ...], ...] = ()
     absent: tuple[tuple[str, str], ...] = ()
     refused: str | None = None
     tiles: int = 0
@@ -97,6 +104,7 @@ class QueryResult:
         return {
             "schema": SCHEMA,
             "query": self.query,
+            "language": self.reading.language,
             "answer": self.answer,
             "scene": {
                 "path": scene.path,
@@ -104,14 +112,28 @@ class QueryResult:
                 "bands": bands,
                 "valid_fraction": self.valid_fraction,
             },
-            "masks": [facts.to_dict() for facts in self.facts],
+            "masks": self._mask_entries(),
             "absent": [{"class": name, "reason": reason} for name, reason in self.absent],
+            **self._unknown(),
+            "ignored": list(self.reading.ignored),
             "refused": self.refused,
             "model": {"name": self.model[0], "sha256": self.model[1]},
             "tiles": {"total": self.tiles, "failed": len(self.failed)},
             "seconds": self.seconds,
             "warnings": list(self.warnings),
         }
+
+    def _unknown(self) -> dict[str, float]:
+        """The share of the scene that a map of all classes leaves open."""
+        if not (self.reading.whole_scene and self.work):
+            return {}
+        return {"unknown_fraction": unknown_share(self.facts)}
+
+    def _mask_entries(self) -> list[dict[str, Any]]:
+        entries = []
+        for facts, understood in zip(self.facts, self.understood, strict=True):
+            entries.append({**facts.to_dict(), "understood": [vars(part) for part in understood]})
+        return entries
 
 
 class MaskSequence(Sequence[NDArray[np.bool_]]):

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from transformers import AutoTokenizer
 
-from spex.evaluate import QueryMethod, cases
+from spex.evaluate import PredictorMethod, cases
 from spex.evidence.scene_evidence import SceneEvidence
 from spex.model.config import make_config
 from spex.model.loading import SHIPPED, load
@@ -158,7 +158,7 @@ def asked(records: Path, limit: int) -> Scores:
     """Scores of the shipped checkpoint by what it is given, on so many scenes of each source."""
     predictor = load()
     methods = {
-        f"{'text' if text else 'no text'}, {'maps' if maps else 'no maps'}": QueryMethod(
+        f"{'text' if text else 'no text'}, {'maps' if maps else 'no maps'}": PredictorMethod(
             PartedPredictor(predictor, text, maps)
         )
         for maps, text in product((True, False), repeat=2)

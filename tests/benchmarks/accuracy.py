@@ -42,7 +42,7 @@ from rasterio.errors import NotGeoreferencedWarning
 from scipy.ndimage import uniform_filter
 from sklearn.ensemble import RandomForestClassifier
 
-from spex.evaluate import Case, LabelTarget, QueryMethod, targets
+from spex.evaluate import Case, LabelTarget, PredictorMethod, targets
 from spex.evidence.indices import available_indices, compute_indices, role_planes
 from spex.evidence.scene_evidence import measure
 from spex.raster.scene import Pixels
@@ -220,7 +220,7 @@ def prepare(baselines: Path, checkpoint: str | None, with_model: bool, whole_ans
     from spex.engine.methods import RulesPredictor
 
     fitted: dict[str, Baselines] = joblib.load(baselines)
-    _METHODS["rules alone"] = QueryMethod(RulesPredictor())
+    _METHODS["rules alone"] = PredictorMethod(RulesPredictor())
     if with_model:
         import torch
 
@@ -230,9 +230,9 @@ def prepare(baselines: Path, checkpoint: str | None, with_model: bool, whole_ans
         if not whole_answers:
             stop_after_first_span()
         model = load(checkpoint)
-        _METHODS["model without evidence"] = QueryMethod(load(checkpoint, use_evidence=False))
-        _METHODS["model with evidence"] = QueryMethod(model)
-        _METHODS["model with evidence from the label"] = QueryMethod(model, label_evidence=True)
+        _METHODS["model without evidence"] = PredictorMethod(load(checkpoint, use_evidence=False))
+        _METHODS["model with evidence"] = PredictorMethod(model)
+        _METHODS["model with evidence from the label"] = PredictorMethod(model, label_evidence=True)
     _METHODS["best index"] = lambda case: fitted[case.source].index(case)
     _METHODS["random forest"] = lambda case: fitted[case.source].votes(case)
 

@@ -12,7 +12,7 @@ import torch
 
 from spex.cli.main import main
 from spex.engine import RulesPredictor
-from spex.evaluate import Case, LabelTarget, QueryMethod, cases, labelled_evidence
+from spex.evaluate import Case, LabelTarget, PredictorMethod, cases, labelled_evidence
 from spex.evidence.text import evidence_text
 from spex.model.config import make_config
 from spex.model.predictor import ModelPredictor, ModelScenePredictor
@@ -86,7 +86,7 @@ class ScriptedScene(ModelScenePredictor):
 
 
 def test_parts_add_up_to_the_whole(case: Case) -> None:
-    methods = {"rules": QueryMethod(RulesPredictor())}
+    methods = {"rules": PredictorMethod(RulesPredictor())}
     whole, part, other = Scores(), Scores(), Scores()
     for scores in (whole, whole, part, other):
         scores.add(case, methods)
@@ -111,7 +111,7 @@ def test_queries_choose_the_classes(folder: Path) -> None:
 
 def test_index_rules_on_a_clear_scene(case: Case) -> None:
     scores = Scores()
-    scores.add(case, {"rules": QueryMethod(RulesPredictor())})
+    scores.add(case, {"rules": PredictorMethod(RulesPredictor())})
     iou = {row["target"]: row["iou"] for row in scores.rows()}
     assert iou["water"] > 0.95 and iou["vegetation"] > 0.95
     burned = next(row for row in scores.rows() if row["target"] == "burned")
@@ -130,13 +130,13 @@ def test_index_rules_on_a_clear_scene(case: Case) -> None:
 )
 def test_a_misread_query_has_no_mask(case: Case, words: str) -> None:
     asked = replace(case, targets=case.targets[:1])
-    assert QueryMethod(Scripted(words))(asked) == {"water": None}
+    assert PredictorMethod(Scripted(words))(asked) == {"water": None}
 
 
 def test_the_span_of_the_class_is_measured(case: Case) -> None:
     model = Scripted("<seg class=bare>soil</seg> and <seg class=water>water</seg>")
     asked = replace(case, targets=case.targets[:1])
-    answer = QueryMethod(model)(asked)["water"]
+    answer = PredictorMethod(model)(asked)["water"]
     scene = model.open(case.pixels, case.evidence)
     maps = scene.decode(scene.features(case.pixels), scene.plan("water"), case.pixels)
     assert (
@@ -163,8 +163,8 @@ def test_label_evidence_changes_the_text_only(case: Case) -> None:
     corner = np.zeros_like(case.targets[0].mask)
     corner[-30:, -40:] = True
     asked = replace(case, targets=(target(corner),))
-    plain = QueryMethod(model)(asked)["water"]
-    labelled = QueryMethod(model, label_evidence=True)(asked)["water"]
+    plain = PredictorMethod(model)(asked)["water"]
+    labelled = PredictorMethod(model, label_evidence=True)(asked)["water"]
     assert (
         "mostly southeast" not in model.evidence_texts[0]
         and "mostly southeast" in model.evidence_texts[1]
