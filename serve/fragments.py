@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from spex.evidence.classes import classes
+from spex.evidence.classes import land_class
 from spex.postprocess.fact_text import fact_text
 from spex.postprocess.facts import MaskFacts
 from spex.raster.scene import Pixels, Scene
@@ -57,7 +57,7 @@ def picture(
     legend = []
     for mask_facts in facts:
         assert mask is not None, "facts come with their mask"
-        colour = classes()[mask_facts.span.class_name].colour
+        colour = land_class(mask_facts.span.class_name).colour
         phrase = mask_facts.span.phrase
         enlarged = (mask == mask_facts.value).repeat(factor, 0).repeat(factor, 1)
         layer = _layer(enlarged, colour)
@@ -128,7 +128,7 @@ def _facts_row(mask_facts: MaskFacts) -> str:
         inside = _number(index_facts.inside)
         indices.append(f"{name} {inside} / {_number(index_facts.outside)}")
     cells.append("; ".join(indices))
-    swatch = _swatch(classes()[mask_facts.span.class_name].colour)
+    swatch = _swatch(land_class(mask_facts.span.class_name).colour)
     heading = f'<th scope="row">{swatch}{escape(mask_facts.span.phrase)}</th>'
     return heading + "".join(f"<td>{escape(cell)}</td>" for cell in cells)
 

@@ -144,7 +144,7 @@ def _draw_list(
     }
     if act == "everywhere":
         part = sampler.choose(HALVES_AND_QUARTERS)
-        phrases = [phrase.constrained(where=part) for phrase in phrases]
+        phrases = [phrase.constrained(where=(part,)) for phrase in phrases]
         slots["place"] = sampler.pick(load_wording("constraints")["places"][part])
     return slots, phrases
 

@@ -122,6 +122,24 @@ class LandClass:
         return next((r for r in self.recipes if r.level in levels and r.roles <= set(roles)), None)
 
 
+ANY_CLASS = LandClass(
+    name="any",
+    title="all valid pixels",
+    parent=None,
+    children=(),
+    synonyms=(),
+    words={},
+    colour="#8e7cc3",
+    codes={},
+    needs="",
+    confused_with=(),
+    without=(),
+    beside=None,
+    recipes=(),
+)
+"""In place of a class: every valid pixel. It is none of ``classes()``."""
+
+
 @dataclass(frozen=True)
 class IndexRange:
     """Default threshold of an index, and the bounds of a scene's own threshold."""
@@ -165,6 +183,11 @@ def classes() -> dict[str, LandClass]:
     return {
         name: _land_class(name, entry, tuple(children[name])) for name, entry in entries.items()
     }
+
+
+def land_class(name: str) -> LandClass:
+    """A class by its name, ``any`` included."""
+    return ANY_CLASS if name == ANY_CLASS.name else classes()[name]
 
 
 def _land_class(name: str, entry: Mapping[str, Any], children: tuple[str, ...]) -> LandClass:

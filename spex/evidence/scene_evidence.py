@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from spex.evidence.class_evidence import ClassEvidence, ClassMeasurer
-from spex.evidence.classes import classes, index_range, is_calibrated
+from spex.evidence.classes import ANY_CLASS, classes, index_range, is_calibrated
 from spex.evidence.indices import EVIDENCE_INDICES, compute_indices, index_roles, role_planes
 from spex.evidence.recipes import RecipeMaps, recipe_indices
 from spex.evidence.thresholds import scene_threshold
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 
 _WATER_INDICES = ("MNDWI", "NDWI")
+_ANY = ClassEvidence(ANY_CLASS.name, "present", "it is every pixel with data", fraction=1.0)
 _SAMPLE_SIZE = 1 << 16  # pixels that thresholds and statistics are estimated from
 
 
@@ -69,6 +70,10 @@ class SceneEvidence:
     def calibrated(self) -> bool:
         """Whether the values are reflectance rather than display values or radiance."""
         return is_calibrated(self.level)
+
+    def of(self, name: str) -> ClassEvidence:
+        """The evidence of a class, ``any`` included."""
+        return _ANY if name == ANY_CLASS.name else self.classes[name]
 
     def present(self, name: str) -> bool:
         """Whether the scene shows the class."""

@@ -39,7 +39,7 @@ def unavailable(answer: Answer, evidence: SceneEvidence) -> dict[int, Absence]:
     """Spans whose class cannot be mapped from the bands of this scene, by number."""
     absences = {}
     for number, span in enumerate(answer.spans):
-        state = evidence.classes[span.class_name]
+        state = evidence.of(span.class_name)
         if state.status == "unavailable":
             sentence = f"{span.phrase} cannot be mapped in this scene: {state.reason}"
             absences[number] = Absence(state.reason, sentence)
@@ -55,7 +55,7 @@ def absence(span: Span, evidence: SceneEvidence, taken_by: str | None, *, likely
         taken_by: phrase of the narrower mask that took its pixels, if there is one.
         likely: whether any pixel reached probability 0.5 before the constraints.
     """
-    state = evidence.classes[span.class_name]
+    state = evidence.of(span.class_name)
     unmet = _constraint_words(span.constraints)
     if likely and not taken_by and unmet:
         return Absence(f"no region {unmet}", f"No {span.phrase} region {unmet} was found")

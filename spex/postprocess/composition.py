@@ -21,6 +21,7 @@ from spex.evidence.classes import classes
 from spex.postprocess.components import RegionSweep
 from spex.postprocess.constraint_masks import Frame, asks_regions, kept_regions, meets_index
 from spex.query.answer_markup import Answer, Span, other_classes
+from spex.query.constraints import ANY
 from spex.raster.damaged_scene import read_around_damage
 from spex.raster.working_rasters import HALF_PROBABILITY, NODATA, row_strips, working_profile
 
@@ -32,9 +33,12 @@ def narrower(inner: Span, outer: Span) -> bool:
     """Whether a pixel of both spans belongs to ``inner``.
 
     So it does if its class is a descendant of the other's, or the same with more constraints.
+    Every class is a descendant of ``any``.
     """
     if inner.class_name == outer.class_name:
         return len(inner.constraints.to_dict()) > len(outer.constraints.to_dict())
+    if ANY in (inner.class_name, outer.class_name):
+        return outer.class_name == ANY
     ancestor = classes()[inner.class_name].parent
     while ancestor is not None and ancestor != outer.class_name:
         ancestor = classes()[ancestor].parent

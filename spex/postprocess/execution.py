@@ -97,14 +97,14 @@ def cautions(answer: Answer, facts: Sequence[MaskFacts], evidence: SceneEvidence
                 f"pixels of {span.phrase} that also belong to {' or '.join(takers)} "
                 f"count there, not as {span.phrase}"
             )
-        if evidence.classes[span.class_name].weak:
+        if evidence.of(span.class_name).weak:
             notes.append(
                 f"no spectral index separates {span.phrase} well: "
                 "its index values support the mask only weakly"
             )
     for name in other_classes(answer):
-        if evidence.classes[name].status == "unavailable":
-            notes.append(f"{name} could not be excluded: {evidence.classes[name].reason}")
+        if evidence.of(name).status == "unavailable":
+            notes.append(f"{name} could not be excluded: {evidence.of(name).reason}")
     return list(dict.fromkeys(notes))
 
 

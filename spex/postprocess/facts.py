@@ -18,6 +18,7 @@ from spex.postprocess.components import RegionSweep, RegionTable
 from spex.postprocess.constraint_masks import Frame
 from spex.postprocess.doubts import Doubts, DoubtSweep
 from spex.query.answer_markup import Answer, Span
+from spex.query.constraints import ANY
 from spex.raster.damaged_scene import read_around_damage
 from spex.raster.working_rasters import HALF_PROBABILITY, NODATA, PROBABILITY_SCALE, row_strips
 
@@ -56,7 +57,7 @@ class MaskFacts:
         location: part of the scene in words.
         evidence: by the name of the index.
         regions: its connected regions.
-        doubts: what speaks against it; ``None`` where the answer has no slot for it.
+        doubts: what speaks against it; ``None`` where the answer has no slot for it; none of ``any``.
     """
 
     value: int
@@ -135,7 +136,7 @@ class _FactSweep:
         self._doubts = {
             number: DoubtSweep(span.class_name, evidence)
             for number, span in enumerate(self._spans)
-            if _DOUBT_SLOTS.search(_text_of_span(answer, number))
+            if span.class_name != ANY and _DOUBT_SLOTS.search(_text_of_span(answer, number))
         }
         self._cells = np.zeros((len(self._spans), _GRID * _GRID))
         # Sum and count of the finite values of each index over all valid pixels.
@@ -215,7 +216,7 @@ class _FactSweep:
         keys = (name, f"{name}:n")
         inside = np.array([regions.sums.get(key, np.zeros(1)).sum() for key in keys])
         outside = self._index_sums[name] - inside
-        class_evidence = self._evidence.classes[span.class_name]
+        class_evidence = self._evidence.of(span.class_name)
         threshold = class_evidence.threshold if class_evidence.index == name else None
         if threshold is None and name in self._evidence.indices:
             threshold = self._evidence.indices[name].threshold
@@ -236,7 +237,7 @@ def _index_names(answer: Answer, number: int, evidence: SceneEvidence) -> list[s
     They are the index of its class, those of its constraints, and those of its fact slots.
     """
     span = answer.spans[number]
-    class_index = evidence.classes[span.class_name].index
+    class_index = evidence.of(span.class_name).index
     names = [class_index] if class_index else []
     names += [condition.name for condition in span.constraints.index]
     names += _INDEX_SLOTS.findall(_text_of_span(answer, number))

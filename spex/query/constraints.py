@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal
 
-ANY = "any"
+from spex.evidence.classes import ANY_CLASS
+
+ANY = ANY_CLASS.name
 """In place of a class: every valid pixel."""
 
 SIDES = ("north", "south", "east", "west")

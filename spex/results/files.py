@@ -8,7 +8,7 @@ from pathlib import Path
 import rasterio
 import rasterio.shutil
 
-from spex.evidence.classes import classes
+from spex.evidence.classes import land_class
 from spex.raster.working_rasters import NODATA, PROBABILITY_SCALE
 from spex.results.explanation import explanation
 from spex.results.folder import RESULT
@@ -36,7 +36,7 @@ def _write_mask(result: QueryResult, work: Path, target: Path) -> None:
     colours = {0: (0, 0, 0, 0), NODATA: (0, 0, 0, 0)}
     tags = {"class_0": "background", "class_255": "no data"}
     for facts in result.facts:
-        colour = classes()[facts.span.class_name].colour
+        colour = land_class(facts.span.class_name).colour
         colours[facts.value] = (*bytes.fromhex(colour[1:]), 255)
         tags[f"class_{facts.value}"] = facts.span.class_name
     tags |= {f"phrase_{facts.value}": facts.span.phrase for facts in result.facts}

@@ -15,7 +15,7 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 import numpy as np
 from pyogrio.raw import write
 
-from spex.evidence.classes import classes
+from spex.evidence.classes import land_class
 from spex.postprocess.facts import MaskFacts
 from spex.results.rendering import rgb
 
@@ -57,7 +57,7 @@ def regions_style(facts: Sequence[MaskFacts]) -> str:
         category = {
             "value": name,
             "symbol": str(number),
-            "label": classes()[name].title,
+            "label": land_class(name).title,
             "render": "true",
         }
         SubElement(categories, "category", category)
@@ -114,7 +114,7 @@ def add_layer_style(geopackage: Path, layer: str, qml: str) -> None:
 
 
 def _colour(mask_facts: MaskFacts) -> str:
-    return classes()[mask_facts.span.class_name].colour
+    return land_class(mask_facts.span.class_name).colour
 
 
 def _document(root: Element) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 
-from spex.evidence.classes import classes
+from spex.evidence.classes import land_class
 from spex.postprocess.fact_text import area_text, share_text
 from spex.postprocess.facts import MaskFacts
 from spex.query.prompt import Exchange
@@ -91,7 +91,7 @@ class QueryResult:
     def legend(self) -> list[tuple[str, str]]:
         """Colour (``#rrggbb``) and words of each mask."""
         return [
-            (classes()[facts.span.class_name].colour, _mask_line(facts)) for facts in self.facts
+            (land_class(facts.span.class_name).colour, _mask_line(facts)) for facts in self.facts
         ]
 
     def to_dict(self) -> dict[str, Any]:

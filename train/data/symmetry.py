@@ -28,7 +28,7 @@ _CLOCKWISE = {
 _OPPOSITE: dict[str, str] = {}
 for _ring in _CLOCKWISE.values():
     _OPPOSITE |= {direction: _ring[(index + 2) % 4] for index, direction in enumerate(_ring)}
-_WHERE = re.compile(r"(?<= where=)\w+")
+_WHERE = re.compile(r"(?<= where=)[^ >]+")
 _TAG = re.compile(r"(<[^<>]*>)")
 
 
@@ -163,4 +163,7 @@ def _answered_directions(answer: str) -> set[str]:
 
 
 def _transform_answer(answer: str, symmetry: Symmetry) -> str:
-    return _WHERE.sub(lambda match: symmetry.direction(match[0]), symmetry.reword(answer))
+    def turned(where: re.Match[str]) -> str:
+        return re.sub("[a-z]+", lambda part: symmetry.direction(part[0]), where[0])
+
+    return _WHERE.sub(turned, symmetry.reword(answer))

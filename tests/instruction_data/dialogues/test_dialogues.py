@@ -329,8 +329,8 @@ def water(**limits: object) -> tuple[NounPhrase, ...]:
 
 
 def test_follow_ups_combine_with_what_was_asked() -> None:
-    north = add_constraint(water(min_area=(1.0, "ha")), {"where": "north"})
-    assert north[0].constraints == Constraints(min_area=(1.0, "ha"), where="north")
+    north = add_constraint(water(min_area=(1.0, "ha")), {"where": ("north",)})
+    assert north[0].constraints == Constraints(min_area=(1.0, "ha"), where=("north",))
     assert exclude_class(north, "wetland")[0].constraints.exclude == ("wetland",)
     two = (*north, NounPhrase("tree_cover", "forest", "forest"))
     assert exclude_class(two, "tree_cover") == north
@@ -346,13 +346,13 @@ def test_follow_ups_combine_with_what_was_asked() -> None:
 
 
 def test_the_other_way_round_needs_one_way() -> None:
-    turned = invert_constraint(water(where="north"))
-    assert turned is not None and turned[0].constraints.where == "south"
+    turned = invert_constraint(water(where=("north",)))
+    assert turned is not None and turned[0].constraints.where == ("south",)
     small = invert_constraint(water(min_area=(1.0, "ha")))
     assert small is not None and small[0].attributes == {"max_area": "1ha"}
     assert invert_constraint(water()) is None
-    assert invert_constraint(water(where="north", min_area=(1.0, "ha"))) is None
-    assert invert_constraint(water(where="center")) is None
+    assert invert_constraint(water(where=("north",), min_area=(1.0, "ha"))) is None
+    assert invert_constraint(water(where=("center",))) is None
 
 
 def test_last_answers_carry_the_constraints_of_earlier_turns(

@@ -71,7 +71,7 @@ def test_every_wording_turns_to_one_of_the_same_language(symmetry: Symmetry) -> 
             ),
         )
         (turned,) = transform_conversation(talk, symmetry) or ()
-        answered = parse_answer(turned.answer).spans[0].constraints.where
+        (answered,) = parse_answer(turned.answer).spans[0].constraints.where
         assert answered == symmetry.direction(where)
         assert turned.query.removeprefix("Show lakes ") in allowed[language]
         assert direction_of(turned.query.removeprefix("Show lakes ")) == answered
@@ -87,7 +87,10 @@ def test_the_rules_read_the_place_that_a_turned_query_names(scene: Pixels) -> No
     evidence = measure(scene)
 
     def read(query: str) -> str | None:
-        return next((span.constraints.where for span in read_query(query, evidence).spans), None)
+        parts = [
+            part for span in read_query(query, evidence).spans for part in span.constraints.where
+        ]
+        return parts[0] if len(parts) == 1 else None
 
     # "not the south", "north of the middle" and the like are beyond the rules.
     understood = [
@@ -143,7 +146,7 @@ def test_dialogues_are_turned_with_their_answers_or_left_alone(scene: Pixels) ->
         after = [
             span.constraints.where for one in turned for span in parse_answer(one.answer).spans
         ]
-        assert after == [name and symmetry.direction(name) for name in spans]
+        assert after == [tuple(map(symmetry.direction, parts)) for parts in spans]
         if symmetry == Symmetry() or not any(spans):
             assert turned == exchanges
     assert placed > 60 and left < 0.25 * placed
@@ -188,3 +191,15 @@ def test_follow_ups_capitals_and_words_beside_the_span_turn_as_well() -> None:
             "<seg class=water where=east>lakes</seg> in the east: <fact:area>.",
         ),
     )
+
+
+def test_each_part_of_a_place_turns_and_keeps_its_sign() -> None:
+    talk = (
+        Exchange(
+            "lakes in the north and in the west",
+            "<seg class=water where=north+west>lakes</seg>: <fact:area>.",
+        ),
+    )
+    (turned,) = transform_conversation(talk, Symmetry(mirrored=True)) or ()
+    assert turned.query == "lakes in the north and in the east"
+    assert turned.answer == "<seg class=water where=north+east>lakes</seg>: <fact:area>."
