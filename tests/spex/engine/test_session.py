@@ -29,7 +29,7 @@ def test_the_second_query_computes_no_features(painter, lake, memory):
         calls = predictor.calls["features"]
         second = session.ask("water again")
     assert calls == first.tiles == 6
-    assert predictor.calls == {"plan": 2, "features": calls, "decode": 2 * calls}
+    assert predictor.calls == {"features": calls, "decode": calls}
     assert first.answer == second.answer == "Water: 24.0 ha."
 
 
@@ -104,8 +104,8 @@ class TestFailedTiles:
 
 def test_a_probability_that_is_not_finite_is_no_data(painter, lake):
     class Holes(painter):
-        def decode(self, features, plan, pixels):
-            found = super().decode(features, plan, pixels)
+        def decode(self, features, class_names, pixels):
+            found = super().decode(features, class_names, pixels)
             found[:, 30, 40] = np.nan
             return found
 
