@@ -204,13 +204,9 @@ def invented_numbers(answer: Answer, queries: Sequence[str]) -> list[str]:
     if answer.refusal is not None:
         return []
     constraints = [constraints_text(span.constraints) for span in answer.spans]
-    query_numbers = _numbers(" ".join([*queries, *constraints]))
-    answer_numbers = _numbers(fill_slots(answer, lambda *_: " "))
+    query_numbers = stated_numbers(" ".join([*queries, *constraints]))
+    answer_numbers = stated_numbers(fill_slots(answer, lambda *_: " "))
     return [number for number in answer_numbers if number not in query_numbers]
-
-
-def _numbers(text: str) -> list[str]:
-    return [number.rstrip(",") for number in stated_numbers(text)]
 
 
 def _check_answer(

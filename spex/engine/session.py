@@ -24,7 +24,7 @@ from spex.engine.methods import Predictor
 from spex.engine.mosaic import write_probability
 from spex.errors import ConfigError
 from spex.evidence.scene_evidence import measure
-from spex.postprocess.answer_text import unavailable, write_answer
+from spex.postprocess.answer_text import unavailable, whole_scene_text, write_answer
 from spex.postprocess.constraint_masks import Frame, check
 from spex.postprocess.execution import (
     ExecutedAnswer,
@@ -33,7 +33,7 @@ from spex.postprocess.execution import (
     execute,
 )
 from spex.query.answer_markup import Answer, fill_slots, other_classes, parse_answer
-from spex.query.answers import answer_for, whole_scene_answer
+from spex.query.answers import answer_for, ignored_text, whole_scene_answer
 from spex.query.constraints import ANY
 from spex.query.prompt import Exchange, clean_query
 from spex.query.reader import read_request
@@ -43,7 +43,7 @@ from spex.raster.tiles import FailedTile, Tile, plan_tiles
 from spex.raster.working_rasters import bounded_gdal_cache
 from spex.results.extraction import Extraction
 from spex.results.folder import output_errors
-from spex.results.whole_scene import shares_table, top_classes
+from spex.results.whole_scene import top_classes
 
 Failed = tuple[FailedTile, ...]
 Progress = Callable[[int, int], None]
@@ -166,7 +166,9 @@ class Session:
         refused = turn.answer.refusal
         missing = unavailable(turn.answer, self.evidence)
         if refused is None and len(missing) == len(turn.answer.spans):
-            refused = "; ".join(dict.fromkeys(absence.sentence for absence in missing.values()))
+            language = turn.reading.language
+            sentences = [absence.text(language) for absence in missing.values()]
+            refused = "; ".join(dict.fromkeys(sentences))
         if refused is None:
             return None
         return self._extraction(turn, refused, refused=refused, valid_fraction=valid_fraction)
@@ -219,13 +221,13 @@ class Session:
 
     def _text(self, turn: _Turn, executed: ExecutedAnswer) -> tuple[str, list[str]]:
         """The answer as a person reads it, and warnings about it."""
-        if not turn.reading.whole_scene:
-            return write_answer(turn.answer, executed.facts, executed.absences, turn.query)
-        found = [facts for facts in executed.facts if facts.pixels]
-        names = [facts.span.class_name for facts in found]
-        head = whole_scene_answer(names, turn.reading.language, turn.reading.ignored)
-        text = fill_slots(parse_answer(head), lambda *_: "")
-        return f"{text}\n{shares_table(found)}", []
+        reading = turn.reading
+        language = reading.language
+        if not reading.whole_scene:
+            facts, absences = executed.facts, executed.absences
+            return write_answer(turn.answer, facts, absences, turn.query, language)
+        lines = [ignored_text(reading.ignored, language)] if reading.ignored else []
+        return "\n".join([*lines, whole_scene_text(executed.facts, language)]), []
 
     def _compute(self, class_names: Sequence[str], progress: Progress | None) -> Failed:
         """Compute the maps of the classes that are not kept; tells the tiles that failed."""

@@ -29,13 +29,46 @@ _MAX_TAIL_EXCESS = 1.2  # a mean excess below this many times that of a normal t
 
 
 @dataclass(frozen=True)
+class Cause:
+    """Why a class has its status, for sentences in any language.
+
+    Attributes:
+        key: of ``_REASONS``.
+        values: shares, means and thresholds as English writes them, and names of classes.
+    """
+
+    key: str
+    values: Mapping[str, str]
+
+
+_REASONS = {
+    "no_index": "no spectral index shows {title}",
+    "requires": "requires {requires}",
+    "no_other": "there is no {title} in the scene",
+    "everything": "it is every pixel with data",
+    "present": "{share} of the pixels have {rule}",
+    "none": "no pixel has {rule} (mean {mean})",
+    "none_all": (
+        "{share} of the pixels have {rule}, but none of them meets the other conditions of the "
+        "class (mean {mean})"
+    ),
+    "few": (
+        "only {share} of the pixels have {rule}, and only {coherent} in regions of at least "
+        "{least} pixels"
+    ),
+    "specks": "the {share} of pixels with {rule} are mostly single pixels and specks",
+    "tail": "the {share} of pixels with {rule} do not stand out from the others (mean {mean})",
+}
+
+
+@dataclass(frozen=True)
 class ClassEvidence:
     """What the scene shows of one class.
 
     Attributes:
         name: of the class.
         status: whether the scene shows the class.
-        reason: why, in words for the user.
+        cause: why.
         requires: bands and calibration that an unavailable class requires, in words.
         index: quantity of the recipe's first condition, such as ``MNDWI`` or ``z:N``.
         threshold: of that quantity in this scene.
@@ -52,7 +85,7 @@ class ClassEvidence:
 
     name: str
     status: Status
-    reason: str
+    cause: Cause
     index: str = ""
     threshold: float = math.nan
     above: bool = True
@@ -65,6 +98,15 @@ class ClassEvidence:
     inside: float = math.nan
     outside: float = math.nan
     requires: str = ""
+
+    @property
+    def reason(self) -> str:
+        """Why the class has its status, in English."""
+        values = dict(self.cause.values)
+        if "class" in values:
+            values["title"] = classes()[values["class"]].title
+        rule = f"{self.index} {'above' if self.above else 'below'} {self.threshold:.2f}"
+        return _REASONS[self.cause.key].format(rule=rule, requires=self.requires, **values)
 
 
 class ClassMeasurer:
@@ -113,8 +155,7 @@ class ClassMeasurer:
     def _measure(self, land_class: LandClass) -> ClassEvidence:
         name = land_class.name
         if not land_class.recipes:
-            reason = f"no spectral index shows {land_class.title}"
-            return ClassEvidence(name, "unmeasured", reason, weak=True)
+            return ClassEvidence(name, "unmeasured", Cause("no_index", {"class": name}), weak=True)
         recipe = self._maps.recipe(name)
         if recipe is None:
             by_calibration = land_class.recipe(self._maps.planes, "surface") is not None
@@ -125,7 +166,7 @@ class ClassMeasurer:
         absent = ClassEvidence(
             name,
             "absent",
-            "",
+            Cause("none", {}),
             _quantity_name(first),
             self._maps.threshold(first),
             first.above,
@@ -138,7 +179,7 @@ class ClassMeasurer:
             if other.status == "unavailable":
                 return _unavailable(name, other.requires)
             if other.status == "absent":
-                return replace(absent, reason=f"there is no {classes()[needed].title} in the scene")
+                return replace(absent, cause=Cause("no_other", {"class": needed}))
         return self._measure_mask(recipe, absent)
 
     def _measure_mask(self, recipe: Recipe, absent: ClassEvidence) -> ClassEvidence:
@@ -156,9 +197,9 @@ class ClassMeasurer:
         outside, spread_outside = _moments(quantity[~mask & self._valid])
         share = float(runs.sizes()[1:].sum()) / self._valid_count
         absent = replace(absent, fraction=share, inside=inside, outside=outside)
-        reason = self._absence(recipe, runs, absent)
-        if reason:
-            return replace(absent, reason=reason)
+        cause = self._absence(recipe, runs, absent)
+        if cause:
+            return replace(absent, cause=cause)
         separability = 0.0
         if math.isfinite(outside):
             pooled = math.sqrt((spread_inside**2 + spread_outside**2) / 2)
@@ -167,15 +208,15 @@ class ClassMeasurer:
         return replace(
             absent,
             status="present",
-            reason=f"{share:.1%} of the pixels have {_rule(absent)}",
+            cause=Cause("present", {"share": f"{share:.1%}"}),
             separability=separability,
             region_count=runs.count,
             regions=tuple(regions(mask, limit=MAX_REGIONS, runs=runs, planes=planes)),
             location=main_location(mask),
         )
 
-    def _absence(self, recipe: Recipe, runs: Runs, absent: ClassEvidence) -> str:
-        """Why the mask of a recipe is no evidence of the class; empty if it is.
+    def _absence(self, recipe: Recipe, runs: Runs, absent: ClassEvidence) -> Cause | None:
+        """Why the mask of a recipe is no evidence of the class; None if it is.
 
         Args:
             recipe: of the class.
@@ -183,48 +224,34 @@ class ClassMeasurer:
             absent: evidence of the class, with share and means.
         """
         first = recipe.conditions[0]
-        rule = _rule(absent)
         share = absent.fraction
         if not share:
             meets_first = (self._maps.margin_of(first) > 0) & self._valid
             first_share = np.count_nonzero(meets_first) / self._valid_count
+            mean = f"{absent.outside:.2f}"
             if not first_share:
-                return f"no pixel has {rule} (mean {absent.outside:.2f})"
-            return (
-                f"{first_share:.1%} of the pixels have {rule}, but none of them meets the other "
-                f"conditions of the class (mean {absent.outside:.2f})"
-            )
+                return Cause("none", {"mean": mean})
+            return Cause("none_all", {"share": f"{first_share:.1%}", "mean": mean})
         sizes = runs.sizes()[1:]
         coherent = float(sizes[sizes >= _MIN_PIXELS].sum()) / self._valid_count
         doubtful = recipe.weak or not self._calibrated
         if coherent < (_MIN_SHARE_DOUBTFUL if doubtful else _MIN_SHARE):
-            return (
-                f"only {share:.2%} of the pixels have {rule}, and only {coherent:.2%} in regions "
-                f"of at least {_MIN_PIXELS} pixels"
-            )
+            shares = {"share": f"{share:.2%}", "coherent": f"{coherent:.2%}"}
+            return Cause("few", {**shares, "least": str(_MIN_PIXELS)})
         if doubtful and coherent < _MIN_COHERENT * share:
-            return f"the {share:.1%} of pixels with {rule} are mostly single pixels and specks"
+            return Cause("specks", {"share": f"{share:.1%}"})
         one_mode = first.relative and not self._bimodal.get(first.quantity, False)
         if one_mode and _is_tail(share, absent.inside, absent.outside, absent.threshold):
-            return (
-                f"the {share:.1%} of pixels with {rule} do not stand out from the others "
-                f"(mean {absent.inside:.2f})"
-            )
-        return ""
+            return Cause("tail", {"share": f"{share:.1%}", "mean": f"{absent.inside:.2f}"})
+        return None
 
 
 def _unavailable(name: str, requires: str) -> ClassEvidence:
-    return ClassEvidence(name, "unavailable", f"requires {requires}", requires=requires)
+    return ClassEvidence(name, "unavailable", Cause("requires", {}), requires=requires)
 
 
 def _quantity_name(condition: Condition) -> str:
     return f"{'z:' if condition.standardised else ''}{condition.quantity}"
-
-
-def _rule(evidence: ClassEvidence) -> str:
-    """The first condition of the class in words, such as "MNDWI above 0.05"."""
-    side = "above" if evidence.above else "below"
-    return f"{evidence.index} {side} {evidence.threshold:.2f}"
 
 
 def _is_tail(share: float, inside: float, outside: float, threshold: float) -> bool:

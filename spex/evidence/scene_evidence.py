@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from spex.evidence.class_evidence import ClassEvidence, ClassMeasurer
+from spex.evidence.class_evidence import Cause, ClassEvidence, ClassMeasurer
 from spex.evidence.classes import ANY_CLASS, classes, index_range, is_calibrated
 from spex.evidence.indices import EVIDENCE_INDICES, compute_indices, index_roles, role_planes
 from spex.evidence.recipes import RecipeMaps, recipe_indices
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 
 _WATER_INDICES = ("MNDWI", "NDWI")
-_ANY = ClassEvidence(ANY_CLASS.name, "present", "it is every pixel with data", fraction=1.0)
+_ANY = ClassEvidence(ANY_CLASS.name, "present", Cause("everything", {}), fraction=1.0)
 _SAMPLE_SIZE = 1 << 16  # pixels that thresholds and statistics are estimated from
 
 

@@ -1,13 +1,9 @@
-"""What speaks against a mask: a similar class that also fits, and pixels that were left out.
-
-Both read as clauses within a sentence: "2 % of the mask also looks like cloud shadow", "0.80 ha
-beyond the NDWI threshold were left out, most of it like cloud shadow".
-"""
+"""What speaks against a mask: a similar class that also fits, and pixels that were left out."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,24 +11,38 @@ from numpy.typing import NDArray
 from spex.evidence.classes import Condition, classes
 from spex.evidence.recipes import RecipeMaps
 from spex.evidence.scene_evidence import SceneEvidence
-
-_ROLE_NAMES = {
-    "A": "violet",
-    "B": "blue",
-    "G": "green",
-    "R": "red",
-    "RE1": "red edge",
-    "RE2": "red edge",
-    "RE3": "red edge",
-    "N": "near infrared",
-    "S1": "short-wave infrared",
-    "S2": "short-wave infrared",
-}
-_BY_CONSTRAINTS = "by what was asked"
-_IN_ANOTHER_MASK = "as part of another mask"
-_UNLIKELY = "as unlikely"
+from spex.query.numbers import localised
+from spex.query.wording import class_title, wording
 
 Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why pixels beyond the threshold of a class are not in its mask.
+
+    Attributes:
+        kind: ``asked`` (a constraint took them away), ``other_mask`` (they belong to another mask),
+            ``like`` (they fit the class ``name``), ``outside`` (they do not fit the parent class
+            ``name``), ``above`` and ``below`` (the quantity ``name`` lies there), ``unlikely``.
+        name: of a class, a spectral index or a band role.
+        value: of the quantity, two decimals.
+    """
+
+    kind: Literal["asked", "other_mask", "like", "outside", "above", "below", "unlikely"]
+    name: str = ""
+    value: str = ""
+
+    def text(self, language: str = "en") -> str:
+        """The words that follow "most of it", such as "with NDVI above 0.30"."""
+        words = wording(language)
+        name = self.name
+        if self.kind in ("like", "outside"):
+            name = class_title(name, language)
+        elif self.name:
+            name = words["bands"].get(name, name)
+        pattern: str = words["facts"]["reasons"][self.kind]
+        return pattern.format(name=name, value=localised(self.value, language))
 
 
 @dataclass(frozen=True)
@@ -42,33 +52,40 @@ class Doubts:
     Attributes:
         similar: the similar class that fits most of the mask ("" if none fits), and the share of
             the mask's area that it fits; ``None`` where the scene's bands cannot show it.
-        beyond: the threshold that ``left_out`` is about, in words.
+        beyond: the index whose threshold ``left_out`` is about; "" where it is no index.
         left_out: area beyond that threshold outside the mask; ``None`` where the scene's bands
             cannot show it.
         left_out_pixels: the same as a number of pixels.
-        against: what speaks against most (or part) of that area, in words, and its share of it.
+        against: why most (or part) of that area was left out, and its share of it; ``None`` where
+            nothing was.
     """
 
     similar: tuple[str, float] | None
     beyond: str
     left_out: float | None
     left_out_pixels: int
-    against: tuple[str, float]
+    against: tuple[Reason, float] | None
 
     def to_dict(self) -> dict[str, Any]:
         """Keys of the mask's entry in ``extraction.json``."""
         confusion = self.similar and {"class": self.similar[0] or None, "fraction": self.similar[1]}
         if self.left_out is None:
             return {"confusion": confusion, "left_out": None}
-        reason, share = self.against
         left_out = {
             "area": self.left_out,
             "pixels": self.left_out_pixels,
-            "beyond": self.beyond,
-            "against": reason or None,
-            "fraction": share,
+            "beyond": self.threshold_text(),
+            "against": self.against and self.against[0].text(),
+            "fraction": self.against[1] if self.against else 0.0,
         }
         return {"confusion": confusion, "left_out": left_out}
+
+    def threshold_text(self, language: str = "en") -> str:
+        """The threshold that ``left_out`` is about, such as "the NDWI threshold"."""
+        words = wording(language)["facts"]
+        if not self.beyond:
+            return str(words["own_threshold"])
+        return str(words["index_threshold"].format(self.beyond))
 
 
 class DoubtSweep:
@@ -81,12 +98,13 @@ class DoubtSweep:
         self._similar_measured = any(
             evidence.classes[name].status != "unavailable" for name in similar
         )
-        self._beyond = ""  # stays empty where the bands lack what the class's recipe needs
+        # Stays None where the bands lack what the class's recipe needs.
+        self._beyond: str | None = None
         self._mask_area = 0.0
         self._fitting_area = dict.fromkeys(self._similar, 0.0)
         self._left_out_area = 0.0
         self._left_out_pixels = 0
-        self._reason_areas: dict[str, float] = {}
+        self._reason_areas: dict[Reason, float] = {}
 
     def add(
         self,
@@ -120,32 +138,32 @@ class DoubtSweep:
         for name, fit in fits.items():
             self._fitting_area[name] += size(inside & fit)
         first, *others = recipe.conditions
-        self._beyond = f"the {first.quantity} threshold" if first.is_index else "its threshold"
+        self._beyond = first.quantity if first.is_index else ""
         left_out = valid & ~inside & _meets(first, maps)
         self._left_out_area += size(left_out)
         self._left_out_pixels += int(left_out.sum())
         unlikely = left_out & ~likely & ~elsewhere
         # In the order of how much each reason says.
         reasons = {
-            _BY_CONSTRAINTS: left_out & likely & ~elsewhere,
-            _IN_ANOTHER_MASK: left_out & elsewhere,
+            Reason("asked"): left_out & likely & ~elsewhere,
+            Reason("other_mask"): left_out & elsewhere,
         }
         for name, fit in fits.items():
-            reasons[f"like {classes()[name].title}"] = unlikely & fit
+            reasons[Reason("like", name)] = unlikely & fit
         if parent:
-            reasons[f"outside {classes()[parent].title}"] = unlikely & ~(maps.margin(parent) > 0)
+            reasons[Reason("outside", parent)] = unlikely & ~(maps.margin(parent) > 0)
         for condition in others:
             reasons[_failing(condition, maps)] = unlikely & ~_meets(condition, maps)
-        reasons[_UNLIKELY] = unlikely
-        for words, mask in reasons.items():
-            self._reason_areas[words] = self._reason_areas.get(words, 0.0) + size(mask)
+        reasons[Reason("unlikely")] = unlikely
+        for reason, mask in reasons.items():
+            self._reason_areas[reason] = self._reason_areas.get(reason, 0.0) + size(mask)
 
     def finish(self) -> Doubts:
         """The doubts about the whole mask."""
-        measured = bool(self._beyond)
+        measured = self._beyond is not None
         return Doubts(
             similar=self._most_similar() if self._similar_measured and measured else None,
-            beyond=self._beyond,
+            beyond=self._beyond or "",
             left_out=self._left_out_area if measured else None,
             left_out_pixels=self._left_out_pixels,
             against=self._main_reason(),
@@ -155,11 +173,13 @@ class DoubtSweep:
         name, area = max(self._fitting_area.items(), key=lambda pair: pair[1], default=("", 0.0))
         return (name, area / max(self._mask_area, 1e-9)) if area else ("", 0.0)
 
-    def _main_reason(self) -> tuple[str, float]:
+    def _main_reason(self) -> tuple[Reason, float] | None:
         """The first reason that holds for most of what was left out, else the largest."""
         if not self._left_out_area:
-            return "", 0.0
-        shares = [(words, area / self._left_out_area) for words, area in self._reason_areas.items()]
+            return None
+        shares = [
+            (reason, area / self._left_out_area) for reason, area in self._reason_areas.items()
+        ]
         largest = max(shares, key=lambda pair: pair[1])
         return next((pair for pair in shares if pair[1] > 0.5), largest)
 
@@ -171,11 +191,10 @@ def _meets(condition: Condition, maps: RecipeMaps) -> Mask:
     return met
 
 
-def _failing(condition: Condition, maps: RecipeMaps) -> str:
+def _failing(condition: Condition, maps: RecipeMaps) -> Reason:
     """How a pixel that does not meet a condition looks."""
     name = condition.quantity
     value = maps.threshold(condition)
     if condition.standardised:
         value = maps.mean[name] + value * maps.std[name]
-    side = "below" if condition.above else "above"
-    return f"with {_ROLE_NAMES.get(name, name)} {side} {value:.2f}"
+    return Reason("below" if condition.above else "above", name, f"{value:.2f}")

@@ -1,121 +1,162 @@
-"""Measured facts as a person reads them: numbers with their units, and short clauses."""
+"""Measured facts as a person reads them, in six languages: numbers with units, short clauses."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from spex.evidence.classes import classes
 from spex.postprocess.doubts import Doubts
 from spex.postprocess.facts import IndexFacts, MaskFacts
+from spex.query.numbers import localised
+from spex.query.wording import class_title, wording
 
-NOT_AVAILABLE = "not available"
 _HECTARE_M2 = 1e4
 _KM2_FROM_M2 = 1e7  # areas from here on are written in km²
 
 
-def fact_text(facts: MaskFacts, name: str, index_name: str | None) -> str:
+def fact_text(facts: MaskFacts, name: str, index_name: str | None, language: str = "en") -> str:
     """One fact slot as text; ``not available`` where it cannot be measured.
 
     Args:
         facts: of the mask.
         name: of the slot, such as ``area`` or ``index``.
         index_name: the spectral index of the slot; ``None`` where it has none.
+        language: one of ``LANGUAGES``.
     """
     if index_name is not None:
-        return _index_text(facts.evidence.get(index_name), name)
+        return _index_text(facts.evidence.get(index_name), name, language)
     in_metres = facts.area_m2 is not None
     if name in ("confusion", "left_out"):
-        return doubt_text(facts.doubts, name, in_metres=in_metres)
+        return doubt_text(facts.doubts, name, in_metres=in_metres, language=language)
     if name in ("largest", "smallest", "mean_area"):
-        sizes = facts.sizes() if facts.regions.count else np.zeros(1)
-        size = {"largest": sizes.max(), "smallest": sizes.min(), "mean_area": sizes.mean()}[name]
-        return area_text(float(size) if in_metres else None, float(size))
+        return _size_text(facts, name, language)
+    if name in ("regions", "counted"):
+        return _regions_text(facts, name, language)
     if name == "probability":
-        return _number_text(facts.mean_probability)
+        return number_text(facts.mean_probability, language)
     texts = {
-        "area": area_text(facts.area_m2, facts.pixels),
-        "share": share_text(facts.fraction),
-        "count": f"{facts.regions.count:,}",
-        "location": facts.location,
+        "area": area_text(facts.area_m2, facts.pixels, language),
+        "share": share_text(facts.fraction, language),
+        "count": localised(f"{facts.regions.count:,}", language),
+        "location": wording(language)["facts"]["locations"][facts.location],
     }
     return texts[name]
 
 
-def area_text(area_m2: float | None, pixels: float) -> str:
+def area_text(area_m2: float | None, pixels: float, language: str = "en") -> str:
     """An area in m², ha or km²; in pixels without map units."""
     if area_m2 is None:
-        return f"{pixels:,.0f} px"
-    if area_m2 < _HECTARE_M2:
-        return f"{_digits(area_m2)} m²"
-    if area_m2 < _KM2_FROM_M2:
-        return f"{_digits(area_m2 / 1e4)} ha"
-    return f"{_digits(area_m2 / 1e6)} km²"
+        number = f"{pixels:,.0f}"
+        unit = "px"
+    elif area_m2 < _HECTARE_M2:
+        number = _digits(area_m2)
+        unit = "m2"
+    elif area_m2 < _KM2_FROM_M2:
+        number = _digits(area_m2 / 1e4)
+        unit = "ha"
+    else:
+        number = _digits(area_m2 / 1e6)
+        unit = "km2"
+    words = wording(language)
+    pattern = words["one_unit"].get(unit) if number == "1" else None
+    return str((pattern or words["units"][unit]).format(localised(number, language)))
 
 
-def share_text(fraction: float) -> str:
+def share_text(fraction: float, language: str = "en") -> str:
     """A share of the scene's valid area in percent."""
     percent = 100 * fraction
     tiny = 0 < fraction < 1e-3
-    return f"{format(percent, '.1g') if tiny else _digits(percent)} %"
+    number = format(percent, ".1g") if tiny else _digits(percent)
+    if "e" in number:  # a share below a millionth
+        number = f"{percent:.9f}".rstrip("0")
+    return str(wording(language)["percent"].format(localised(number, language)))
 
 
-def doubt_text(doubts: Doubts | None, name: str, *, in_metres: bool) -> str:
+def number_text(value: float | None, language: str = "en") -> str:
+    """An index value or a probability, with two decimals."""
+    if value is None:
+        return str(wording(language)["facts"]["not_available"])
+    return localised(f"{value:.2f}", language)
+
+
+def doubt_text(doubts: Doubts | None, name: str, *, in_metres: bool, language: str = "en") -> str:
     """The slots ``confusion`` and ``left_out`` as clauses.
 
     Args:
         doubts: of the mask; ``None`` if they were not measured.
         name: of the slot.
         in_metres: whether areas are in square metres.
+        language: one of ``LANGUAGES``.
     """
     if doubts is None:
-        return NOT_AVAILABLE
-    return _confusion_text(doubts) if name == "confusion" else _left_out_text(doubts, in_metres)
+        return str(wording(language)["facts"]["not_available"])
+    if name == "confusion":
+        return _confusion_text(doubts, language)
+    return _left_out_text(doubts, in_metres, language)
 
 
-def _confusion_text(doubts: Doubts) -> str:
+def _confusion_text(doubts: Doubts, language: str) -> str:
+    words = wording(language)["facts"]
     if doubts.similar is None:
-        return "these bands cannot show whether a similar class fits"
+        return str(words["similar_unknown"])
     name, share = doubts.similar
     if not name:
-        return "no similar class fits the mask"
-    return f"{share_text(share)} of the mask also looks like {classes()[name].title}"
+        return str(words["similar_none"])
+    title = class_title(name, language)
+    return str(words["similar"].format(share=share_text(share, language), title=title))
 
 
-def _left_out_text(doubts: Doubts, in_metres: bool) -> str:
+def _left_out_text(doubts: Doubts, in_metres: bool, language: str) -> str:
+    words = wording(language)["facts"]
     if doubts.left_out is None:
-        return "these bands cannot show what was left out"
-    if not doubts.left_out:
-        return f"nothing beyond {doubts.beyond} was left out"
-    area = area_text(doubts.left_out if in_metres else None, doubts.left_out_pixels)
+        return str(words["left_out_unknown"])
+    beyond = doubts.threshold_text(language)
+    if not doubts.left_out or doubts.against is None:
+        return str(words["left_out_none"].format(beyond=beyond))
+    area = area_text(doubts.left_out if in_metres else None, doubts.left_out_pixels, language)
     reason, share = doubts.against
-    extent = "most" if share > 0.5 else "part"
-    return f"{area} beyond {doubts.beyond} were left out, {extent} of it {reason}"
+    pattern = words["left_out_most" if share > 0.5 else "left_out_part"]
+    return str(pattern.format(area=area, beyond=beyond, reason=reason.text(language)))
 
 
-def _index_text(index_facts: IndexFacts | None, name: str) -> str:
+def _size_text(facts: MaskFacts, name: str, language: str) -> str:
+    """The size of the largest or the smallest region, or of one on average."""
+    sizes = facts.sizes() if facts.regions.count else np.zeros(1)
+    size = float({"largest": sizes.max(), "smallest": sizes.min(), "mean_area": sizes.mean()}[name])
+    return area_text(size if facts.area_m2 is not None else None, size, language)
+
+
+def _regions_text(facts: MaskFacts, name: str, language: str) -> str:
+    """How many regions there are, with their sizes."""
+    one, several = wording(language)["facts"][name]
+    if facts.regions.count == 1:
+        return str(one)
+    count = localised(f"{facts.regions.count:,}", language)
+    sizes = {name: _size_text(facts, name, language) for name in ("largest", "smallest")}
+    return str(several.format(count=count, **sizes))
+
+
+def _index_text(index_facts: IndexFacts | None, name: str, language: str) -> str:
     if name == "contrast":
-        return _contrast_text(index_facts)
+        return _contrast_text(index_facts, language)
     if index_facts is None:
-        return NOT_AVAILABLE
+        return str(wording(language)["facts"]["not_available"])
     values = {
         "index": index_facts.inside,
         "outside": index_facts.outside,
         "threshold": index_facts.threshold,
     }
-    return _number_text(values[name])
+    return number_text(values[name], language)
 
 
-def _contrast_text(index_facts: IndexFacts | None) -> str:
+def _contrast_text(index_facts: IndexFacts | None, language: str) -> str:
+    words = wording(language)["facts"]
     if index_facts is None or index_facts.inside is None or index_facts.outside is None:
-        return NOT_AVAILABLE
+        return str(words["not_available"])
     difference = index_facts.inside - index_facts.outside
     if abs(difference) < 0.005:
-        return "the same inside and outside"
-    return f"{abs(difference):.2f} {'higher' if difference > 0 else 'lower'} inside than outside"
-
-
-def _number_text(value: float | None) -> str:
-    return NOT_AVAILABLE if value is None else f"{value:.2f}"
+        return str(words["same"])
+    pattern = words["higher" if difference > 0 else "lower"]
+    return str(pattern.format(number_text(abs(difference), language)))
 
 
 def _digits(value: float) -> str:

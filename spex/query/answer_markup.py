@@ -19,7 +19,8 @@ Attributes of a span (all but ``class`` optional)::
 
 Fact slots: area, share, count, largest, smallest, mean_area, location, probability, confusion
 (which neighbouring class fits part of the mask as well), left_out (what lies beyond the class's
-threshold but outside the mask, and why), index:NAME (mean inside), outside:NAME, threshold:NAME,
+threshold but outside the mask, and why), regions and counted (their number with their sizes, as a
+clause), index:NAME (mean inside), outside:NAME, threshold:NAME,
 contrast:NAME (how much higher or lower inside than outside).
 """
 
@@ -37,6 +38,8 @@ FACTS = (
     "area", "share", "count", "largest", "smallest", "mean_area", "location", "probability",
     "confusion", "left_out",
 )  # fmt: skip
+CLAUSE_FACTS = ("regions", "counted")
+"""Slots of the answers that are written by rule; the language model does not know them."""
 INDEX_FACTS = ("index", "outside", "threshold", "contrast")
 
 _AREA = rf"{PLAIN_NUMBER}(?:ha|m2|km2|px|%)"
@@ -125,7 +128,7 @@ def parse_answer(text: str) -> Answer:
     if stray:
         raise AnswerError(f"malformed markup in the answer: {stray[0][:60]!r}")
     for slot in _SLOT.finditer(text):
-        if slot[1] not in (INDEX_FACTS if slot[2] else FACTS):
+        if slot[1] not in (INDEX_FACTS if slot[2] else (*FACTS, *CLAUSE_FACTS)):
             raise AnswerError(f"fact slot {slot[0]!r} is unknown")
         if not spans or slot.start() < spans[0].start:
             raise AnswerError(f"fact slot {slot[0]!r} is without a span before it")

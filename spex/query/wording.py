@@ -1,29 +1,186 @@
-"""Constraints as people read them, in answers and explanations."""
+"""What people read, as data: ``wording/LANGUAGE.yaml``; constraints and classes in words."""
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from importlib.resources import files
+from typing import Any
 
-from spex.query.constraints import Constraints
+import yaml
 
-_WORDING = {
-    "min_area": "at least {}",
-    "max_area": "at most {}",
-    "where": "in the {}",
-    "top": "the {} largest",
-    "index": "{}",
-    "not": "without {}",
-}
+from spex.evidence.class_evidence import ClassEvidence
+from spex.evidence.classes import land_class
+from spex.query.constraints import Constraints, Distance, IndexCondition, without_exponent
+from spex.query.numbers import grouped, localised
 
 
-def constraints_text(constraints: Constraints) -> str:
-    """The constraints of a span in words; empty where there are none."""
-    parts = []
-    for name, value in constraints.to_dict().items():
-        if name == "top" and value == 1:
-            parts.append("the largest")
-            continue
-        text = re.sub(r"(?<=\d)(?=(?:ha|m2|km2|px)$)", " ", str(value)).replace("m2", "m²")
-        text = text.replace(":", " ").replace(",", ", ").replace("_", " ")
-        parts.append(_WORDING[name].format(text))
-    return ", ".join(parts)
+@cache
+def wording(language: str) -> Mapping[str, Any]:
+    """The sentences and words of one of ``LANGUAGES``, as its file has them."""
+    path = files("spex.query") / "wording" / f"{language}.yaml"
+    document: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return document
+
+
+def class_title(name: str, language: str = "en") -> str:
+    """The name of a class for people; a class that was added has the one title it came with."""
+    titles: Mapping[str, str] = wording(language)["classes"]
+    return titles.get(name) or land_class(name).title
+
+
+def number_text(value: float, language: str = "en") -> str:
+    """A number in full, as the language writes it; a minus stands before it."""
+    sign = "-" if value < 0 else ""
+    return sign + localised(grouped(without_exponent(abs(value))), language)
+
+
+def quoted(text: str, language: str = "en") -> str:
+    """Words of a person in quotation marks, without what could be taken for markup."""
+    plain = text.replace("<", "‹").replace(">", "›")
+    return str(wording(language)["quotes"].format(plain))
+
+
+def listed(items: Sequence[str], language: str = "en") -> str:
+    """``a, b, and c`` in the language."""
+    lists = wording(language)["lists"]
+    if len(items) == 2:
+        return str(lists["two"].format(*items))
+    return str(lists["comma"].join(items[:-1]) + lists["last"] * (len(items) > 1) + items[-1])
+
+
+def constraints_text(constraints: Constraints, language: str = "en") -> str:
+    """All constraints of a span in words; empty where there are none.
+
+    They follow the name of what is mapped: "of at least 1 ha in the northern half, without
+    cropland".
+    """
+    return _joined([*_of_pixels(constraints, language), *_of_rank(constraints, language)], language)
+
+
+def with_constraints(phrase: str, constraints: Constraints, language: str = "en") -> str:
+    """What is mapped, with its constraints.
+
+    Args:
+        phrase: the words for the class, or its span in markup.
+        constraints: of the mask.
+        language: one of ``LANGUAGES``.
+    """
+    text = constraints_text(constraints, language)
+    if not text:
+        return phrase
+    pattern = "span" if _of_pixels(constraints, language) else "span_of_rank"
+    words = wording(language)["constraints"]
+    return str(words[pattern].format(phrase=phrase, constraints=text))
+
+
+def _joined(parts: Iterable[str], language: str) -> str:
+    return str(wording(language)["constraints"]["join"].join(parts))
+
+
+def _of_pixels(constraints: Constraints, language: str) -> list[str]:
+    """Every constraint but those that pick regions by their rank."""
+    words = wording(language)["constraints"]
+    size = _size(constraints.min_area, constraints.max_area, language)
+    place = _place(constraints.where, language)
+    exclude = [class_title(name, language) for name in constraints.exclude]
+    parts = [
+        words["near_join"].join(filter(None, (size, place))),
+        _distances("near", constraints.near, language),
+        _distances("far", constraints.far, language),
+        words["without"].format(listed(exclude, language)) if exclude else "",
+        _conditions(constraints.index, language),
+    ]
+    return [part for part in parts if part]
+
+
+def _size(low: tuple[float, str] | None, high: tuple[float, str] | None, language: str) -> str:
+    words = wording(language)["constraints"]
+    if low and high:
+        bounds = {"low": area_in_words(*low, language), "high": area_in_words(*high, language)}
+        if low[1] == high[1]:
+            bounds["low"] = number_text(low[0], language)
+        return str(words["between"].format(**bounds))
+    if low:
+        return str(words["min_area"].format(area_in_words(*low, language)))
+    return str(words["max_area"].format(area_in_words(*high, language))) if high else ""
+
+
+def area_in_words(value: float, unit: str, language: str = "en") -> str:
+    """An area as a constraint states it; ``unit`` is one of ``AREA_UNITS``, or ``m``."""
+    words = wording(language)
+    pattern = words["units"][unit]
+    if value == 1:
+        pattern = words["one_unit"].get(unit, pattern)
+    return str(pattern.format(number_text(value, language)))
+
+
+def _place(where: Sequence[str], language: str) -> str:
+    words = wording(language)
+    parts = words["constraints"]["where"]
+    kept = [parts[part][0] for part in where if not part.startswith("-")]
+    taken = [parts[part[1:]][1] for part in where if part.startswith("-")]
+    either = words["lists"]["either"].join(kept)
+    return _joined(filter(None, [either, *taken]), language)
+
+
+def _distances(side: str, distances: Sequence[Distance], language: str) -> str:
+    words = wording(language)["constraints"]
+    texts = []
+    for item in distances:
+        name = words["of"].get(item.class_name) or class_title(item.class_name, language)
+        distance = area_in_words(item.metres, "m", language)
+        texts.append(words[side].format(distance=distance, name=name))
+    return listed(texts, language) if texts else ""
+
+
+def _conditions(conditions: Sequence[IndexCondition], language: str) -> str:
+    """Conditions of one index after each other, its name once."""
+    words = wording(language)["constraints"]
+    texts = []
+    for name in dict.fromkeys(condition.name for condition in conditions):
+        for number, condition in enumerate(item for item in conditions if item.name == name):
+            value = number_text(condition.value, language)
+            if number:
+                texts.append(words[f"and_{condition.side}"].format(value))
+            else:
+                texts.append(words[condition.side].format(name, value))
+    return str(words["index"].format(listed(texts, language))) if texts else ""
+
+
+def _of_rank(constraints: Constraints, language: str) -> list[str]:
+    words = wording(language)["constraints"]
+    texts = []
+    for count, key in ((constraints.top, "largest"), (constraints.bottom, "smallest")):
+        if count:
+            one, several = words[key if count > 0 else f"all_but_{key}"]
+            many = number_text(abs(count), language)
+            texts.append(one if abs(count) == 1 else several.format(many))
+    return texts
+
+
+def reason_text(evidence: ClassEvidence, language: str = "en") -> str:
+    """Why a class has its status in a scene, as a clause."""
+    patterns: Mapping[str, str] | None = wording(language).get("evidence")
+    if patterns is None:
+        return evidence.reason
+    values = {key: localised(value, language) for key, value in evidence.cause.values.items()}
+    if "class" in values:
+        values["title"] = class_title(values["class"], language)
+    values["rule"] = rule_text(evidence, language)
+    values["requires"] = requirement_text(evidence, language)
+    return patterns[evidence.cause.key].format(**values)
+
+
+def rule_text(evidence: ClassEvidence, language: str = "en") -> str:
+    """The first condition of a class, such as "MNDWI above 0.05"."""
+    words = wording(language)
+    name = words["bands"].get(evidence.index, evidence.index)
+    value = localised(f"{evidence.threshold:.2f}", language)
+    return str(words["constraints"]["above" if evidence.above else "below"].format(name, value))
+
+
+def requirement_text(evidence: ClassEvidence, language: str = "en") -> str:
+    """What the bands of a scene lack to show a class; empty where they lack nothing."""
+    requirements: Mapping[str, str] = wording(language)["requirements"]
+    return requirements.get(evidence.requires, evidence.requires)

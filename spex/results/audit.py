@@ -59,11 +59,15 @@ def audit(folder: Path, scene: Scene) -> None:
     _require_same("valid_fraction", result["scene"]["valid_fraction"], valid_fraction)
     constraints = json.dumps([mask["constraints"] for mask in masks])
     reasons = " ".join(absence["reason"] for absence in result["absent"])
-    allowed = {"0", *all_numbers(result["query"] + constraints), *all_numbers(reasons)}
+    language = result["language"]
+    phrases = " ".join(mask["phrase"] for mask in masks)
+    words = f"{result['query']} {phrases}"
+    allowed = {"0", *all_numbers(words), *all_numbers(words, language)}
+    allowed |= {*all_numbers(constraints), *all_numbers(reasons)}
     if "unknown_fraction" in result:
         unknown = 1 - sum(measured["fraction"] for measured in measured_masks)
         _require_same("unknown_fraction", result["unknown_fraction"], unknown)
-        allowed.update(all_numbers(share_text(result["unknown_fraction"])))
+        allowed |= _unknown_numbers(unknown, measured_masks)
     for mask, measured in zip(masks, measured_masks, strict=True):
         title = f"mask {mask['value']} ({mask['class']})"
         for name in (*_QUANTITIES, *measured["doubts"]):
@@ -73,8 +77,8 @@ def audit(folder: Path, scene: Scene) -> None:
                 _require_same(f"{title} {name} {side}", mask["evidence"][name][side], mean)
         allowed |= _answer_numbers(measured)
         allowed |= _index_numbers(mask["evidence"])
-    for number in stated_numbers(result["answer"]):
-        if number.rstrip(",") not in allowed:
+    for number in stated_numbers(result["answer"], language):
+        if number not in allowed:
             raise AuditError(f"the answer states {number}, which nothing in the result measures")
 
 
@@ -104,7 +108,7 @@ def _require_same(name: str, stated: Any, measured: Any) -> None:
 
 
 def _answer_numbers(measured: dict[str, Any]) -> set[str]:
-    """The numbers that may stand in an answer about one mask, as they are written."""
+    """The numbers that may stand in an answer about one mask, in plain form."""
     sizes = measured["sizes"]
     in_metres = measured["area_m2"] is not None
     texts = [
@@ -114,6 +118,17 @@ def _answer_numbers(measured: dict[str, Any]) -> set[str]:
     texts += [area_text(measured["area_m2"], measured["pixels"]), share_text(measured["fraction"])]
     texts += measured["clauses"]
     texts += [f"{measured['regions']:,}", f"{measured['mean_probability']:.2f}"]
+    return set(all_numbers(" ".join(texts)))
+
+
+def _unknown_numbers(unknown: float, measured_masks: list[dict[str, Any]]) -> set[str]:
+    """The share and the area of what a map of all classes leaves open."""
+    texts = [share_text(unknown)]
+    for measured in measured_masks[:1]:
+        scale = unknown / measured["fraction"]
+        area = measured["area_m2"]
+        area_m2 = None if area is None else area * scale
+        texts.append(area_text(area_m2, measured["pixels"] * scale))
     return set(all_numbers(" ".join(texts)))
 
 

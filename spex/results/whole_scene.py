@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 from spex.evidence.classes import classes
 from spex.evidence.scene_evidence import SceneEvidence
-from spex.postprocess.fact_text import fact_text, share_text
 from spex.postprocess.facts import MaskFacts
 
 
@@ -44,13 +43,3 @@ def top_classes(evidence: SceneEvidence) -> TopClasses:
 def unknown_share(facts: Sequence[MaskFacts]) -> float:
     """Share of the valid scene that is in no mask, 0-1."""
     return max(0.0, 1 - sum(mask_facts.fraction for mask_facts in facts))
-
-
-def shares_table(facts: Sequence[MaskFacts]) -> str:
-    """A line per mask with its share and area, the largest first, and one for what is in none."""
-    lines = []
-    for mask_facts in sorted(facts, key=lambda item: -item.fraction):
-        share, area = (fact_text(mask_facts, name, None) for name in ("share", "area"))
-        lines.append(f"- {mask_facts.span.phrase}: {share}, {area}")
-    lines.append(f"- none of these: {share_text(unknown_share(facts))}")
-    return "\n".join(lines)

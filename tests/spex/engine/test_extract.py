@@ -79,7 +79,7 @@ def test_strips_of_rows_do_not_show(painter, painted):
     result = ask(
         painter, painted(shape=(1200, 70), crs=None, water=blocks(*boxes, shape=(1200, 70))), text
     )
-    assert result.answer == "Water: 1 regions, 3,000 px."
+    assert result.answer == "Water: 1 regions, 3,000 pixels."
 
 
 class TestConstraints:
@@ -159,7 +159,8 @@ class TestConstraints:
         scene = painted(water=blocks((10, 10, 20, 20), (60, 80, 5, 4)), crs=None)
         with pytest.raises(QueryError, match=r"1 ha .*--gsd"):
             ask(painter, scene, text.format("1ha"))
-        assert ask(painter, scene, text.format("100px")).answer == "Water: 400 px, largest 400 px."
+        in_pixels = ask(painter, scene, text.format("100px")).answer
+        assert in_pixels == "Water: 400 pixels, largest 400 pixels."
         stated = painted(water=blocks((10, 10, 20, 20), (60, 80, 5, 4)), crs=None, gsd_m=20)
         assert ask(painter, stated, text.format("1ha")).answer == "Water: 16.0 ha, largest 16.0 ha."
 
@@ -252,10 +253,10 @@ class TestAbsence:
         [
             (
                 "min_area=1ha max_area=9ha where=north",
-                "of at least 1 ha and at most 9 ha in the north",
+                "between 1 and 9 ha in the northern half",
             ),
             ("index=NDVI:above:0.99,NDWI:below:0", "with NDVI above 0.99 and NDWI below 0"),
-            ("where=south not=cropland", "in the south without cropland"),
+            ("where=south not=cropland", "in the southern half, without cropland"),
         ],
     )
     def test_every_unmet_constraint_is_named(self, painter, painted, attributes, words):
