@@ -9,7 +9,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -22,6 +22,7 @@ from spex.engine.cache import BUDGET, FeatureCache
 from spex.engine.class_maps import ClassMaps
 from spex.engine.methods import Predictor
 from spex.engine.mosaic import write_probability
+from spex.engine.turn import Clock, Turn
 from spex.errors import ConfigError
 from spex.evidence.scene_evidence import measure
 from spex.postprocess.answer_text import unavailable, whole_scene_text, write_answer
@@ -37,7 +38,7 @@ from spex.query.answers import answer_for, ignored_text, whole_scene_answer
 from spex.query.constraints import ANY
 from spex.query.prompt import Exchange, clean_query
 from spex.query.reader import read_request
-from spex.query.reading import Reading, Understood
+from spex.query.reading import Reading
 from spex.raster.scene import Scene
 from spex.raster.tiles import FailedTile, Tile, plan_tiles
 from spex.raster.working_rasters import bounded_gdal_cache
@@ -136,10 +137,11 @@ class Session:
                 lacks.
         """
         text = clean_query(query)
-        clock = _Clock({"evidence": self._opening})
+        clock = Clock({"evidence": self._opening})
+        self._opening = 0.0  # counts once
         reading = read_request(text, history)
         clock.lap("reading")
-        turn = _Turn(text, reading, self._answer(reading), clock)
+        turn = Turn(text, reading, self._answer(reading), clock)
         said = self._said(turn)
         if said is not None:
             return said
@@ -157,7 +159,7 @@ class Session:
         names = top_classes(self.evidence).shown
         return parse_answer(whole_scene_answer(names, reading.language, reading.ignored))
 
-    def _said(self, turn: _Turn) -> Extraction | None:
+    def _said(self, turn: Turn) -> Extraction | None:
         """The result of a turn that extracts nothing: a refusal, or a reply to a greeting."""
         valid_fraction = float(self.overview.valid.mean())
         if turn.reading.reply is not None:
@@ -173,7 +175,7 @@ class Session:
             return None
         return self._extraction(turn, refused, refused=refused, valid_fraction=valid_fraction)
 
-    def _extract(self, turn: _Turn, progress: Progress | None) -> Extraction:
+    def _extract(self, turn: Turn, progress: Progress | None) -> Extraction:
         answer = turn.answer
         scene = self.scene
         work = tempfile.TemporaryDirectory(prefix="spex-")
@@ -219,7 +221,7 @@ class Session:
             warnings=(*warnings, *cautions(answer, executed.facts, self.evidence)),
         )
 
-    def _text(self, turn: _Turn, executed: ExecutedAnswer) -> tuple[str, list[str]]:
+    def _text(self, turn: Turn, executed: ExecutedAnswer) -> tuple[str, list[str]]:
         """The answer as a person reads it, and warnings about it."""
         reading = turn.reading
         language = reading.language
@@ -262,7 +264,7 @@ class Session:
             decoded[rows] = self._scene_predictor.decode(features, names, pixels)
         return decoded, pixels.valid
 
-    def _extraction(self, turn: _Turn, answer: str, **measured: Any) -> Extraction:
+    def _extraction(self, turn: Turn, answer: str, **measured: Any) -> Extraction:
         warnings = measured.pop("warnings", ())
         return Extraction(
             query=turn.query,
@@ -276,45 +278,3 @@ class Session:
             warnings=(*self.scene.warnings, *warnings),
             **measured,
         )
-
-
-@dataclass(frozen=True)
-class _Turn:
-    """A query while it is answered.
-
-    Attributes:
-        query: as it was read.
-        reading: what it asks for.
-        answer: in span markup, its slots not filled.
-        clock: started with the query.
-    """
-
-    query: str
-    reading: Reading
-    answer: Answer
-    clock: _Clock
-
-    def understood(self, number: int) -> tuple[Understood, ...]:
-        """What the query says of a span, by its number from 0."""
-        if self.reading.masks:
-            return self.reading.masks[number].understood
-        return (Understood(f"class={self.answer.spans[number].class_name}", self.query),)
-
-
-class _Clock:
-    """Seconds spent in each step of a query."""
-
-    def __init__(self, before: dict[str, float]) -> None:
-        self._laps = before
-        self._last = time.perf_counter()
-
-    def lap(self, name: str) -> None:
-        """Name the step that ends now."""
-        now = time.perf_counter()
-        self._laps[name] = now - self._last
-        self._last = now
-
-    def laps(self) -> dict[str, float]:
-        """Seconds of each step and in total."""
-        laps = {**self._laps, "total": sum(self._laps.values())}
-        return {name: round(seconds, 3) for name, seconds in laps.items()}
