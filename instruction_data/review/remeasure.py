@@ -12,9 +12,9 @@ from instruction_data.review.targets import ExpectedAnswer, LabelledChip
 from spex.evidence.indices import compute_index
 from spex.evidence.regions import label_regions
 from spex.postprocess.constraint_masks import Frame
-from spex.postprocess.doubts import DoubtSweep
+from spex.postprocess.doubt_sweep import DoubtSweep, Strip
 from spex.postprocess.facts import MaskFacts
-from spex.raster.working_rasters import NODATA
+from spex.raster.working_rasters import NODATA, PROBABILITY_SCALE
 from spex.results.audit import differences
 
 _TOLERANCE = 1e-6  # relative; sums differ in their order
@@ -78,9 +78,11 @@ def _measured(chip: LabelledChip, expected: ExpectedAnswer, number: int) -> dict
     if facts.doubts:
         sweep = DoubtSweep(facts.span.class_name, chip.evidence)
         other_masks = valid & (expected.values > 0) & ~mask
-        likely = chip.mask(facts.span.class_name)
+        levels = (chip.mask(facts.span.class_name) * PROBABILITY_SCALE).astype(np.uint8)
         maps = chip.evidence.recipe_maps(chip.planes)
-        sweep.add(mask, other_masks, likely, valid, row_weights[:, None], maps)
+        cells = np.zeros(mask.shape, np.int8)  # where two masks differ is compared by no number
+        strip = Strip(mask, other_masks, levels, valid, row_weights[:, None], cells)
+        sweep.add(strip, maps)
         quantities |= sweep.finish().to_dict()
     return quantities
 

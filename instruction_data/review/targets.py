@@ -25,6 +25,7 @@ from spex.postprocess.constraint_masks import check as check_constraints
 from spex.postprocess.execution import execute
 from spex.postprocess.facts import MaskFacts
 from spex.query.answer_markup import Answer, other_classes
+from spex.query.constraints import ANY
 from spex.raster.scene import Pixels, Scene
 from spex.raster.working_rasters import (
     NODATA,
@@ -86,10 +87,15 @@ class LabelledChip:
         return name in self._labels
 
     def mask(self, name: str) -> NDArray[np.bool_]:
-        """Where a class is, ``(h, w)``: by the labels, else by its evidence."""
+        """Where a class is, ``(h, w)``: by the labels, else by its evidence; all of ``any``."""
         if name not in self._masks:
             label = self._labels.get(name)
-            found = label.decode() if label else class_score(self.pixels, self.evidence, name) > 0.5
+            if name == ANY:
+                found = self.pixels.valid
+            elif label:
+                found = label.decode()
+            else:
+                found = class_score(self.pixels, self.evidence, name) > 0.5
             self._masks[name] = found & self.pixels.valid
         return self._masks[name]
 

@@ -202,12 +202,13 @@ class Session:
         text, warnings = self._text(turn, executed)
         turn.clock.lap("results")
         renumbered = (replace(facts, value=i) for i, facts in enumerate(mask_facts, start=1))
+        language = turn.reading.language
         absent = [
-            (answer.spans[number].class_name, absence.reason)
+            (answer.spans[number].class_name, absence.clause(language))
             for number, absence in executed.absences.items()
         ]
         if turn.reading.whole_scene:
-            absent += top_classes(self.evidence).hidden
+            absent += top_classes(self.evidence, language).hidden
         return self._extraction(
             turn,
             text,
@@ -218,7 +219,7 @@ class Session:
             absent=tuple(absent),
             tiles=self._tiles,
             failed=failed,
-            warnings=(*warnings, *cautions(answer, executed.facts, self.evidence)),
+            warnings=(*warnings, *cautions(answer, executed.facts, self.evidence, language)),
         )
 
     def _text(self, turn: Turn, executed: ExecutedAnswer) -> tuple[str, list[str]]:

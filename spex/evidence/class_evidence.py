@@ -34,7 +34,7 @@ class Cause:
 
     Attributes:
         key: of ``_REASONS``.
-        values: shares, means and thresholds as English writes them, and names of classes.
+        values: shares and means as English writes them, and names of classes.
     """
 
     key: str
@@ -105,7 +105,10 @@ class ClassEvidence:
         values = dict(self.cause.values)
         if "class" in values:
             values["title"] = classes()[values["class"]].title
-        rule = f"{self.index} {'above' if self.above else 'below'} {self.threshold:.2f}"
+        index = self.index.removeprefix("z:")
+        rule = f"{index} {'above' if self.above else 'below'} {self.threshold:.2f}"
+        if index != self.index:
+            rule += " standard deviations from the mean of the scene"
         return _REASONS[self.cause.key].format(rule=rule, requires=self.requires, **values)
 
 
@@ -208,7 +211,7 @@ class ClassMeasurer:
         return replace(
             absent,
             status="present",
-            cause=Cause("present", {"share": f"{share:.1%}"}),
+            cause=Cause("present", {"share": _percent(share, 1)}),
             separability=separability,
             region_count=runs.count,
             regions=tuple(regions(mask, limit=MAX_REGIONS, runs=runs, planes=planes)),
@@ -231,18 +234,18 @@ class ClassMeasurer:
             mean = f"{absent.outside:.2f}"
             if not first_share:
                 return Cause("none", {"mean": mean})
-            return Cause("none_all", {"share": f"{first_share:.1%}", "mean": mean})
+            return Cause("none_all", {"share": _percent(first_share, 1), "mean": mean})
         sizes = runs.sizes()[1:]
         coherent = float(sizes[sizes >= _MIN_PIXELS].sum()) / self._valid_count
         doubtful = recipe.weak or not self._calibrated
         if coherent < (_MIN_SHARE_DOUBTFUL if doubtful else _MIN_SHARE):
-            shares = {"share": f"{share:.2%}", "coherent": f"{coherent:.2%}"}
+            shares = {"share": _percent(share, 2), "coherent": _percent(coherent, 2)}
             return Cause("few", {**shares, "least": str(_MIN_PIXELS)})
         if doubtful and coherent < _MIN_COHERENT * share:
-            return Cause("specks", {"share": f"{share:.1%}"})
+            return Cause("specks", {"share": _percent(share, 1)})
         one_mode = first.relative and not self._bimodal.get(first.quantity, False)
         if one_mode and _is_tail(share, absent.inside, absent.outside, absent.threshold):
-            return Cause("tail", {"share": f"{share:.1%}", "mean": f"{absent.inside:.2f}"})
+            return Cause("tail", {"share": _percent(share, 1), "mean": f"{absent.inside:.2f}"})
         return None
 
 
@@ -252,6 +255,10 @@ def _unavailable(name: str, requires: str) -> ClassEvidence:
 
 def _quantity_name(condition: Condition) -> str:
     return f"{'z:' if condition.standardised else ''}{condition.quantity}"
+
+
+def _percent(share: float, decimals: int) -> str:
+    return f"{100 * share:.{decimals}f} %"
 
 
 def _is_tail(share: float, inside: float, outside: float, threshold: float) -> bool:

@@ -17,7 +17,14 @@ from spex.postprocess.facts import MaskFacts
 from spex.query.answer_markup import SPAN_OPEN, Answer, Span, fill_slots, format_span, parse_answer
 from spex.query.constraints import ANY, Constraints
 from spex.query.numbers import stated_numbers
-from spex.query.wording import constraints_text, reason_text, with_constraints, wording
+from spex.query.wording import (
+    class_title,
+    constraints_text,
+    paragraph,
+    reason_text,
+    with_constraints,
+    wording,
+)
 
 _TAGS = re.compile(rf"{SPAN_OPEN}|</seg>|<fact:[^>]*>|</?refuse>")
 _WHOLE = re.compile(rf"{SPAN_OPEN}[^<>]*</seg>|<fact:[^>]*>|</?refuse>|[“„«「][^”“»」]*[”“»」]")
@@ -36,12 +43,14 @@ class Absence:
             class.
         evidence: of the class.
         taken_by: phrase of the narrower mask that took its pixels.
+        nowhere: class that the mask must lie near, and that the scene does not have.
     """
 
     span: Span
     kind: str
     evidence: ClassEvidence
     taken_by: str = ""
+    nowhere: str = ""
 
     @property
     def reason(self) -> str:
@@ -59,14 +68,18 @@ class Absence:
         if self.kind in ("evidence", "unavailable"):
             return evidence.rstrip(".")
         pattern: str = wording(language)["absence"][self.kind]
-        constraints = constraints_text(_of_regions(self.span), language)
-        return pattern.format(other=self.taken_by, reason=evidence, constraints=constraints)
+        stated = self.span.constraints if self.kind == "rank" else _of_regions(self.span)
+        return pattern.format(
+            other=class_title(self.nowhere, language) if self.nowhere else self.taken_by,
+            reason=evidence,
+            constraints=constraints_text(stated, language),
+        )
 
     def text(self, language: str = "en") -> str:
         """The reason as a sentence of the answer, without its full stop."""
         words = wording(language)["absence"]
-        sentences = {"unavailable": "unavailable", "unmet": "unmet_sentence"}
-        pattern: str = words[sentences.get(self.kind, "sentence")]
+        keys = {"unavailable": "unavailable", "unmet": "unmet_sentence"}
+        pattern: str = words[keys.get(self.kind, "sentence")]
         constraints = constraints_text(_of_regions(self.span), language)
         reason = self.clause(language)
         return pattern.format(phrase=self.span.phrase, reason=reason, constraints=constraints)
@@ -75,6 +88,11 @@ class Absence:
 def _of_regions(span: Span) -> Constraints:
     """The constraints that can leave a mask empty: all but those that pick regions by rank."""
     return replace(span.constraints, top=None, bottom=None)
+
+
+def _all_but(constraints: Constraints) -> bool:
+    """Whether the largest or smallest regions are taken away."""
+    return (constraints.top or 0) < 0 or (constraints.bottom or 0) < 0
 
 
 def unavailable(answer: Answer, evidence: SceneEvidence) -> dict[int, Absence]:
@@ -87,16 +105,23 @@ def unavailable(answer: Answer, evidence: SceneEvidence) -> dict[int, Absence]:
     return absences
 
 
-def absence(span: Span, evidence: SceneEvidence, taken_by: str | None, *, likely: bool) -> Absence:
+def absence(
+    span: Span, evidence: SceneEvidence, taken_by: str | None, *, nowhere: str | None, likely: bool
+) -> Absence:
     """Why the mask of a span is empty.
 
     Args:
         span: the span.
         evidence: of the scene.
         taken_by: phrase of the narrower mask that took its pixels, if there is one.
+        nowhere: class that the mask must lie near, if this scene has no pixel of it.
         likely: whether any pixel reached probability 0.5 before the constraints.
     """
     state = evidence.of(span.class_name)
+    if likely and nowhere:
+        return Absence(span, "nowhere", state, nowhere=nowhere)
+    if likely and not taken_by and _all_but(span.constraints):
+        return Absence(span, "rank", state)
     constrained = bool(constraints_text(_of_regions(span)))
     if span.class_name == ANY or (likely and not taken_by and constrained):
         return Absence(span, "unmet", state)
@@ -147,14 +172,16 @@ def write_answer(
                     "and was replaced"
                 )
                 inside = [i for i in inside if i not in absences]
-                sentence = " ".join(_plain_sentence(answer.spans[i], language) for i in inside)
+                sentence = paragraph(
+                    (_plain_sentence(answer.spans[i], language) for i in inside), language
+                )
             parts.append(sentence)
             new_spans += inside
         for i in owners:
             if i in absences and i not in explained:
                 parts.append(absences[i].text(language) + wording(language)["full_stop"])
                 explained.add(i)
-        sentence = " ".join(part for part in parts if part)
+        sentence = paragraph(parts, language)
         text += (gap if text else "") + sentence if sentence else ""
     rebuilt = parse_answer(text)
 
@@ -178,7 +205,7 @@ def whole_scene_text(facts: Sequence[MaskFacts], language: str = "en") -> str:
     first = ranked[0]
     share = share_text(first.fraction, language)
     pattern = words["shares" if first.fraction > 0.5 else "shares_largest"]
-    sentences = [pattern.format(first=first.span.phrase, share=share)]
+    said = [pattern.format(first=first.span.phrase, share=share)]
     rest = 1 - sum(item.fraction for item in ranked)
     *titles, unknown = words["shares_table"]
     rows = [
@@ -194,10 +221,10 @@ def whole_scene_text(facts: Sequence[MaskFacts], language: str = "en") -> str:
         area_m2 = None if first.area_m2 is None else first.area_m2 * scale
         area = area_text(area_m2, first.pixels * scale, language)
         rows.append((unknown, share_text(rest, language), area))
-        sentences.append(words["shares_rest"].format(share=share_text(rest, language)))
+        said.append(words["shares_rest"].format(share=share_text(rest, language)))
     table = [titles, ["---", "---:", "---:"], *rows]
     lines = [f"| {' | '.join(cells)} |" for cells in table]
-    return _capitalised(" ".join(sentences)) + "\n\n" + "\n".join(lines)
+    return _capitalised(paragraph(said, language)) + "\n\n" + "\n".join(lines)
 
 
 def _capitalised(text: str) -> str:
@@ -221,14 +248,14 @@ def _sentences(answer: Answer) -> list[tuple[str, int, int, list[int]]]:
     # Full stops inside tags (min_area=0.5ha), phrases and quotations do not end a sentence.
     hidden = _WHOLE.sub(lambda match: "\0" * len(match[0]), answer.text)
     gaps = [match.span() for match in _SENTENCE_END.finditer(hidden)]
-    sentences: list[tuple[str, int, int, list[int]]] = []
+    found: list[tuple[str, int, int, list[int]]] = []
     start = 0
     gap = ""
     owners: list[int] = []
     for end, next_start in [*gaps, (len(hidden), len(hidden))]:
         inside = [i for i, span in enumerate(answer.spans) if start <= span.start < end]
         owners = inside or ([] if "\n" in gap else owners[-1:])
-        sentences.append(("\n" if "\n" in gap else gap, start, end, owners))
+        found.append(("\n" if "\n" in gap else gap, start, end, owners))
         gap = answer.text[end:next_start]
         start = next_start
-    return sentences
+    return found

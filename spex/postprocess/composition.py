@@ -1,16 +1,17 @@
 """From probabilities to the one mask raster: threshold, constraints, and which mask owns a pixel.
 
-Order: threshold 0.5; pixel constraints (index, part of the scene, excluded classes); sizes of
-regions; then each pixel goes to one mask, and sizes are checked again on what is left, so that
-every region in the file meets its constraints. A pixel that several masks contain goes to the child
-class before its parent, to the more constrained of two spans of one class, then to the higher
+Order: threshold 0.5; pixel constraints (index, part of the scene, distances, excluded classes);
+sizes of regions; then each pixel goes to one mask, and sizes are checked again on what is left, so
+that every region in the file meets its constraints. A pixel that several masks contain goes to the
+child class before its parent, to the more constrained of two spans of one class, then to the higher
 probability.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rasterio
@@ -18,15 +19,19 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from spex.evidence.classes import classes
+from spex.postprocess.allowed_pixels import StripMasks, allowed_pixels, planes_held
 from spex.postprocess.components import RegionSweep
-from spex.postprocess.constraint_masks import Frame, asks_regions, kept_regions, meets_index
-from spex.query.answer_markup import Answer, Span, other_classes
-from spex.query.constraints import ANY
-from spex.raster.damaged_scene import read_around_damage
-from spex.raster.working_rasters import HALF_PROBABILITY, NODATA, row_strips, working_profile
-
-StripMasks = Callable[[Window], NDArray[np.bool_]]
-"""The masks ``(n, h, w)`` of a strip. Strips are asked for in order, each once per sweep."""
+from spex.postprocess.constraint_masks import (
+    Frame,
+    asks_percent,
+    asks_regions,
+    kept_regions,
+    without_all_but,
+)
+from spex.query.answer_markup import Answer, Span
+from spex.query.constraints import ANY, Constraints
+from spex.raster.scene import Scene
+from spex.raster.working_rasters import NODATA, row_strips, working_profile
 
 
 def narrower(inner: Span, outer: Span) -> bool:
@@ -53,31 +58,35 @@ def write_mask(
     Args:
         frame: extent of the scene's valid pixels.
         answer: its spans are the masks.
-        probability: raster of a band per span, then one per class of ``other_classes``.
+        probability: raster of a band per span, then one per class of ``other_classes``. The band of
+            ``any`` holds probability 1 at every valid pixel.
         path: of the raster to write: 0 background, 1..n the spans in order, 255 no data.
-        never: numbers of the spans that stay empty, because this scene cannot show their class.
+        never: numbers of the bands, from 0, that count as empty, because this scene cannot show
+            their class.
     """
     scene = frame.scene
     spans = answer.spans
-    by_index = any(span.constraints.index for span in spans)
-    planes = len(spans) + len(other_classes(answer)) + 4
-    planes += len(scene.bands) if by_index else 0
+    strips = list(row_strips(scene.height, scene.width, planes_held(frame, answer)))
     profile = working_profile(scene, 1)
     composed = path.with_suffix(".composed.tif")
     bands = list(range(1, len(spans) + 1))
-    with rasterio.open(probability) as source:
-
-        def allowed(window: Window) -> NDArray[np.bool_]:
-            return _allowed_pixels(frame, answer, window, source.read(window=window), never)
-
-        sized = _without_wrong_sizes(frame, spans, allowed, planes)
+    with (
+        rasterio.open(probability) as source,
+        allowed_pixels(frame, answer, source, strips, never, path.parent) as allowed,
+    ):
+        constraints = [span.constraints for span in spans]
+        by_share = any(map(asks_percent, constraints))
+        valid_size = _valid_size(scene, source, strips) if by_share else 0.0
+        sized = _without_wrong_sizes(scene, constraints, allowed, strips, valid_size)
         with rasterio.open(composed, "w", **profile) as out:
-            for window in row_strips(scene.height, scene.width, planes):
+            for window in strips:
                 levels = source.read(bands, window=window)
                 values = _owners(sized(window), levels, spans)
                 values[levels[0] == NODATA] = NODATA
                 out.write(values, 1, window=window)
-    if len(spans) == 1 or not any(asks_regions(span.constraints) for span in spans):
+    # What "all but the largest" took away is gone: asked again, it would take away the next.
+    constraints = [without_all_but(one) for one in constraints]
+    if len(spans) == 1 or not any(map(asks_regions, constraints)):
         composed.replace(path)
         return
     span_values = np.arange(1, len(spans) + 1)[:, None, None]
@@ -86,62 +95,38 @@ def write_mask(
         def owned(window: Window) -> NDArray[np.bool_]:
             return np.asarray(source.read(1, window=window)[None] == span_values)
 
-        sized = _without_wrong_sizes(frame, spans, owned, planes)
-        for window in row_strips(scene.height, scene.width, planes):
+        sized = _without_wrong_sizes(scene, constraints, owned, strips, valid_size)
+        for window in strips:
             values = source.read(1, window=window)
             values[(values != NODATA) & ~sized(window).any(axis=0)] = 0
             out.write(values, 1, window=window)
     composed.unlink()
 
 
-def _allowed_pixels(
-    frame: Frame,
-    answer: Answer,
-    window: Window,
-    levels: NDArray[np.uint8],
-    never: frozenset[int],
-) -> NDArray[np.bool_]:
-    """Pixels of a strip that reach probability 0.5 and meet the pixel constraints, ``(n, h, w)``.
-
-    Args:
-        frame: extent of the scene's valid pixels.
-        answer: its spans are the masks.
-        window: of the strip.
-        levels: of the probability raster, ``(bands, h, w)``.
-        never: numbers of the spans that stay empty.
-    """
-    spans = answer.spans
-    excluded = other_classes(answer)
-    valid = levels[0] != NODATA
-    masks = np.asarray((levels[: len(spans)] >= HALF_PROBABILITY) & valid)
-    pixels = None
-    if any(span.constraints.index for span in spans):
-        pixels = read_around_damage(frame.scene, window, valid)
-    for number, (mask, span) in enumerate(zip(masks, spans, strict=True)):
-        mask &= number not in never
-        if span.constraints.where:
-            mask &= frame.part(span.constraints.where[0], window)
-        if span.constraints.index and pixels is not None:
-            mask &= meets_index(span.constraints, pixels)
-        for name in span.constraints.exclude:
-            mask &= levels[len(spans) + excluded.index(name)] < HALF_PROBABILITY
-    return masks
-
-
 def _without_wrong_sizes(
-    frame: Frame, spans: tuple[Span, ...], masks: StripMasks, planes: int
+    scene: Scene,
+    constraints: Sequence[Constraints],
+    masks: StripMasks,
+    strips: Sequence[Window],
+    valid_size: float,
 ) -> StripMasks:
     """The masks without the regions that break their size constraints.
 
-    Takes one sweep over the scene, if any span constrains the sizes of its regions.
+    Takes one sweep over the scene, if any mask constrains the sizes of its regions.
+
+    Args:
+        scene: gives the areas of pixels.
+        constraints: of each mask.
+        masks: before.
+        strips: that the masks will be asked for.
+        valid_size: of the valid scene in square metres, in pixels without map units.
     """
-    numbers = [number for number, span in enumerate(spans) if asks_regions(span.constraints)]
+    numbers = [number for number, one in enumerate(constraints) if asks_regions(one)]
     if not numbers:
         return masks
-    scene = frame.scene
     areas = scene.pixel_area_m2()
     sweeps = {number: RegionSweep() for number in numbers}
-    for window in row_strips(scene.height, scene.width, planes):
+    for window in strips:
         rows = slice(int(window.row_off), int(window.row_off + window.height))
         values = {} if areas is None else {"area_m2": areas[rows, None]}
         strip = masks(window)
@@ -150,7 +135,7 @@ def _without_wrong_sizes(
     kept_labels = {}
     for number in numbers:
         table = sweeps[number].finish()
-        kept_labels[number] = kept_regions(spans[number].constraints, table)[table.final]
+        kept_labels[number] = kept_regions(constraints[number], table, valid_size)[table.final]
     second_sweeps = {number: RegionSweep() for number in numbers}
 
     def filtered(window: Window) -> NDArray[np.bool_]:
@@ -161,6 +146,23 @@ def _without_wrong_sizes(
         return strip
 
     return filtered
+
+
+def _valid_size(scene: Scene, source: Any, strips: Sequence[Window]) -> float:
+    """Size of the valid scene: square metres, pixels without map units.
+
+    Args:
+        scene: gives the areas of pixels.
+        source: open probability raster.
+        strips: of the scene.
+    """
+    areas = scene.pixel_area_m2()
+    size = 0.0
+    for window in strips:
+        valid = (source.read(1, window=window) != NODATA).sum(axis=1)
+        rows = slice(int(window.row_off), int(window.row_off + window.height))
+        size += float(valid.sum() if areas is None else valid @ areas[rows])
+    return size
 
 
 def _owners(

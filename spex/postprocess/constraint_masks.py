@@ -1,14 +1,18 @@
 """The constraints of a span, executed exactly: parts of the scene, indices, sizes of regions.
 
-Parts of the scene (``where=``) are halves (north, south, east, west), quadrants (northeast, ...) or
-the middle half in both directions (center) of the extent of the valid pixels. They follow map
-directions, so a rotated or south-up raster is handled. Pixels are clipped to the part: a region
-that crosses its edge is cut there.
+Parts of the scene (``where=``) are parts of the extent of the valid pixels: halves (north, ...),
+quadrants (northeast, ...), outer thirds (north_third, ...), the middle half in both directions
+(center) and all around that (edge). They follow map directions, so a rotated or south-up raster is
+handled. Pixels are clipped to the part: a region that crosses its edge is cut there.
+
+Sizes compare regions of what the pixel constraints leave. Regions count by their ground area, by
+their pixels without map units; of equal ones, the first from the top counts as larger.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -16,14 +20,14 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from spex.errors import QueryError
+from spex.evidence.classes import land_class
 from spex.evidence.indices import available_indices, compute_index, role_planes
 from spex.evidence.scene_evidence import SceneEvidence
 from spex.postprocess.components import RegionTable
+from spex.postprocess.distances import ROUNDING
 from spex.query.answer_markup import Answer
-from spex.query.constraints import AREA_UNITS, Constraints
+from spex.query.constraints import AREA_UNITS, Constraints, Distance
 from spex.raster.scene import Pixels, Scene
-
-_ROUNDING = 1e-9  # relative; sums of areas are rounded
 
 
 @dataclass(frozen=True)
@@ -100,22 +104,40 @@ class Frame:
         east, south = self._axes
         return east.position(columns, rows), south.position(columns, rows)
 
-    def part(self, where: str, window: Window) -> NDArray[np.bool_]:
-        """Pixels of the window that lie in a named part of the extent."""
+    def part(self, name: str, window: Window) -> NDArray[np.bool_]:
+        """Pixels of the window that lie in a part of the extent, one of ``SCENE_PARTS``."""
         east, south = self.position(window)
-        if where == "center":
-            inside = (abs(east - 0.5) <= 0.25) & (abs(south - 0.5) <= 0.25)
+        if name in ("center", "edge"):
+            center = (abs(east - 0.5) <= 0.25) & (abs(south - 0.5) <= 0.25)
+            inside = center if name == "center" else ~center
         else:
+            size = 1 / 3 if name.endswith("_third") else 1 / 2
             inside = np.ones((1, 1), bool)
-            if "north" in where:
-                inside = inside & (south < 0.5)
-            if "south" in where:
-                inside = inside & (south >= 0.5)
-            if "east" in where:
-                inside = inside & (east >= 0.5)
-            if "west" in where:
-                inside = inside & (east < 0.5)
+            if "north" in name:
+                inside = inside & (south < size)
+            if "south" in name:
+                inside = inside & (south >= 1 - size)
+            if "east" in name:
+                inside = inside & (east >= 1 - size)
+            if "west" in name:
+                inside = inside & (east < size)
         return np.broadcast_to(inside, (int(window.height), int(window.width)))
+
+    def parts(self, where: Sequence[str], window: Window) -> NDArray[np.bool_]:
+        """Pixels of the window in any of the parts, and in none that has a ``-`` before it.
+
+        Args:
+            where: parts as in ``Constraints``; if all are taken away, the rest of the scene stays.
+            window: of the scene.
+        """
+        taken = [name for name in where if name.startswith("-")]
+        inside = np.full((int(window.height), int(window.width)), len(taken) == len(where))
+        for name in where:
+            if name not in taken:
+                inside |= self.part(name, window)
+        for name in taken:
+            inside &= ~self.part(name[1:], window)
+        return inside
 
 
 def check(answer: Answer, scene: Scene, evidence: SceneEvidence) -> None:
@@ -127,7 +149,8 @@ def check(answer: Answer, scene: Scene, evidence: SceneEvidence) -> None:
         evidence: of the scene.
 
     Raises:
-        QueryError: an area in map units where the scene has none, or an index without its bands.
+        QueryError: an area or a distance in map units where the scene has none, an index without
+            its bands, or a distance from a class that the bands cannot show.
     """
     possible = available_indices(evidence.roles)
     for span in answer.spans:
@@ -144,6 +167,23 @@ def check(answer: Answer, scene: Scene, evidence: SceneEvidence) -> None:
                     f"index {condition.name!r} cannot be computed from the bands of this scene; "
                     f"possible here: {', '.join(possible) or 'none'}"
                 )
+        for distance in (*constraints.near, *constraints.far):
+            _check_distance(distance, scene, evidence)
+
+
+def _check_distance(distance: Distance, scene: Scene, evidence: SceneEvidence) -> None:
+    """Refuse a distance that this scene cannot answer."""
+    if scene.pixel_sizes_m() is None:
+        raise QueryError(
+            f"{distance.metres:g} m cannot be measured: the scene has no map units; "
+            "state the pixel size with --gsd METRES"
+        )
+    other = evidence.of(distance.class_name)
+    if other.status == "unavailable":
+        raise QueryError(
+            f"the distance from {land_class(other.name).title} cannot be measured in this scene: "
+            f"{other.reason}"
+        )
 
 
 def meets_index(constraints: Constraints, pixels: Pixels) -> NDArray[np.bool_]:
@@ -162,37 +202,76 @@ def meets_index(constraints: Constraints, pixels: Pixels) -> NDArray[np.bool_]:
 
 def asks_regions(constraints: Constraints) -> bool:
     """Whether constraints apply to whole regions, not only to pixels."""
-    return bool(constraints.min_area or constraints.max_area or constraints.top)
+    sizes = (constraints.min_area, constraints.max_area, constraints.top, constraints.bottom)
+    return any(sizes)
 
 
-def kept_regions(constraints: Constraints, table: RegionTable) -> NDArray[np.bool_]:
+def asks_percent(constraints: Constraints) -> bool:
+    """Whether a limit is a share of the valid scene."""
+    limits = [area for area in (constraints.min_area, constraints.max_area) if area]
+    return any(unit == "%" for _, unit in limits)
+
+
+def without_all_but(constraints: Constraints) -> Constraints:
+    """The constraints without "all but the largest", "all but the two smallest" and the like."""
+    top = constraints.top if (constraints.top or 0) > 0 else None
+    bottom = constraints.bottom if (constraints.bottom or 0) > 0 else None
+    return replace(constraints, top=top, bottom=bottom)
+
+
+def kept_regions(
+    constraints: Constraints, table: RegionTable, valid_size: float
+) -> NDArray[np.bool_]:
     """Which regions meet the sizes of the constraints.
+
+    The limits first, then the largest, then the smallest of these.
+
+    Args:
+        constraints: of the mask.
+        table: its regions, with ``area_m2`` where the scene has map units.
+        valid_size: of the valid scene in square metres, in pixels without map units.
 
     Returns:
         ``(regions + 1,)``; the first entry is the background and False.
     """
     kept = np.ones(table.count, bool)
     if constraints.min_area:
-        sizes, limit = _sizes_and_limit(constraints.min_area, table)
-        kept &= sizes >= limit * (1 - _ROUNDING)
+        sizes, limit = _sizes_and_limit(constraints.min_area, table, valid_size)
+        kept &= sizes >= limit * (1 - ROUNDING)
     if constraints.max_area:
-        sizes, limit = _sizes_and_limit(constraints.max_area, table)
-        kept &= sizes <= limit * (1 + _ROUNDING)
-    if constraints.top:
-        sizes = np.where(kept, table.sums["pixels"], -1.0)
-        largest = np.argsort(-sizes, kind="stable")[: constraints.top]
-        in_top = np.zeros(table.count, bool)
-        in_top[largest] = True
-        kept &= in_top
-    return np.concatenate([[False], kept])
+        sizes, limit = _sizes_and_limit(constraints.max_area, table, valid_size)
+        kept &= sizes <= limit * (1 + ROUNDING)
+    order = _largest_first(table)
+    order = _first_or_rest(order[kept[order]], constraints.top)
+    order = _first_or_rest(order[::-1], constraints.bottom)
+    chosen = np.zeros(table.count + 1, bool)
+    chosen[order + 1] = True
+    return chosen
+
+
+def _largest_first(table: RegionTable) -> NDArray[np.intp]:
+    """Numbers of the regions from 0."""
+    sizes = table.sums.get("area_m2", table.sums["pixels"])
+    # Sums of equal areas differ by their rounding.
+    largest_pixel = (sizes / table.sums["pixels"]).max(initial=1e-9)
+    return np.argsort(-np.round(sizes / largest_pixel, 6), kind="stable")
+
+
+def _first_or_rest(order: NDArray[np.intp], count: int | None) -> NDArray[np.intp]:
+    """The first ``count`` numbers; all but so many where it is negative; all without one."""
+    if count is None:
+        return order
+    return order[:count] if count > 0 else order[-count:]
 
 
 def _sizes_and_limit(
-    area: tuple[float, str], table: RegionTable
+    area: tuple[float, str], table: RegionTable, valid_size: float
 ) -> tuple[NDArray[np.float64], float]:
     """Sizes of the regions and the limit, both in pixels or both in square metres."""
     value, unit = area
     factor = AREA_UNITS[unit]
+    if unit == "%":
+        return table.sums.get("area_m2", table.sums["pixels"]), value / 100 * valid_size
     if factor is None:
         return table.sums["pixels"], value
     return table.sums["area_m2"], value * factor

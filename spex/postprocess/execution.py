@@ -18,6 +18,7 @@ from spex.postprocess.composition import narrower, write_mask
 from spex.postprocess.constraint_masks import Frame
 from spex.postprocess.facts import MaskFacts, measure_masks
 from spex.query.answer_markup import Answer, Span, other_classes
+from spex.query.wording import class_title, reason_text, wording
 from spex.raster.scene import Scene
 from spex.raster.working_rasters import NODATA, row_strips, working_profile
 
@@ -59,7 +60,9 @@ def execute(
         on_step: called with ``"masks"`` and ``"facts"`` as each of these steps ends.
     """
     missing = unavailable(answer, evidence)
-    write_mask(frame, answer, probability, mask, never=frozenset(missing))
+    others = {name: len(answer.spans) + i for i, name in enumerate(other_classes(answer))}
+    unseen = [band for name, band in others.items() if evidence.of(name).status == "unavailable"]
+    write_mask(frame, answer, probability, mask, never=frozenset((*missing, *unseen)))
     if on_step:
         on_step("masks")
     facts, valid_fraction = measure_masks(frame, answer, evidence, mask, probability)
@@ -72,7 +75,11 @@ def execute(
         elif not facts[number].pixels:
             takers = _narrower_masks(span, answer, facts)
             taken_by = takers[0].phrase if takers and likely[number] else None
-            absences[number] = absence(span, evidence, taken_by, likely=likely[number])
+            sought = (distance.class_name for distance in span.constraints.near)
+            nowhere = next((name for name in sought if not likely[others[name]]), None)
+            absences[number] = absence(
+                span, evidence, taken_by, nowhere=nowhere, likely=likely[number]
+            )
     return ExecutedAnswer(tuple(facts), absences, valid_fraction)
 
 
@@ -85,26 +92,34 @@ def _narrower_masks(span: Span, answer: Answer, facts: Sequence[MaskFacts]) -> l
     ]
 
 
-def cautions(answer: Answer, facts: Sequence[MaskFacts], evidence: SceneEvidence) -> list[str]:
-    """Notes that a reader of the result needs, each once."""
+def cautions(
+    answer: Answer, facts: Sequence[MaskFacts], evidence: SceneEvidence, language: str = "en"
+) -> list[str]:
+    """Notes that a reader of the result needs, each once.
+
+    Args:
+        answer: that was carried out.
+        facts: of each span.
+        evidence: of the scene.
+        language: of the answer.
+    """
+    words = wording(language)
     notes = []
     for span, span_facts in zip(answer.spans, facts, strict=True):
         if not span_facts.pixels:
             continue
         takers = [other.phrase for other in _narrower_masks(span, answer, facts)]
         if takers:
-            notes.append(
-                f"pixels of {span.phrase} that also belong to {' or '.join(takers)} "
-                f"count there, not as {span.phrase}"
-            )
+            others = words["lists"]["either"].join(takers)
+            notes.append(words["cautions"]["narrower"].format(phrase=span.phrase, others=others))
         if evidence.of(span.class_name).weak:
-            notes.append(
-                f"no spectral index separates {span.phrase} well: "
-                "its index values support the mask only weakly"
-            )
+            notes.append(words["cautions"]["weak"].format(phrase=span.phrase))
     for name in other_classes(answer):
-        if evidence.of(name).status == "unavailable":
-            notes.append(f"{name} could not be excluded: {evidence.of(name).reason}")
+        other = evidence.of(name)
+        if other.status == "unavailable":
+            title = class_title(name, language)
+            reason = reason_text(other, language)
+            notes.append(words["cautions"]["not_excluded"].format(title=title, reason=reason))
     return list(dict.fromkeys(notes))
 
 

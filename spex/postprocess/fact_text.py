@@ -10,6 +10,8 @@ from spex.query.numbers import localised
 from spex.query.wording import class_title, wording
 
 _HECTARE_M2 = 1e4
+SMALL_SHARE = 0.005
+"""Shares of a mask below this are not worth a sentence."""
 _KM2_FROM_M2 = 1e7  # areas from here on are written in km²
 
 
@@ -31,6 +33,8 @@ def fact_text(facts: MaskFacts, name: str, index_name: str | None, language: str
         return _size_text(facts, name, language)
     if name in ("regions", "counted"):
         return _regions_text(facts, name, language)
+    if name == "certainty":
+        return certainty_text(facts, language)
     if name == "probability":
         return number_text(facts.mean_probability, language)
     texts = {
@@ -78,6 +82,11 @@ def number_text(value: float | None, language: str = "en") -> str:
     return localised(f"{value:.2f}", language)
 
 
+def number_text_short(value: float, language: str = "en") -> str:
+    """A number without more digits than it needs, such as the size of a pixel."""
+    return localised(f"{value:.4g}", language)
+
+
 def doubt_text(doubts: Doubts | None, name: str, *, in_metres: bool, language: str = "en") -> str:
     """The slots ``confusion`` and ``left_out`` as clauses.
 
@@ -92,6 +101,19 @@ def doubt_text(doubts: Doubts | None, name: str, *, in_metres: bool, language: s
     if name == "confusion":
         return _confusion_text(doubts, language)
     return _left_out_text(doubts, in_metres, language)
+
+
+def certainty_text(facts: MaskFacts, language: str = "en") -> str:
+    """The mean probability, and how much of the mask is less probable than 0.6, as a clause."""
+    words = wording(language)["facts"]
+    probability = number_text(facts.mean_probability, language)
+    unsure = facts.doubts.unsure if facts.doubts else 0.0
+    whole = facts.pixels if facts.area_m2 is None else facts.area_m2
+    if unsure < SMALL_SHARE * whole:
+        return str(words["certainty"].format(probability=probability))
+    area = area_text(None if facts.area_m2 is None else unsure, unsure, language)
+    share = share_text(unsure / whole, language)
+    return str(words["certainty_low"].format(probability=probability, area=area, share=share))
 
 
 def _confusion_text(doubts: Doubts, language: str) -> str:

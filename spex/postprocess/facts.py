@@ -16,15 +16,15 @@ from spex.evidence.indices import available_indices, compute_index, role_planes
 from spex.evidence.scene_evidence import SceneEvidence
 from spex.postprocess.components import RegionSweep, RegionTable
 from spex.postprocess.constraint_masks import Frame
-from spex.postprocess.doubts import Doubts, DoubtSweep
+from spex.postprocess.doubt_sweep import DoubtSweep, Strip
+from spex.postprocess.doubts import Doubts
+from spex.postprocess.location import GRID, location_of
 from spex.query.answer_markup import Answer, Span
 from spex.query.constraints import ANY
 from spex.raster.damaged_scene import read_around_damage
-from spex.raster.working_rasters import HALF_PROBABILITY, NODATA, PROBABILITY_SCALE, row_strips
+from spex.raster.working_rasters import NODATA, PROBABILITY_SCALE, row_strips
 
 DOUBT_PLANES = 24  # maps that the recipes of a class and of those like it take
-_GRID = 6  # cells a side: thirds and halves of the extent both follow from it
-_DOUBT_SLOTS = re.compile("<fact:(?:confusion|left_out)>")
 _INDEX_SLOTS = re.compile(r"<fact:\w+:([A-Za-z0-9]+)>")
 
 
@@ -36,11 +36,13 @@ class IndexFacts:
         inside: mean inside the mask.
         outside: mean over the other valid pixels.
         threshold: that of the scene.
+        telling: whether the means differ by more than the index varies in the scene.
     """
 
     inside: float | None
     outside: float | None
     threshold: float | None
+    telling: bool
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class MaskFacts:
         location: part of the scene in words.
         evidence: by the name of the index.
         regions: its connected regions.
-        doubts: what speaks against it; ``None`` where the answer has no slot for it; none of ``any``.
+        doubts: what speaks against it; ``None`` for ``any``.
     """
 
     value: int
@@ -136,9 +138,9 @@ class _FactSweep:
         self._doubts = {
             number: DoubtSweep(span.class_name, evidence)
             for number, span in enumerate(self._spans)
-            if span.class_name != ANY and _DOUBT_SLOTS.search(_text_of_span(answer, number))
+            if span.class_name != ANY
         }
-        self._cells = np.zeros((len(self._spans), _GRID * _GRID))
+        self._cells = np.zeros((len(self._spans), GRID * GRID))
         # Sum and count of the finite values of each index over all valid pixels.
         self._index_sums: dict[str, NDArray[np.float64]] = {
             name: np.zeros(2) for names in self._index_names for name in names
@@ -176,18 +178,18 @@ class _FactSweep:
             maps = {"area_m2": area, "probability": levels[number] / PROBABILITY_SCALE}
             maps |= {name: index_maps[name] for name in names if name in index_maps}
             self._regions[number].add(inside, maps)
-            self._cells[number] += np.bincount(cells[inside], minlength=_GRID * _GRID)
+            self._cells[number] += np.bincount(cells[inside], minlength=GRID * GRID)
             if number in self._doubts and recipes:
                 others = valid & (values > 0) & ~inside
-                likely = levels[number] >= HALF_PROBABILITY
-                self._doubts[number].add(inside, others, likely, valid, area, recipes)
+                strip = Strip(inside, others, levels[number], valid, area, cells)
+                self._doubts[number].add(strip, recipes)
 
     def _cell_numbers(self, window: Window, shape: tuple[int, ...]) -> NDArray[np.int8]:
         """Number of the cell of the extent that each pixel lies in, ``(h, w)``."""
         east, south = self._frame.position(window)
-        column = np.clip(east * _GRID, 0, _GRID - 1).astype(np.int8)
-        row = np.clip(south * _GRID, 0, _GRID - 1).astype(np.int8)
-        return np.broadcast_to(row * np.int8(_GRID) + column, shape)
+        column = np.clip(east * GRID, 0, GRID - 1).astype(np.int8)
+        row = np.clip(south * GRID, 0, GRID - 1).astype(np.int8)
+        return np.broadcast_to(row * np.int8(GRID) + column, shape)
 
     def facts(self, number: int) -> MaskFacts:
         """The facts of one mask, after the last strip."""
@@ -204,7 +206,7 @@ class _FactSweep:
             area_m2=None if self._row_areas is None else area,
             fraction=area / self._valid_area if self._valid_area else 0.0,
             mean_probability=probability,
-            location=_location(self._cells[number]),
+            location=location_of(self._cells[number]),
             evidence={
                 name: self._index_facts(name, regions, span) for name in self._index_names[number]
             },
@@ -220,10 +222,14 @@ class _FactSweep:
         threshold = class_evidence.threshold if class_evidence.index == name else None
         if threshold is None and name in self._evidence.indices:
             threshold = self._evidence.indices[name].threshold
+        mean_inside = _mean(inside)
+        mean_outside = _mean(outside)
+        stats = self._evidence.indices.get(name)
+        telling = False
+        if mean_inside is not None and mean_outside is not None and stats is not None:
+            telling = abs(mean_inside - mean_outside) > stats.std
         return IndexFacts(
-            inside=_mean(inside),
-            outside=_mean(outside),
-            threshold=None if threshold is None else float(threshold),
+            mean_inside, mean_outside, None if threshold is None else float(threshold), telling
         )
 
 
@@ -249,30 +255,3 @@ def _text_of_span(answer: Answer, number: int) -> str:
     """The text whose slots belong to a span: from its start to the next one's."""
     starts = [span.start for span in answer.spans] + [len(answer.text)]
     return answer.text[starts[number] : starts[number + 1]]
-
-
-def _location(cells: NDArray[np.float64]) -> str:
-    """Where a mask lies.
-
-    The ninth of the extent that holds half of it, else the half that holds two thirds of it, else
-    all parts.
-
-    Args:
-        cells: pixels of the mask in each cell of the extent, row by row, ``(_GRID ** 2,)``.
-    """
-    if not cells.any():
-        return "nowhere"
-    grid = cells.reshape(_GRID, _GRID) / cells.sum()
-    ninths = grid.reshape(3, _GRID // 3, 3, _GRID // 3).sum(axis=(1, 3))
-    if ninths.max() >= 0.5:
-        row, column = np.unravel_index(ninths.argmax(), ninths.shape)
-        return (("north", "", "south")[row] + ("west", "", "east")[column]) or "center"
-    half = _GRID // 2
-    shares = {
-        "north": grid[:half].sum(),
-        "south": grid[half:].sum(),
-        "west": grid[:, :half].sum(),
-        "east": grid[:, half:].sum(),
-    }
-    side = max(shares, key=lambda name: shares[name])
-    return side if shares[side] >= 2 / 3 else "all parts of the scene"

@@ -20,8 +20,8 @@ Attributes of a span (all but ``class`` optional)::
 Fact slots: area, share, count, largest, smallest, mean_area, location, probability, confusion
 (which neighbouring class fits part of the mask as well), left_out (what lies beyond the class's
 threshold but outside the mask, and why), regions and counted (their number with their sizes, as a
-clause), index:NAME (mean inside), outside:NAME, threshold:NAME,
-contrast:NAME (how much higher or lower inside than outside).
+clause), certainty (the mean probability and how much of the mask is unsure), index:NAME (mean
+inside), outside:NAME, threshold:NAME, contrast:NAME (how much higher or lower inside than outside).
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from spex.errors import AnswerError
 from spex.query.constraints import SCENE_PARTS, Constraints, Distance, IndexCondition
@@ -38,7 +39,7 @@ FACTS = (
     "area", "share", "count", "largest", "smallest", "mean_area", "location", "probability",
     "confusion", "left_out",
 )  # fmt: skip
-CLAUSE_FACTS = ("regions", "counted")
+CLAUSE_FACTS = ("regions", "counted", "certainty")
 """Slots of the answers that are written by rule; the language model does not know them."""
 INDEX_FACTS = ("index", "outside", "threshold", "contrast")
 
@@ -157,11 +158,13 @@ def fill_slots(answer: Answer, fact: Callable[[int, str, str | None], str]) -> s
 def _span(match: re.Match[str]) -> Span:
     """The span of a match of ``_SPAN``."""
     attributes = dict(part.split("=", 1) for part in match[1][len("<seg ") : -1].split(" "))
-    constraints = _constraints(attributes)
+    constraints = read_constraints(attributes)
     return Span(attributes["class"], match[2], constraints, match.start(), match.end())
 
 
-def _constraints(attributes: Mapping[str, str]) -> Constraints:
+def read_constraints(values: Mapping[str, Any]) -> Constraints:
+    """The constraints that ``Constraints.to_dict`` wrote, or that stand in a span."""
+    attributes = {name: str(value) for name, value in values.items()}
     return Constraints(
         min_area=_area(attributes["min_area"]) if "min_area" in attributes else None,
         max_area=_area(attributes["max_area"]) if "max_area" in attributes else None,

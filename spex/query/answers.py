@@ -15,6 +15,7 @@ from spex.query.wording import (
     class_title,
     constraints_text,
     listed,
+    paragraph,
     quoted,
     with_constraints,
     wording,
@@ -135,15 +136,15 @@ def _mask_text(mask: RequestedMask, reading: Reading, evidence: SceneEvidence) -
     span = format_span(mask.class_name, phrase, mask.constraints)
     head = with_constraints(span, mask.constraints, language)
     kind = next((name for name in ("count", "share") if name in reading.asks), "plain")
-    sentences = [words[kind].format(head=head)]
+    parts = [words[kind].format(head=head)]
     if "sure" in reading.asks:
-        sentences.append(words["sure"])
+        parts.append(words["sure"])
     if "why" in reading.asks and mask.class_name != ANY:
         index = _telling_index(mask.class_name, evidence)
         if index:
-            sentences.append(words["contrast"].format(index=index))
-        sentences.append(words["doubts"])
-    return " ".join(sentences)
+            parts.append(words["contrast"].format(index=index))
+        parts.append(words["doubts"])
+    return paragraph(parts, language)
 
 
 def _telling_index(class_name: str, evidence: SceneEvidence) -> str:

@@ -57,9 +57,12 @@ class Constraints:
     Attributes:
         min_area: smallest region kept, as value and unit of ``AREA_UNITS``.
         max_area: largest region kept, likewise.
-        where: parts of ``SCENE_PARTS`` that are kept; one with a ``-`` before is taken away.
-        top: number of regions kept, the largest first; negative: all but so many.
-        bottom: number of regions kept, the smallest first; negative: all but so many.
+        where: parts of ``SCENE_PARTS`` whose union is kept; one with a ``-`` before is taken away,
+            from the whole scene if no part is kept.
+        top: number of regions kept, the largest first; negative: all but so many. Of those that
+            the limits leave.
+        bottom: number of regions kept, the smallest first; negative: all but so many. Of those that
+            ``top`` leaves.
         index: conditions that every pixel meets.
         exclude: names of classes whose pixels are taken away.
         near: every pixel lies within these distances.

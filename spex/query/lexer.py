@@ -69,22 +69,46 @@ def items_of(text: str, language: str) -> list[Item]:
     for sign, fraction in _VULGAR.items():
         text = text.replace(sign, f" {fraction}")
     folded = fold(text)
-    matches: list[_Found] = [*_digits(folded.text, language), *_number_words(folded.text, language)]
-    for match in _INDEX.finditer(folded.text):
-        matches.append((*match.span(), "index", match[0].upper()))
-    table = lexicon(language)
-    for kind, pattern in table.patterns.items():
-        name, _, value = kind.partition(":")
-        for match in pattern.finditer(folded.text):
-            if match.end() > match.start():
-                start, end = match.span()
-                matches.append((start, end, name, float(value) if name == "number" else value))
     at = {source: position for position, source in reversed(list(enumerate(folded.source)))}
+    terms: list[_Found] = []
     for term_match in find_terms(text, language):
         kind = "class" if term_match.term.class_name else "thing"
-        matches.append((at[term_match.start], at[term_match.end], kind, term_match.term))
-    chosen = _longest(matches)
+        terms.append((at[term_match.start], at[term_match.end], kind, term_match.term))
+    numbers = [*_digits(folded.text, language), *_number_words(folded.text, language)]
+    chosen = _longest([*terms, *numbers, *_words(folded.text, language, 0, len(folded.text))])
+    # A long match may lose to one that overlaps it: shorter ones may fit beside that.
+    ends = [0, *(end for _, end, _ in chosen)]
+    starts = [*(start for start, _, _ in chosen), len(folded.text)]
+    for start, end in zip(ends, starts, strict=True):
+        if folded.text[start:end].strip():
+            chosen += _longest(_words(folded.text, language, start, end))
+    chosen.sort(key=lambda match: match[0])
+    for start, end, values in chosen:
+        for name, found in _kinds_of(folded.text, language, start, end):
+            values.setdefault(name, found)
     return list(_with_rest(folded, chosen, language))
+
+
+def _kinds_of(text: str, language: str, start: int, end: int) -> Iterator[tuple[str, Any]]:
+    """All kinds of the lexicon that a piece may be."""
+    for kind, pattern in lexicon(language).patterns.items():
+        if pattern.fullmatch(text, start, end):
+            name, _, value = kind.partition(":")
+            yield name, float(value) if name == "number" else value
+
+
+def _words(text: str, language: str, start: int, end: int) -> list[_Found]:
+    """Words of the lexicon and names of indices in a part of a folded text."""
+    matches: list[_Found] = []
+    for match in _INDEX.finditer(text, start, end):
+        matches.append((*match.span(), "index", match[0].upper()))
+    for kind, pattern in lexicon(language).patterns.items():
+        name, _, value = kind.partition(":")
+        for match in pattern.finditer(text, start, end):
+            if match.end() > match.start():
+                found: Any = float(value) if name == "number" else value
+                matches.append((match.start(), match.end(), name, found))
+    return matches
 
 
 def _longest(matches: list[_Found]) -> list[tuple[int, int, dict[str, Any]]]:

@@ -29,6 +29,12 @@ def class_title(name: str, language: str = "en") -> str:
     return titles.get(name) or land_class(name).title
 
 
+def title_after_preposition(name: str, language: str = "en") -> str:
+    """The name of a class behind a word such as "from", in the form that the language asks for."""
+    words = wording(language)["constraints"]
+    return str(words["of"].get(name) or words["of_title"].format(class_title(name, language)))
+
+
 def number_text(value: float, language: str = "en") -> str:
     """A number in full, as the language writes it; a minus stands before it."""
     sign = "-" if value < 0 else ""
@@ -47,6 +53,23 @@ def listed(items: Sequence[str], language: str = "en") -> str:
     if len(items) == 2:
         return str(lists["two"].format(*items))
     return str(lists["comma"].join(items[:-1]) + lists["last"] * (len(items) > 1) + items[-1])
+
+
+def _neither(items: Sequence[str], language: str) -> str:
+    """``a, b or c`` behind a word that takes away."""
+    lists = wording(language)["lists"]
+    before = lists["comma"].join(items[:-1])
+    return str(before + lists["neither"] * (len(items) > 1) + items[-1])
+
+
+def paragraph(parts: Iterable[str], language: str = "en") -> str:
+    """Sentences in a paragraph; empty ones are left out."""
+    return str(wording(language)["between_sentences"].join(part for part in parts if part))
+
+
+def clauses(parts: Iterable[str], language: str = "en") -> str:
+    """Clauses of one sentence."""
+    return str(wording(language)["lists"]["clauses"].join(parts))
 
 
 def constraints_text(constraints: Constraints, language: str = "en") -> str:
@@ -88,7 +111,7 @@ def _of_pixels(constraints: Constraints, language: str) -> list[str]:
         words["near_join"].join(filter(None, (size, place))),
         _distances("near", constraints.near, language),
         _distances("far", constraints.far, language),
-        words["without"].format(listed(exclude, language)) if exclude else "",
+        words["without"].format(_neither(exclude, language)) if exclude else "",
         _conditions(constraints.index, language),
     ]
     return [part for part in parts if part]
@@ -128,10 +151,10 @@ def _distances(side: str, distances: Sequence[Distance], language: str) -> str:
     words = wording(language)["constraints"]
     texts = []
     for item in distances:
-        name = words["of"].get(item.class_name) or class_title(item.class_name, language)
+        name = title_after_preposition(item.class_name, language)
         distance = area_in_words(item.metres, "m", language)
         texts.append(words[side].format(distance=distance, name=name))
-    return listed(texts, language) if texts else ""
+    return str(wording(language)["lists"]["all"].join(texts))
 
 
 def _conditions(conditions: Sequence[IndexCondition], language: str) -> str:
@@ -145,7 +168,8 @@ def _conditions(conditions: Sequence[IndexCondition], language: str) -> str:
                 texts.append(words[f"and_{condition.side}"].format(value))
             else:
                 texts.append(words[condition.side].format(name, value))
-    return str(words["index"].format(listed(texts, language))) if texts else ""
+    conditions = wording(language)["lists"]["all"].join(texts)
+    return str(words["index"].format(conditions)) if texts else ""
 
 
 def _of_rank(constraints: Constraints, language: str) -> list[str]:
@@ -161,26 +185,27 @@ def _of_rank(constraints: Constraints, language: str) -> list[str]:
 
 def reason_text(evidence: ClassEvidence, language: str = "en") -> str:
     """Why a class has its status in a scene, as a clause."""
-    patterns: Mapping[str, str] | None = wording(language).get("evidence")
-    if patterns is None:
+    if language == "en":
         return evidence.reason
-    values = {key: localised(value, language) for key, value in evidence.cause.values.items()}
+    patterns: Mapping[str, str] = wording(language)["evidence"]
+    percent = wording(language)["percent"].format("")
+    values = {
+        key: localised(value, language).replace(" %", percent)
+        for key, value in evidence.cause.values.items()
+    }
     if "class" in values:
         values["title"] = class_title(values["class"], language)
-    values["rule"] = rule_text(evidence, language)
-    values["requires"] = requirement_text(evidence, language)
+    values["rule"] = _rule(evidence, language)
+    values["requires"] = wording(language)["requirements"].get(evidence.requires, evidence.requires)
     return patterns[evidence.cause.key].format(**values)
 
 
-def rule_text(evidence: ClassEvidence, language: str = "en") -> str:
+def _rule(evidence: ClassEvidence, language: str) -> str:
     """The first condition of a class, such as "MNDWI above 0.05"."""
     words = wording(language)
-    name = words["bands"].get(evidence.index, evidence.index)
+    index = evidence.index.removeprefix("z:")
+    name = words["bands"].get(index, index)
+    if index != evidence.index:
+        name = words["standardised"].format(name)
     value = localised(f"{evidence.threshold:.2f}", language)
     return str(words["constraints"]["above" if evidence.above else "below"].format(name, value))
-
-
-def requirement_text(evidence: ClassEvidence, language: str = "en") -> str:
-    """What the bands of a scene lack to show a class; empty where they lack nothing."""
-    requirements: Mapping[str, str] = wording(language)["requirements"]
-    return requirements.get(evidence.requires, evidence.requires)

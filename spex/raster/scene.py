@@ -20,7 +20,7 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from spex.errors import BandError, SceneError
-from spex.raster.area import row_areas
+from spex.raster.area import row_areas, row_pixel_sizes
 from spex.raster.band_json import BandsArgument
 from spex.raster.band_metadata import check_bands
 from spex.raster.band_sources import read_band_metadata
@@ -307,6 +307,15 @@ class Scene:
         if self.crs is not None:
             return row_areas(self.crs, self.transform, self.height, self.width)
         return None if self.gsd_m is None else np.full(self.height, self.gsd_m**2)
+
+    def pixel_sizes_m(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None:
+        """Ground width and height of a pixel of each row, (height,); None without CRS and GSD."""
+        if self.crs is not None:
+            return row_pixel_sizes(self.crs, self.transform, self.height, self.width)
+        if self.gsd_m is None:
+            return None
+        sizes = np.full(self.height, self.gsd_m)
+        return sizes, sizes
 
 
 def _no_georeference(gsd_m: float | None) -> str:

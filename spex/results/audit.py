@@ -19,13 +19,17 @@ from pyogrio.raw import read as read_vectors
 from spex.evidence.indices import compute_index, role_planes
 from spex.evidence.regions import label_regions
 from spex.evidence.scene_evidence import SceneEvidence, measure
-from spex.postprocess.doubts import DoubtSweep
-from spex.postprocess.fact_text import area_text, doubt_text, share_text
+from spex.postprocess.doubt_sweep import DoubtSweep, Strip
+from spex.postprocess.fact_text import number_text_short
 from spex.postprocess.facts import DOUBT_PLANES
 from spex.query.numbers import all_numbers, stated_numbers
+from spex.query.wording import wording
 from spex.raster.damaged_scene import read_around_damage
 from spex.raster.scene import Scene
 from spex.raster.working_rasters import HALF_PROBABILITY, NODATA, PROBABILITY_SCALE, row_strips
+from spex.results.audit_numbers import PROBABILITIES, index_numbers, mask_numbers, unknown_numbers
+from spex.results.constraint_audit import ConstraintAudit
+from spex.results.explanation import HEADER_PARAGRAPHS
 from spex.results.vectors import REGIONS_LAYER
 
 _TOLERANCE = 1e-5  # relative; sums differ in order
@@ -48,8 +52,8 @@ def audit(folder: Path, scene: Scene) -> None:
         scene: the scene that the result is about.
 
     Raises:
-        AuditError: a quantity of ``extraction.json`` or a number of its answer differs from what
-            the files say.
+        AuditError: a quantity of ``extraction.json``, or a number of its answer or of
+            ``explanation.md``, differs from what the files say.
     """
     result = json.loads((folder / "extraction.json").read_text(encoding="utf-8"))
     if not result["tiles"]["total"]:
@@ -63,11 +67,11 @@ def audit(folder: Path, scene: Scene) -> None:
     phrases = " ".join(mask["phrase"] for mask in masks)
     words = f"{result['query']} {phrases}"
     allowed = {"0", *all_numbers(words), *all_numbers(words, language)}
-    allowed |= {*all_numbers(constraints), *all_numbers(reasons)}
+    allowed |= {*all_numbers(constraints), *all_numbers(reasons), *all_numbers(reasons, language)}
     if "unknown_fraction" in result:
         unknown = 1 - sum(measured["fraction"] for measured in measured_masks)
         _require_same("unknown_fraction", result["unknown_fraction"], unknown)
-        allowed |= _unknown_numbers(unknown, measured_masks)
+        allowed |= unknown_numbers(unknown, measured_masks)
     for mask, measured in zip(masks, measured_masks, strict=True):
         title = f"mask {mask['value']} ({mask['class']})"
         for name in (*_QUANTITIES, *measured["doubts"]):
@@ -75,11 +79,14 @@ def audit(folder: Path, scene: Scene) -> None:
         for name, sides in measured["evidence"].items():
             for side, mean in sides.items():
                 _require_same(f"{title} {name} {side}", mask["evidence"][name][side], mean)
-        allowed |= _answer_numbers(measured)
-        allowed |= _index_numbers(mask["evidence"])
-    for number in stated_numbers(result["answer"], language):
-        if number not in allowed:
-            raise AuditError(f"the answer states {number}, which nothing in the result measures")
+        allowed |= mask_numbers(measured)
+        allowed |= index_numbers(mask["evidence"])
+    _require_measured(result["answer"], "the answer", allowed, language)
+    report = (folder / "explanation.md").read_text(encoding="utf-8")
+    notes = " ".join((reasons, *result["warnings"]))
+    allowed |= {*all_numbers(notes), *all_numbers(notes, language), *PROBABILITIES}
+    allowed |= set(all_numbers(number_text_short(scene.gsd_m))) if scene.gsd_m else set()
+    _require_measured(_measured_part(report, language), "the explanation", allowed, language)
 
 
 def differences(stated: Any, measured: Any, name: str, tolerance: float) -> Iterator[str]:
@@ -107,42 +114,22 @@ def _require_same(name: str, stated: Any, measured: Any) -> None:
         raise AuditError(difference)
 
 
-def _answer_numbers(measured: dict[str, Any]) -> set[str]:
-    """The numbers that may stand in an answer about one mask, in plain form."""
-    sizes = measured["sizes"]
-    in_metres = measured["area_m2"] is not None
-    texts = [
-        area_text(size if in_metres else None, size)
-        for size in (sizes.max(), sizes.min(), sizes.mean())
-    ]
-    texts += [area_text(measured["area_m2"], measured["pixels"]), share_text(measured["fraction"])]
-    texts += measured["clauses"]
-    texts += [f"{measured['regions']:,}", f"{measured['mean_probability']:.2f}"]
-    return set(all_numbers(" ".join(texts)))
+def _require_met(broken: str | None) -> None:
+    if broken:
+        raise AuditError(broken)
 
 
-def _unknown_numbers(unknown: float, measured_masks: list[dict[str, Any]]) -> set[str]:
-    """The share and the area of what a map of all classes leaves open."""
-    texts = [share_text(unknown)]
-    for measured in measured_masks[:1]:
-        scale = unknown / measured["fraction"]
-        area = measured["area_m2"]
-        area_m2 = None if area is None else area * scale
-        texts.append(area_text(area_m2, measured["pixels"] * scale))
-    return set(all_numbers(" ".join(texts)))
+def _require_measured(text: str, source: str, allowed: set[str], language: str) -> None:
+    """Every number of a text is one of those that were measured or asked for."""
+    for number in stated_numbers(text, language):
+        if number not in allowed:
+            raise AuditError(f"{source} states {number}, which nothing in the result measures")
 
 
-def _index_numbers(evidence: dict[str, dict[str, float | None]]) -> set[str]:
-    """Index means, thresholds and contrasts of a mask, as they are written without their sign."""
-    numbers = set()
-    for values in evidence.values():
-        stated = [value for value in values.values() if value is not None]
-        inside = values["inside"]
-        outside = values["outside"]
-        if inside is not None and outside is not None:
-            stated.append(inside - outside)
-        numbers |= {f"{value:.2f}".lstrip("-") for value in stated}
-    return numbers
+def _measured_part(report: str, language: str) -> str:
+    """An explanation without its header of names and dates, and without the tiles that failed."""
+    body = "\n\n".join(report.split("\n\n")[HEADER_PARAGRAPHS:])
+    return body.partition(f"## {wording(language)['report']['failed']}")[0]
 
 
 def _measure(
@@ -159,27 +146,27 @@ def _measure(
             values = mask_file.read(1, window=window)
             levels = probability_file.read(window=window)
             sums.add(window, values, levels)
-    sizes = _region_sizes(folder, masks, in_metres)
+    regions = _region_sizes(folder, masks, in_metres)
+    valid_area = float(sums.area.sum())
     measured = []
     for value, mask in enumerate(masks, start=1):
         doubt = sums.doubts[value].finish() if value in sums.doubts else None
         area = float(sums.area[value])
+        pixels, sizes = regions[value - 1]
+        _require_met(sums.constraints.broken_by_regions(value, pixels, sizes, valid_area))
         measured.append(
             {
                 "pixels": int(sums.pixels[value]),
                 "area_m2": area if in_metres else None,
-                "fraction": area / float(sums.area.sum()),
-                "regions": len(sizes[value - 1]),
+                "fraction": area / valid_area,
+                "regions": len(sizes),
                 "mean_probability": float(
                     sums.levels[value] / PROBABILITY_SCALE / sums.pixels[value]
                 ),
-                "sizes": sizes[value - 1],
+                "sizes": sizes,
                 "evidence": {name: sums.index_means(name, value) for name in mask["evidence"]},
                 "doubts": doubt.to_dict() if doubt else {},
-                "clauses": [
-                    doubt_text(doubt, name, in_metres=in_metres)
-                    for name in ("confusion", "left_out")
-                ],
+                "doubt": doubt,
             }
         )
     return float(sums.pixels.sum() / (scene.height * scene.width)), measured
@@ -193,6 +180,7 @@ class _MaskSums:
         area: square metres, or pixels without map units, ``(masks + 1,)``.
         levels: sum of the stored probabilities of each mask's own pixels, ``(masks + 1,)``.
         doubts: by mask value, where the result states doubts.
+        constraints: checks the masks against what was asked.
         planes: float32 planes that are held for each strip.
     """
 
@@ -215,7 +203,8 @@ class _MaskSums:
                 for mask in masks
                 if "left_out" in mask
             }
-        planes = len(scene.bands) + len(names) + self._count + 4
+        self.constraints = ConstraintAudit(scene, masks)
+        planes = len(scene.bands) + 2 * len(names) + self._count + 4
         self.planes = planes + DOUBT_PLANES * bool(self.doubts)
 
     def add(self, window: Any, values: NDArray[np.uint8], levels: NDArray[np.uint8]) -> None:
@@ -240,14 +229,17 @@ class _MaskSums:
             if (inside < HALF_PROBABILITY).any():
                 raise AuditError(f"mask {value} holds pixels with a probability below 0.5")
             self.levels[value] += inside.sum(dtype=np.float64)
+        indices = {}
         if (self._index_sums or self.doubts) and valid.any():
             planes = role_planes(read_around_damage(self._scene, window, valid))
             self._add_doubts(values, levels, valid, row_areas, planes)
             for name, sums in self._index_sums.items():
-                plane = compute_index(name, planes)[valid]
+                indices[name] = compute_index(name, planes)
+                plane = indices[name][valid]
                 finite = np.isfinite(plane)
                 sums[0] += self._per_mask(owner[finite], plane[finite].astype(np.float64))
                 sums[1] += self._per_mask(owner[finite])
+        _require_met(self.constraints.broken_by_pixels(window, values, indices))
 
     def _per_mask(
         self, owner: NDArray[np.intp], weights: NDArray[np.float64] | None = None
@@ -265,11 +257,12 @@ class _MaskSums:
         if self._evidence is None:
             return
         recipes = self._evidence.recipe_maps(planes)
+        nowhere = np.zeros(values.shape, np.int8)  # where masks lie is words, which nobody audits
         for value, sweep in self.doubts.items():
             inside = values == value
             others = valid & (values > 0) & ~inside
-            likely = levels[value - 1] >= HALF_PROBABILITY
-            sweep.add(inside, others, likely, valid, row_areas, recipes)
+            strip = Strip(inside, others, levels[value - 1], valid, row_areas, nowhere)
+            sweep.add(strip, recipes)
 
     def index_means(self, name: str, value: int) -> dict[str, float | None]:
         """Mean of an index inside and outside a mask; None where it is undefined."""
@@ -284,20 +277,24 @@ class _MaskSums:
 
 def _region_sizes(
     folder: Path, masks: list[dict[str, Any]], in_metres: bool
-) -> list[NDArray[np.float64]]:
-    """Sizes of the polygons of each mask; the regions of small rasters are counted again."""
+) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Pixels of the polygons of each mask, and their areas (pixels without map units).
+
+    The regions of small rasters are counted again.
+    """
     meta, _, _, columns = read_vectors(
         folder / "regions.gpkg", layer=REGIONS_LAYER, read_geometry=False
     )
     table = dict(zip(meta["fields"], columns, strict=True))
-    all_sizes = np.asarray(table["area_m2" if in_metres else "pixels"], np.float64)
+    all_pixels = np.asarray(table["pixels"], np.float64)
+    all_sizes = np.asarray(table["area_m2"], np.float64) if in_metres else all_pixels
     # In the order of the masks: class and phrase do not tell two masks of one class apart.
     ends = np.cumsum([mask["regions"] for mask in masks], dtype=int)
     _require_same("regions of all masks", int(ends[-1]) if len(ends) else 0, len(all_sizes))
     sizes = []
     for mask, end in zip(masks, ends, strict=True):
         rows = slice(end - mask["regions"], end)
-        sizes.append(all_sizes[rows])
+        sizes.append((all_pixels[rows], all_sizes[rows]))
         for name in ("class", "phrase"):
             if any(value != mask[name] for value in table[name][rows]):
                 raise AuditError(
@@ -306,7 +303,7 @@ def _region_sizes(
     with rasterio.open(folder / "mask.tif") as source:
         if source.width * source.height <= _LABELLED_WHOLE:
             values = source.read(1)
-            for mask, mask_sizes in zip(masks, sizes, strict=True):
+            for mask, (pixels, _) in zip(masks, sizes, strict=True):
                 regions = label_regions(values == mask["value"])[1]
-                _require_same(f"mask {mask['value']} regions", len(mask_sizes), regions)
+                _require_same(f"mask {mask['value']} regions", len(pixels), regions)
     return sizes

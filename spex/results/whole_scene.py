@@ -11,6 +11,7 @@ from typing import NamedTuple
 from spex.evidence.classes import classes
 from spex.evidence.scene_evidence import SceneEvidence
 from spex.postprocess.facts import MaskFacts
+from spex.query.wording import reason_text
 
 
 class TopClasses(NamedTuple):
@@ -25,8 +26,13 @@ class TopClasses(NamedTuple):
     hidden: tuple[tuple[str, str], ...]
 
 
-def top_classes(evidence: SceneEvidence) -> TopClasses:
-    """Sort the top classes by whether the bands of a scene can show them."""
+def top_classes(evidence: SceneEvidence, language: str = "en") -> TopClasses:
+    """Sort the top classes by whether the bands of a scene can show them.
+
+    Args:
+        evidence: of the scene.
+        language: of the reasons.
+    """
     shown = []
     hidden = []
     for name, land_class in classes().items():
@@ -34,7 +40,7 @@ def top_classes(evidence: SceneEvidence) -> TopClasses:
             continue
         state = evidence.classes[name]
         if state.status == "unavailable":
-            hidden.append((name, state.reason))
+            hidden.append((name, reason_text(state, language)))
         else:
             shown.append(name)
     return TopClasses(tuple(shown), tuple(hidden))

@@ -8,7 +8,6 @@ import pytest
 
 from instruction_data.requests.corpus import FOLDER, REFUSED, RequestedSpan, read_requests
 from spex.errors import RecordError
-from spex.evidence.classes import classes
 
 TRAINING = sorted(FOLDER.glob("*.tsv"))
 KEPT = sorted((Path(__file__).parents[2] / "requests").glob("*.tsv"))
@@ -47,14 +46,3 @@ def test_another_notation_is_refused_with_its_line(reading: str, tmp_path: Path)
     path.write_text(f"water\twater\nwater\t{reading}\n", encoding="utf-8")
     with pytest.raises(RecordError, match="line 2"):
         list(read_requests(path))
-
-
-@pytest.mark.parametrize(
-    "path", sorted((FOLDER / "terms").glob("*.tsv")), ids=lambda path: path.stem
-)
-def test_terms_name_classes_and_do_not_repeat(path: Path) -> None:
-    rows = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()]
-    assert {len(row) for row in rows} == {5}
-    assert {row[0] for row in rows} <= {*classes(), "any", "-"}
-    terms = [row[1] for row in rows]
-    assert len(terms) == len(set(terms)) > 1000

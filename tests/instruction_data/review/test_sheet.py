@@ -26,7 +26,7 @@ def test_html_holds_pictures_and_dialogue(built: Path, tmp_path: Path) -> None:
     for words in (
         "¿Cuántos coches hay?",
         "&lt;seg class=water",
-        "water (at least 0.1 ha)",
+        "water (of at least 0.1 ha)",
         "made by hand",
         "held out",
     ):

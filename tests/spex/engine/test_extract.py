@@ -105,6 +105,12 @@ class TestConstraints:
             ("where=center", 20),
             ("max_area=3ha top=1", 100),
             ("where=east top=1", 100),
+            ("where=north_third+southeast", 401 + 20),
+            ("where=-northwest+-edge", 20),
+            ("top=-1", 121),
+            ("bottom=2", 21),
+            ("min_area=0.5%", 500),
+            ("max_area=0.5%", 21),
             ("min_area=1km2", 0),
         ],
     )
@@ -113,6 +119,28 @@ class TestConstraints:
         result = ask(painter, painted(water=blocks(*self.boxes)), text, tile=32, overlap=8)
         assert (values_of(result) == 1).sum() == pixels
         assert (pixels == 0) == bool(result.absent)
+
+    @pytest.mark.parametrize(
+        ("attributes", "pixels", "text"),
+        [
+            ("near=building:30", 3 * 20, "Water: 6,000 m²."),
+            ("far=building:30", 500 - 3 * 20, "Water: 4.40 ha."),
+            ("near=building:30 far=building:10", 2 * 20, "Water: 4,000 m²."),
+            ("near=cropland:99999", 0, "No water found: no cropland was found here."),
+            ("far=cropland:99999", 500, "Water: 5.00 ha."),
+        ],
+    )
+    def test_distances_are_from_the_mask_of_another_class(
+        self, painter, painted, attributes, pixels, text
+    ):
+        # A wall along the lake: its pixels lie 10, 20 and 30 m from the first three columns.
+        scene = painted(
+            water=blocks((10, 10, 20, 20), (40, 100, 10, 10)), building=blocks((0, 9, 100, 1))
+        )
+        answer = f"<seg class=water {attributes}>water</seg>: <fact:area>."
+        result = ask(painter, scene, answer, tile=32, overlap=8)
+        assert (values_of(result) == 1).sum() == pixels
+        assert result.answer == text
 
     def test_a_region_is_cut_at_the_edge_of_a_part(self, painter, painted):
         scene = painted(water=blocks((40, 10, 20, 10)))

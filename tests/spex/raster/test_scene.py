@@ -237,6 +237,8 @@ def test_no_georeference_is_a_note_and_pixel_units(path: Path) -> None:
     stated = Scene.open(path, gsd_m=4.0)
     assert stated.gsd_m == 4 and stated.read().gsd_m == 4
     np.testing.assert_array_equal(stated.pixel_area_m2(), np.full(96, 16.0))
+    np.testing.assert_array_equal(stated.pixel_sizes_m(), np.full((2, 96), 4.0))
+    assert scene.pixel_sizes_m() is None
 
 
 @pytest.mark.parametrize("latitude", [0.0, 46.0, -71.5])
@@ -251,6 +253,36 @@ def test_areas_in_degrees_are_those_on_the_ellipsoid(latitude: float) -> None:
         expected = abs(pyproj.Geod(ellps="WGS84").polygon_area_perimeter(*corners)[0])
         assert areas[row] == pytest.approx(expected, rel=1e-4)
     assert scene.gsd_m == pytest.approx(math.sqrt(areas[2]))
+
+
+@pytest.mark.parametrize("epsg", [4326, 3857])
+def test_a_pixel_is_as_wide_and_high_as_the_ground_it_covers(epsg: int) -> None:
+    to_map = pyproj.Transformer.from_crs(4326, epsg, always_xy=True)
+    x, y = to_map.transform(9.0, -60.0)
+    step = 0.001 if epsg == 4326 else 100.0
+    scene = positions(5, 4, crs=f"EPSG:{epsg}", transform=Affine(step, 0, x, 0, -step / 2, y))
+    sizes = scene.pixel_sizes_m()
+    assert sizes is not None
+    np.testing.assert_allclose(sizes[0] * sizes[1], scene.pixel_area_m2(), rtol=1e-9)
+    to_degrees = pyproj.Transformer.from_crs(epsg, 4326, always_xy=True)
+    for row in range(5):
+        middle = y - (row + 0.5) * step / 2
+        edges = [x + 1.5 * step, x + 2.5 * step, x + 2 * step, x + 2 * step]
+        heights = [middle, middle, middle + step / 4, middle - step / 4]
+        longitude, latitude = to_degrees.transform(edges, heights)
+        geod = pyproj.Geod(ellps="WGS84")
+        for size, (one, other) in zip(sizes, ((0, 1), (2, 3)), strict=True):
+            across = geod.inv(longitude[one], latitude[one], longitude[other], latitude[other])[2]
+            assert size[row] == pytest.approx(across, rel=1e-5)
+
+
+def test_sizes_of_pixels_in_map_units_other_than_metres_and_turned(path: Path) -> None:
+    feet = positions(3, 3, crs="EPSG:2263", transform=Affine(10, 0, 9e5, 0, -20, 2e5))
+    widths, heights = feet.pixel_sizes_m() or (None, None)
+    np.testing.assert_allclose(widths, 10 * 1200 / 3937)
+    np.testing.assert_allclose(heights, 20 * 1200 / 3937)
+    write_synthetic_scene(path, rotation=25.0)
+    np.testing.assert_allclose(Scene.open(path).pixel_sizes_m(), 10)
 
 
 def test_mercator_is_measured_on_the_ground() -> None:

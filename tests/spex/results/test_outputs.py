@@ -144,10 +144,10 @@ def test_a_refusal_leaves_no_rasters(painter, painted, tmp_path):
 def test_the_explanation_says_what_supports_each_mask(result, tmp_path):
     text = (result.save(tmp_path / "out") / "explanation.md").read_text()
     for expected in (
-        "lakes and fields",
-        "| area | 8.04 ha (804 pixels) |",
-        "| MNDWI |",
-        "How to check",
+        "# Lakes and fields in ",
+        "Asked: “lakes and fields”",
+        "**Lakes**: 8.04 ha, 7.44 % of the scene, in 2 regions, the largest 8.01 ha, mostly in",
+        "**Fields**: 9.00 ha, 8.33 % of the scene, in one region, mostly in the northeast.",
         "mask.tif",
     ):
         assert expected in text
@@ -182,6 +182,44 @@ class TestAudit:
         (folder / "extraction.json").write_text(json.dumps(document))
         with pytest.raises(AuditError, match=what):
             audit(folder, result.scene)
+
+    @pytest.mark.parametrize(
+        ("constraints", "what"),
+        [
+            ({"min_area": "4px"}, "min_area=4px"),
+            ({"min_area": "0.04ha"}, "min_area=0.04ha"),
+            ({"min_area": "1%"}, "min_area=1%"),
+            ({"max_area": "8ha"}, "max_area=8ha"),
+            ({"max_area": "1%"}, "max_area=1%"),
+            ({"where": "north+west_third"}, r"where=north\+west_third"),
+            ({"where": "-east"}, "where=-east"),
+            ({"top": 1}, "2 regions under top=1"),
+            ({"bottom": 1}, "2 regions under bottom=1"),
+            ({"index": "MNDWI:below:-0.9,MNDWI:above:-1"}, "MNDWI:below:-0.9"),
+        ],
+    )
+    def test_a_constraint_that_the_files_break_is_found(self, result, tmp_path, constraints, what):
+        folder = result.save(tmp_path / "out")
+        document = json.loads((folder / "extraction.json").read_text())
+        document["masks"][0]["constraints"] = constraints
+        (folder / "extraction.json").write_text(json.dumps(document))
+        with pytest.raises(AuditError, match=f"mask 1 holds .*{what}"):
+            audit(folder, result.scene)
+
+    @pytest.mark.parametrize(
+        "constraints",
+        [
+            {"min_area": "3px", "max_area": "8.01ha", "where": "north+south", "top": 2},
+            {"max_area": "7.5%", "where": "-northeast", "bottom": 2},
+            {"top": -1, "not": "cropland", "near": "cropland:10", "far": "cropland:10"},
+        ],
+    )
+    def test_constraints_that_the_files_keep_pass(self, result, tmp_path, constraints):
+        folder = result.save(tmp_path / "out")
+        document = json.loads((folder / "extraction.json").read_text())
+        document["masks"][0]["constraints"] = constraints
+        (folder / "extraction.json").write_text(json.dumps(document))
+        audit(folder, result.scene)
 
     def test_a_changed_mask_is_found(self, result, tmp_path):
         folder = result.save(tmp_path / "out")
