@@ -86,7 +86,7 @@ class QueryResult:
     @property
     def masks(self) -> MaskSequence:
         """The masks by number, from 0, or by class name."""
-        return MaskSequence(self.facts, self.mask_path)
+        return MaskSequence(self.facts, self.work)
 
     def legend(self) -> list[tuple[str, str]]:
         """Colour (``#rrggbb``) and words of each mask."""
@@ -137,11 +137,18 @@ class QueryResult:
 
 
 class MaskSequence(Sequence[NDArray[np.bool_]]):
-    """Boolean masks ``(height, width)`` of a result, each read from its raster on access."""
+    """Boolean masks ``(height, width)`` of a result, each read from its raster on access.
 
-    def __init__(self, facts: Sequence[MaskFacts], path: Path | None) -> None:
+    Args:
+        facts: one per mask.
+        work: folder of the rasters, which stays as long as this object.
+    """
+
+    def __init__(
+        self, facts: Sequence[MaskFacts], work: tempfile.TemporaryDirectory[str] | None
+    ) -> None:
         self._facts = facts
-        self._path = path
+        self._work = work
 
     def __len__(self) -> int:
         return len(self._facts)
@@ -152,9 +159,9 @@ class MaskSequence(Sequence[NDArray[np.bool_]]):
             if key not in names:
                 raise KeyError(f"no mask of class {key!r}; there are {names}")
             key = names.index(key)
-        if self._path is None or not -len(names) <= key < len(names):
+        if self._work is None or not -len(names) <= key < len(names):
             raise IndexError(f"mask {key} of {len(names)}")
-        with bounded_gdal_cache(), rasterio.open(self._path) as source:
+        with bounded_gdal_cache(), rasterio.open(Path(self._work.name, "mask.tif")) as source:
             return source.read(1) == self._facts[key].value
 
     def __iter__(self) -> Iterator[NDArray[np.bool_]]:
