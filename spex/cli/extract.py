@@ -190,7 +190,7 @@ _FILES = {
     "mask.qml": "the colours of the masks in QGIS",
     "probability.tif": "probability of each mask (value / 250)",
     "regions.gpkg": "one polygon per region",
-    "explanation.md": "the answer, its evidence, how to check it",
+    "explanation.md": "what was found, and what speaks for and against it",
     "quicklook.png": "the scene and the masks",
     "extraction.json": "everything as JSON",
 }

@@ -120,7 +120,7 @@ def absence(
     state = evidence.of(span.class_name)
     if likely and nowhere:
         return Absence(span, "nowhere", state, nowhere=nowhere)
-    if likely and not taken_by and _all_but(span.constraints):
+    if likely and (not taken_by or span.class_name == ANY) and _all_but(span.constraints):
         return Absence(span, "rank", state)
     constrained = bool(constraints_text(_of_regions(span)))
     if span.class_name == ANY or (likely and not taken_by and constrained):

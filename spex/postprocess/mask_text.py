@@ -25,7 +25,8 @@ from spex.postprocess.facts import MaskFacts
 from spex.query.constraints import ANY, Constraints
 from spex.query.wording import class_title, clauses, listed, paragraph, with_constraints, wording
 
-_LEFT_OUT = 0.05  # of the mask's area; less than this is not worth a sentence
+_LEFT_OUT = (0.05, 2.0)
+"""Of the mask's area: less is not worth a sentence, and of more the index alone says nothing."""
 _DIFFERENCE = 0.1  # of the area that is the class by the rules or by the probability
 _COARSE_GSD_M = 3.0  # single houses and roads are narrower than about three of these
 
@@ -134,20 +135,26 @@ def _side(facts: MaskFacts, image: Image) -> str | None:
 
 
 def _supported(facts: MaskFacts, image: Image, language: str) -> str:
-    """The index that sets the mask apart."""
+    """The index of the class, where it sets the mask apart in the direction of the class."""
     words = wording(language)["report"]
-    for name, index in facts.evidence.items():
-        if not index.telling:
-            continue
-        values = {
-            "index": name,
-            "inside": number_text(index.inside, language),
-            "outside": number_text(index.outside, language),
-            "threshold": number_text(index.threshold, language),
-        }
-        key = "supported_without" if index.threshold is None else "supported"
-        return str(words[key].format(**values))
-    return ""
+    side = _side(facts, image)
+    doubts = facts.doubts
+    index = facts.evidence.get(doubts.beyond) if doubts is not None else None
+    if doubts is None or side is None or index is None or not index.telling:
+        return ""
+    sign = 1 if side == "above" else -1
+    values = [index.inside, index.outside, index.threshold]
+    inside, outside, threshold = (None if value is None else sign * value for value in values)
+    if inside is None or outside is None or threshold is None:
+        return ""
+    if inside <= outside or inside <= threshold:
+        return ""
+    stated = [number_text(value, language) for value in values]
+    return str(
+        words["supported"].format(
+            index=doubts.beyond, inside=stated[0], outside=stated[1], threshold=stated[2]
+        )
+    )
 
 
 def _against(facts: MaskFacts, image: Image, language: str) -> str:
@@ -165,7 +172,9 @@ def _left_out(facts: MaskFacts, doubts: Doubts, language: str) -> str:
     """What lies beyond the threshold outside the mask, unless what was asked explains it."""
     if doubts.left_out is None or doubts.against is None or not doubts.beyond:
         return ""
-    if doubts.left_out < _LEFT_OUT * _size(facts) or doubts.against[0].kind in _EXPLAINED:
+    least, most = _LEFT_OUT
+    telling = least <= doubts.left_out / _size(facts) <= most
+    if not telling or doubts.against[0].kind in _EXPLAINED:
         return ""
     in_metres = facts.area_m2 is not None
     clause = doubt_text(doubts, "left_out", in_metres=in_metres, language=language)

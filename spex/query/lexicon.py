@@ -2,17 +2,22 @@
 
 A table has a section per kind of word, with a pattern a line. A pattern is a regular expression
 over folded text (lower case, no accents). A blank in it matches a run of blanks and hyphens, and
-the longest match counts.
+the longest match counts. Patterns without lookaround or endless repetition are spelled out into
+phrases, which are looked up; the others are searched for.
 """
 
 from __future__ import annotations
 
-import unicodedata
+from bisect import bisect_right
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 import regex
+
+from spex.query.patterns import as_expression, fold_pattern, folded_letter, spelled_out
 
 HAN = regex.compile(r"\p{Han}")
 
@@ -48,11 +53,17 @@ def fold(text: str) -> FoldedText:
     letters: list[str] = []
     source: list[int] = []
     for position, character in enumerate(text):
-        for part in unicodedata.normalize("NFKD", character.casefold()):
-            if not unicodedata.combining(part):
-                letters.append("'" if part in "’ʼ`´" else part)
-                source.append(position)
+        for part in folded_letter(character):
+            letters.append(part)
+            source.append(position)
     return FoldedText("".join(letters), (*source, len(text)))
+
+
+Found = tuple[int, int, str, Any]
+"""Start and end in a folded text, kind, and value of what was found."""
+_BREAK = regex.compile(r"[\s\-]+")
+_LATIN = regex.compile(r"[a-z]{4,}")
+_SECTION = regex.compile(r"\[[a-z_]+( [^\]]+)?\].*")
 
 
 @dataclass(frozen=True)
@@ -60,39 +71,112 @@ class Lexicon:
     """The table of one language.
 
     Attributes:
-        patterns: compiled, by kind; numbers and units as ``number:0.5`` and ``unit:ha``.
-        common: words that are in no kind and carry no constraint.
+        phrases: kinds of each phrase with their values: the number, the unit, the index, or "".
+        longest: length of the longest phrase.
+        patterns: of the kinds that have more than phrases, with the value of the kind.
+        common: words and phrases that carry no constraint.
+        words: the words of the phrases, of four letters or more.
     """
 
-    patterns: dict[str, regex.Pattern[str]]
+    phrases: dict[str, dict[str, float | str]]
+    longest: int
+    patterns: tuple[tuple[str, float | str, regex.Pattern[str]], ...]
     common: frozenset[str]
+    words: frozenset[str]
+
+    def found_in(self, text: str) -> list[Found]:
+        """All phrases, and matches of the other patterns, in a folded text."""
+        found = self.phrases_in(text)
+        for kind, value, pattern in self.patterns:
+            for match in pattern.finditer(text, overlapped=True):
+                start, end = match.span()
+                if end > start and not is_hyphen(text, start, end):
+                    found.append((start, end, kind, value))
+        return found
+
+    def phrases_in(self, text: str) -> list[Found]:
+        """All phrases of the lexicon in a folded text, whole words where letters are Latin."""
+        spaced: list[str] = []
+        at: list[int] = []  # for each character of the spaced text its position in the text
+        position = 0
+        for gap in _BREAK.finditer(text):
+            spaced.append(text[position : gap.start()] + " ")
+            at += [*range(position, gap.start()), gap.start()]
+            position = gap.end()
+        spaced.append(text[position:])
+        at += [*range(position, len(text) + 1)]
+        joined = "".join(spaced)
+        joins = [_joins(joined, number) for number in range(len(joined) + 1)]
+        ends = [number for number, inside in enumerate(joins) if not inside]
+        matches: list[Found] = []
+        for start in ends:
+            if start == len(joined) or joined[start] == " ":
+                continue
+            first = bisect_right(ends, start)
+            for end in ends[first : bisect_right(ends, start + self.longest)]:
+                kinds = self.phrases.get(joined[start:end])
+                for kind, value in kinds.items() if kinds else ():
+                    matches.append((at[start], at[end - 1] + 1, kind, value))
+        return matches
+
+
+def is_hyphen(text: str, start: int, end: int) -> bool:
+    """Whether a piece is a hyphen that joins two words or a number and a word."""
+    around = text[start - 1 : start] + text[end : end + 1]
+    return text[start:end] == "-" and len(around) == 2 and around.isalnum() and around[1].isalpha()
+
+
+def _joins(text: str, position: int) -> bool:
+    """Whether a word goes on at a position; digits before letters are another word."""
+    if position in (0, len(text)):
+        return False
+    before, behind = text[position - 1], text[position]
+    if before > "\u2e80" or behind > "\u2e80" or not before.isalnum() or not behind.isalnum():
+        return False
+    return not before.isdigit() or behind.isdigit()
 
 
 @cache
 def lexicon(language: str) -> Lexicon:
     """The table of a language (ISO 639-1)."""
+    phrases: dict[str, dict[str, float | str]] = {}
+    endless: dict[tuple[str, float | str], list[str]] = {}
+    common: set[str] = set()
+    for section, line in _entries(language):
+        kind, _, stated = section.partition(" ")
+        if kind == "common":
+            common.update(fold(line).text.split())
+            continue
+        kind = "word" if kind == "common_phrases" else kind
+        value = float(stated) if kind == "number" else stated
+        pattern = fold_pattern(line)
+        texts = spelled_out(pattern)
+        if texts is None:
+            endless.setdefault((kind, value), []).append(as_expression(pattern))
+            continue
+        for text in texts:
+            phrases.setdefault(text, {}).setdefault(kind, value)
+    patterns = tuple(
+        (kind, value, _joined(listed, language)) for (kind, value), listed in endless.items()
+    )
+    words = {word for phrase in phrases for word in _LATIN.findall(phrase)}
+    return Lexicon(phrases, max(map(len, phrases)), patterns, frozenset(common), frozenset(words))
+
+
+def _entries(language: str) -> Iterator[tuple[str, str]]:
+    """Section and text of each line of a table."""
     text = (files("spex.query") / "languages" / f"{language}.txt").read_text("utf-8")
-    entries: dict[str, list[str]] = {}
-    kind = ""
+    section = ""
     for line in text.splitlines():
-        if line.startswith("["):
-            kind = line[1:].partition("]")[0].replace(" ", ":")
+        if _SECTION.fullmatch(line):
+            section = line[1:].partition("]")[0]
         elif line and not line.startswith("#"):
-            entries.setdefault(kind, []).append(line)
-    common = entries.pop("common", [])
-    words = {fold(word).text for line in common for word in line.split()}
-    patterns = {kind: _compile(listed, language) for kind, listed in entries.items()}
-    return Lexicon(patterns, frozenset(words))
+            yield section, line
 
 
-def _compile(entries: list[str], language: str) -> regex.Pattern[str]:
-    """One pattern for all entries, of whole words except in Chinese."""
-    parts = []
-    for entry in entries:
-        folded = unicodedata.normalize("NFKD", str(entry).casefold())
-        folded = "".join(c for c in folded if not unicodedata.combining(c)).replace("’", "'")
-        parts.append(folded.replace(" ", r"[\s\-]+"))
-    joined = "|".join(parts)
+def _joined(expressions: list[str], language: str) -> regex.Pattern[str]:
+    """One pattern for several, of whole words except in Chinese."""
+    joined = "|".join(expressions)
     if language == "zh":
         return regex.compile(f"(?:{joined})", regex.POSIX)
     # A boundary only beside a letter or digit, so that signs such as ">" need none.

@@ -66,7 +66,7 @@ def audit(folder: Path, scene: Scene) -> None:
     language = result["language"]
     phrases = " ".join(mask["phrase"] for mask in masks)
     words = f"{result['query']} {phrases}"
-    allowed = {"0", *all_numbers(words), *all_numbers(words, language)}
+    allowed = {"0", *PROBABILITIES, *all_numbers(words), *all_numbers(words, language)}
     allowed |= {*all_numbers(constraints), *all_numbers(reasons), *all_numbers(reasons, language)}
     if "unknown_fraction" in result:
         unknown = 1 - sum(measured["fraction"] for measured in measured_masks)
@@ -84,7 +84,7 @@ def audit(folder: Path, scene: Scene) -> None:
     _require_measured(result["answer"], "the answer", allowed, language)
     report = (folder / "explanation.md").read_text(encoding="utf-8")
     notes = " ".join((reasons, *result["warnings"]))
-    allowed |= {*all_numbers(notes), *all_numbers(notes, language), *PROBABILITIES}
+    allowed |= {*all_numbers(notes), *all_numbers(notes, language)}
     allowed |= set(all_numbers(number_text_short(scene.gsd_m))) if scene.gsd_m else set()
     _require_measured(_measured_part(report, language), "the explanation", allowed, language)
 

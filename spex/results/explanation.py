@@ -103,11 +103,12 @@ def _without_warning(result: QueryResult) -> str:
 def _absent(result: QueryResult, language: str) -> list[str]:
     if not result.absent:
         return []
-    lines = [
-        f"- **{capitalised(class_title(name, language))}**: {reason}"
-        for name, reason in result.absent
-    ]
-    return [f"## {wording(language)['report']['absent']}", "\n".join(lines)]
+    words = wording(language)["report"]
+    lines = []
+    for name, reason in result.absent:
+        title = f"**{capitalised(class_title(name, language))}**"
+        lines.append(f"- {words['map_line'].format(title=title, clauses=reason)}")
+    return [f"## {words['absent']}", "\n".join(lines)]
 
 
 def _failed(result: QueryResult, language: str) -> list[str]:

@@ -13,6 +13,9 @@ import pytest
 from spex.engine import extract
 from spex.evidence.scene_evidence import measure
 from spex.postprocess.answer_text import whole_scene_text, write_answer
+from spex.postprocess.doubts import RulesDifference
+from spex.postprocess.facts import IndexFacts
+from spex.postprocess.mask_text import Image, mask_paragraph
 from spex.query.answer_markup import parse_answer
 from spex.query.answers import answer_for
 from spex.query.constraints import Constraints, Distance, IndexCondition
@@ -37,7 +40,7 @@ def scene(painted: Any) -> Any:
     """Lakes of which the smaller is unsure, fields with houses beside them, 1 ha nearly field."""
     water = np.full((100, 120), 0.05, np.float32)
     water[20:60, 30:50] = 0.9
-    water[80, 100:103] = 0.55
+    water[80:82, 100:103] = 0.55
     fields = np.full((100, 120), 0.05, np.float32)
     fields[5:30, 60:] = 0.8
     fields[40:50, 60:70] = 0.45
@@ -77,10 +80,51 @@ def test_a_report_of_one_mask(scene: Any, painter: Any) -> None:
 def test_what_is_unsure_is_said_with_its_area(scene: Any, painter: Any) -> None:
     water = Reading("en", masks=(mask("water"),), asks=frozenset({"sure"}))
     result = asked(scene, painter, water)
-    assert result.answer.endswith("The mean probability is 0.90.")
+    assert result.answer.endswith(
+        "The mean probability is 0.90; 600 m² of it (0.74 %) lies below 0.6."
+    )
     (facts,) = result.facts
-    assert facts.doubts.unsure == 300  # square metres
+    assert facts.doubts.unsure == 600  # square metres
     assert facts.doubts.almost == 0
+
+
+@pytest.mark.parametrize(
+    ("inside", "outside", "support", "against"),
+    [
+        (0.01, 0.60, "NDVI supports it: 0.01 on average, 0.60 in the rest", ""),
+        (0.01, -0.41, "", ""),  # lower than the threshold, but not than the rest of the scene
+        (0.50, 0.90, "", "its mean NDVI, 0.50, is on the wrong side of the threshold 0.10"),
+    ],
+)
+def test_an_index_speaks_for_a_mask_in_the_direction_of_its_class(
+    scene: Any, painter: Any, inside: float, outside: float, support: str, against: str
+) -> None:
+    (facts,) = asked(scene, painter, Reading("en", masks=(mask("building"),))).facts
+    index = IndexFacts(inside, outside, 0.1, True)
+    doubts = replace(facts.doubts, beyond="NDVI", left_out=0.0, similar=("", 0.0))
+    facts = replace(facts, evidence={"NDVI": index}, doubts=doubts)
+    text = mask_paragraph(facts, Image(("B", "G", "R", "N"), "display", 0.5))
+    assert ("supports it" in text) == bool(support) and support in text
+    assert ("wrong side" in text) == bool(against) and against in text
+
+
+@pytest.mark.parametrize(
+    ("only_mask", "only_rules", "sentence"),
+    [
+        (4e4, 5e4, "By the index rules alone, 4.00 ha of it would be missing and 5.00 ha would"),
+        (4e4, 0.0, "By the index rules alone, 4.00 ha of it would be missing, mostly"),
+        (0.0, 5e4, "By the index rules alone, 5.00 ha would be added, mostly in the north."),
+        (1e3, 1e3, ""),  # less than a tenth
+    ],
+)
+def test_a_difference_from_the_rules_is_said_from_a_tenth_on(
+    scene: Any, painter: Any, only_mask: float, only_rules: float, sentence: str
+) -> None:
+    (facts,) = asked(scene, painter, Reading("en", masks=(mask("cropland"),))).facts
+    rules = RulesDifference(1e5, only_mask, only_rules, "north")
+    facts = replace(facts, doubts=replace(facts.doubts, rules=rules))
+    text = mask_paragraph(facts, Image((), "toa", None))
+    assert ("index rules alone" in text) == bool(sentence) and sentence in text
 
 
 def test_the_rules_are_mentioned_where_they_differ(scene: Any, painter: Any) -> None:
