@@ -37,7 +37,7 @@ METHODS: dict[MethodName, str] = {"model": "model", "rules": "index rules"}
 
 RASTER_SUFFIXES = (".tif", ".tiff", ".dat", ".img", ".bsq", ".bil", ".bip", ".raw")
 COMPANION_SUFFIXES = (".hdr", ".json")  # an ENVI header, a sidecar <scene>.bands.json
-_MAX_EXCHANGES = 2  # that a question may follow up
+_MAX_EXCHANGES = 8  # that a question may refer to
 
 
 class _Stopped(Exception):

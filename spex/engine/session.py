@@ -156,7 +156,8 @@ class Session:
         """The answer to a reading; that of a whole scene has the top classes that it can show."""
         if not reading.whole_scene:
             return parse_answer(answer_for(reading, self.evidence))
-        names = top_classes(self.evidence).shown
+        shown, hidden = top_classes(self.evidence)
+        names = shown or [name for name, _ in hidden]  # then each says why it cannot be mapped
         return parse_answer(whole_scene_answer(names, reading.language, reading.ignored))
 
     def _said(self, turn: Turn) -> Extraction | None:

@@ -132,6 +132,15 @@ def test_a_whole_scene_is_an_exclusive_map_with_its_rest(land, read_as, tmp_path
         assert (source.read(1) != NODATA).all()
 
 
+def test_a_whole_scene_of_one_band_is_refused_with_the_reasons(painter, painted, read_as):
+    read_as(Reading("en", whole_scene=True))
+    scene = painted()
+    predictor = painter()
+    result = extract(Scene.from_array(scene.read().values[:1], scene.bands[:1]), "map", predictor)
+    assert result.refused and "water" in result.refused.lower()
+    assert predictor.calls["features"] == 0
+
+
 def small_scene(sensor: str, seed: int, noise: bool) -> Scene:
     """48 x 48 pixels of a sensor: three covers, or noise alone."""
     rng = np.random.default_rng(seed)
