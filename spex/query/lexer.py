@@ -12,7 +12,7 @@ import regex
 from rapidfuzz import process
 from rapidfuzz.distance import OSA
 
-from spex.query.lexicon import FoldedText, Found, fold, is_hyphen, lexicon
+from spex.query.lexicon import HAN, FoldedText, Found, fold, is_hyphen, lexicon
 from spex.query.numerals import numbers_of
 from spex.query.term_lists import term_list
 from spex.query.thesaurus import closest_term, find_terms
@@ -24,6 +24,10 @@ _LATIN_WORD = regex.compile(r"(?<![\p{Latin}\d_])[a-z]{2,}(?![\p{Latin}\d_])")
 _INDEX = regex.compile(
     rf"(?<![\p{{Latin}}\d])(?:{'|'.join(INDEX_NAMES)}|NVDI|NDIV)(?![a-z])", regex.IGNORECASE
 )
+_ALPHABETIC = ("en", "es", "pt", "fr", "de")
+_COMPASS = {"N": "north", "S": "south", "W": "west", "NE": "northeast", "NW": "northwest",
+            "SE": "southeast", "SW": "southwest"}  # fmt: skip
+_CAPITALS = regex.compile(r"(?<![\p{L}\d'.])(?:[NS][EW]?|W)(?![\p{L}\d'’])")
 _SHORTEST_TYPO = 4
 _TWO_ERRORS_FROM = 8
 
@@ -59,44 +63,71 @@ def items_of(text: str, language: str) -> list[Item]:
 
     Args:
         text: as ``clean_query`` returns it.
-        language: whose lexicon and terms are used; Latin words of a Chinese request and words that
-            are unknown in the language are looked up in English as well.
+        language: whose lexicon and terms are used. Words that it does not know are looked up in
+            the other languages as well; Latin words of a Chinese request count as English.
     """
     folded = fold(text)
-    words = lexicon(language)
-    found = _terms(folded, text, language)
-    found += [
-        (start, end, "number", value) for start, end, value in numbers_of(folded.text, language)
-    ]
-    found += _index_names(folded.text)
-    found += words.found_in(folded.text)
-    latin = language == "zh" and _LATIN_WORD.search(folded.text)
-    if latin:
-        found += lexicon("en").phrases_in(folded.text)
-        found += _terms(folded, text, "en", only_latin=True)
+    found = _found_in(folded.text, language)
+    found += [*_index_names(folded.text), *_compass(text, folded)]
+    latin = "en" if language == "zh" else language
+    if language == "zh" and _LATIN_WORD.search(folded.text):
+        found += _only(_LATIN_WORD, folded.text, _found_in(folded.text, "en"))
+    elif language != "zh" and HAN.search(folded.text):
+        found += _only(HAN, folded.text, _found_in(folded.text, "zh"))
+    found = _behind_superlatives(folded.text, found, language)
     chosen = _longest(found)
-    unknown = _unknown_words(folded.text, chosen, "en" if latin else language)
+    unknown = _unknown_words(folded.text, chosen, latin)
     if unknown:
-        more = _misspelt(folded.text, unknown, "en" if latin else language)
-        if language not in ("en", "zh"):
-            more += _english(folded, text, unknown)
-        chosen = _longest([*found, *more]) if more else chosen
+        found += _misspelt(folded.text, unknown, latin)
+        found += _foreign(folded.text, unknown, latin)
+        chosen = _longest(found)
     return list(_with_rest(folded, chosen, language))
 
 
-def _terms(folded: FoldedText, text: str, language: str, only_latin: bool = False) -> list[Found]:
-    """Terms of land cover; ``only_latin``: those written in Latin letters."""
-    at = {source: position for position, source in reversed(list(enumerate(folded.source)))}
-    terms: list[Found] = []
+def _found_in(text: str, language: str) -> list[Found]:
+    """Terms, numbers and words of the lexicon in a folded text."""
+    found: list[Found] = []
     for match in find_terms(text, language):
-        start, end = at[match.start], at[match.end]
-        if only_latin and not _LATIN_WORD.search(folded.text, start, end):
-            continue
         kind = "class" if match.term.class_name else "thing"
-        terms.append((start, end, kind, match.term))
+        found.append((match.start, match.end, kind, match.term))
         if match.typo:
-            terms.append((start, end, "typo", match.term.text))
-    return terms
+            found.append((match.start, match.end, "typo", match.term.text))
+    found += [(start, end, "number", value) for start, end, value in numbers_of(text, language)]
+    return [*found, *lexicon(language).found_in(text)]
+
+
+def _only(letters: regex.Pattern[str], text: str, found: list[Found]) -> list[Found]:
+    """What contains letters of some kind."""
+    return [match for match in found if letters.search(text, match[0], match[1])]
+
+
+def _compass(text: str, folded: FoldedText) -> list[Found]:
+    """Points of the compass in capital letters, which are the same in all languages."""
+    if text.isupper():
+        return []
+    at = {source: position for position, source in enumerate(folded.source)}
+    return [
+        (at[match.start()], at[match.end()], _COMPASS[match[0]], "")
+        for match in _CAPITALS.finditer(text)
+    ]
+
+
+def _behind_superlatives(text: str, found: list[Found], language: str) -> list[Found]:
+    """What was found, with terms cut that a superlative overlaps: "plus petits" of "étangs"."""
+    ends = [(match[0], match[1]) for match in found if match[2] in ("largest", "smallest")]
+    kept: list[Found] = []
+    for match in found:
+        first, last, kind, _ = match
+        cuts = [end for start, end in ends if start < first < end < last]
+        if kind not in ("class", "thing", "typo") or not cuts:
+            kept.append(match)
+        elif kind != "typo":
+            kept += _moved(_found_in(text[max(cuts) : last], language), max(cuts))
+    return kept
+
+
+def _moved(found: list[Found], by: int) -> list[Found]:
+    return [(start + by, end + by, kind, value) for start, end, kind, value in found]
 
 
 def _index_names(text: str) -> list[Found]:
@@ -140,21 +171,20 @@ def _known_words(language: str) -> frozenset[str]:
 
 @cache
 def _grammar_words(language: str) -> tuple[str, ...]:
-    return tuple(sorted(lexicon(language).words))
+    return tuple(sorted(word for word in lexicon(language).words if len(word) >= _SHORTEST_TYPO))
 
 
 def _unknown_words(
     text: str, chosen: list[tuple[int, int, dict[str, Any]]], language: str
 ) -> list[tuple[int, int]]:
-    """Places of Latin words of four letters or more that no list has."""
+    """Places of Latin words that no list has."""
     covered = [(start, end) for start, end, values in chosen if values.keys() != {"typo"}]
     known = _known_words(language)
     unknown = []
     for match in _LATIN_WORD.finditer(text):
         number = bisect_right(covered, (match.start(), len(text)))
         inside = number > 0 and covered[number - 1][1] > match.start()
-        long = match.end() - match.start() >= _SHORTEST_TYPO
-        if long and not inside and match[0] not in known:
+        if not inside and match[0] not in known:
             unknown.append(match.span())
     return unknown
 
@@ -167,6 +197,8 @@ def _misspelt(text: str, unknown: list[tuple[int, int]], language: str) -> list[
     places = []
     for start, end in unknown:
         word = text[start:end]
+        if len(word) < _SHORTEST_TYPO:
+            continue
         limit = 1 if len(word) < _TWO_ERRORS_FROM else 2
         best = process.extractOne(
             word, _grammar_words(language), scorer=OSA.distance, score_cutoff=limit
@@ -193,14 +225,19 @@ def _misspelt(text: str, unknown: list[tuple[int, int]], language: str) -> list[
     return matches
 
 
-def _english(folded: FoldedText, text: str, unknown: list[tuple[int, int]]) -> list[Found]:
-    """English phrases and terms that contain an unknown word."""
-    english = [*lexicon("en").phrases_in(folded.text), *_terms(folded, text, "en")]
-    return [
-        match
-        for match in english
-        if any(match[0] <= start and end <= match[1] for start, end in unknown)
-    ]
+def _foreign(text: str, unknown: list[tuple[int, int]], language: str) -> list[Found]:
+    """What unknown words are in other languages, alone or with the words around."""
+    words = [match.span() for match in _LATIN_WORD.finditer(text)]
+    found: list[Found] = []
+    for start, end in unknown:
+        number = words.index((start, end))
+        first = words[max(0, number - 2)][0]
+        last = words[min(len(words) - 1, number + 2)][1]
+        for other in _ALPHABETIC:
+            if other != language:
+                matches = _moved(_found_in(text[first:last], other), first)
+                found += [match for match in matches if match[0] <= start and end <= match[1]]
+    return found
 
 
 # The rest ------------------------------------------------------------------------------------

@@ -26,7 +26,9 @@ AREA_UNITS = {
     "acre": (0.40468564224, "ha"), "are": (100.0, "m2"), "ft2": (0.09290304, "m2"),
     "yd2": (0.83612736, "m2"), "mi2": (2.589988110336, "km2"), "mu": (1 / 15, "ha"),
     "morgen": (0.25, "ha"), "manzana": (0.7, "ha"), "alqueire": (2.42, "ha"),
-    "fanega": (0.64, "ha"), "arpent": (0.34, "ha"),
+    "fanega": (0.64, "ha"), "arpent": (0.34, "ha"), "tarefa": (4356.0, "m2"),
+    "tarea": (628.86, "m2"), "dekar": (1000.0, "m2"), "ping": (3.305785, "m2"),
+    "jia": (9699.17, "m2"), "fen": (200 / 3, "m2"),
 }  # fmt: skip
 """Factor and unit of ``Constraints`` for each unit of area of the lexicon."""
 LENGTH_UNITS = {
@@ -62,7 +64,7 @@ def fold(text: str) -> FoldedText:
 Found = tuple[int, int, str, Any]
 """Start and end in a folded text, kind, and value of what was found."""
 _BREAK = regex.compile(r"[\s\-]+")
-_LATIN = regex.compile(r"[a-z]{4,}")
+_LATIN = regex.compile(r"[a-z]{2,}")
 _SECTION = regex.compile(r"\[[a-z_]+( [^\]]+)?\].*")
 
 
@@ -75,7 +77,7 @@ class Lexicon:
         longest: length of the longest phrase.
         patterns: of the kinds that have more than phrases, with the value of the kind.
         common: words and phrases that carry no constraint.
-        words: the words of the phrases, of four letters or more.
+        words: the words of the phrases, in Latin letters.
     """
 
     phrases: dict[str, dict[str, float | str]]
