@@ -109,6 +109,10 @@ def _value(scanner: Scanner, at: int) -> tuple[float, int] | None:
     value = scanner.number(at)
     if value is None or abs(value[0]) > _LARGEST or scanner.is_any(value[1], "unit"):
         return None
+    if scanner.is_any(value[1], "to", "and"):  # "1 to 100 ha"
+        high = scanner.number(value[1] + 1)
+        if high and scanner.is_any(high[1], "unit"):
+            return None
     return None if scanner.is_any(at, "part_words", "third") else value
 
 
