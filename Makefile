@@ -46,6 +46,7 @@ check: .venv/dev.stamp ## Style, types and import directions
 bench: .venv/dev.stamp ## Measure start-up, time and memory of an extraction, and the builder of instruction data
 	@.venv/bin/python tests/benchmarks/startup.py
 	@.venv/bin/python tests/benchmarks/extraction.py
+	@.venv/bin/python tests/benchmarks/session.py
 	@.venv/bin/python tests/benchmarks/builder.py
 
 bench-accuracy: .venv/bench.stamp ## Measure accuracy on labelled scenes (DATA=folder, their RECORDS=folder) and 60 queries

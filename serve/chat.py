@@ -37,7 +37,7 @@ METHODS: dict[MethodName, str] = {"model": "model", "rules": "index rules"}
 
 RASTER_SUFFIXES = (".tif", ".tiff", ".dat", ".img", ".bsq", ".bil", ".bip", ".raw")
 COMPANION_SUFFIXES = (".hdr", ".json")  # an ENVI header, a sidecar <scene>.bands.json
-_MAX_EXCHANGES = 2  # that a question may follow up
+_MAX_EXCHANGES = 8  # that a question may refer to
 
 
 class _Stopped(Exception):
@@ -67,6 +67,11 @@ class Chat:
     def folder(self) -> Path:
         """Folder of this person's files."""
         return Path(self._folder.name)
+
+    @property
+    def has_result(self) -> bool:
+        """Whether a question of this conversation was answered with masks."""
+        return bool(self._history)
 
     def upload(self, files: Sequence[str | Path]) -> None:
         """Take over uploaded files.
@@ -171,7 +176,7 @@ class Chat:
                 stop.set()  # also when the iterator is closed early
             with suppress(_Stopped):
                 extraction = future.result()
-                if not extraction.refused:
+                if extraction.work is not None:
                     self._history = [*self._history, extraction.exchange][-_MAX_EXCHANGES:]
                 yield extraction
 

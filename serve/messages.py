@@ -54,10 +54,7 @@ def scene_opened(scene: Scene) -> Message:
 
 def answer_text(extraction: Extraction) -> str:
     """The answer with its notes, except those that ``scene_opened`` has shown."""
-    if extraction.refused:
-        lines = [f"This cannot be answered: {extraction.refused}"]
-    else:
-        lines = [extraction.answer]
+    lines = [extraction.answer]
     if extraction.failed:
         lines.append(
             f"{len(extraction.failed)} of {extraction.tiles} tiles failed and hold no data."

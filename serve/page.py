@@ -45,7 +45,6 @@ EXAMPLES = (
     "Vegetation with NDVI above 0.6",
     "Bare soil in the southern half",
 )
-_WORD_S = 0.02  # pause between the words of an answer
 # One question at a time for everybody: an answer already uses every core.
 _QUEUED: dict[str, Any] = {
     "concurrency_id": "engine",
@@ -181,12 +180,13 @@ class Page:
                 yield messages, ready, *[unchanged] * 3
                 return
             messages.append(steps_done(method, extraction, time.perf_counter() - started))
+            messages.append(assistant(answer_text(extraction)))
+            if extraction.reading.reply is not None:
+                earlier = gr.DownloadButton(interactive=chat.has_result)
+                yield messages, ready, unchanged, unchanged, earlier
+                return
             view = picture(extraction.overview, extraction.facts, mask_overview(extraction))
             yield messages, ready, view, facts_table(extraction.facts), unchanged
-            answer = answer_text(extraction)
-            for beginning in _word_by_word(answer):
-                yield [*messages, assistant(beginning)], *[unchanged] * 4
-            messages.append(assistant(answer))
             download = gr.DownloadButton(value=chat.save(extraction), interactive=True)
             yield messages, *[unchanged] * 3, download
         except Exception as error:
@@ -289,11 +289,3 @@ def _chat_column() -> _ChatColumn:
             min_width=160,
         )
     return _ChatColumn(chatbot, query, examples, method, download)
-
-
-def _word_by_word(text: str) -> Iterator[str]:
-    """Ever longer beginnings of a text, with a pause after each."""
-    for end, character in enumerate(text):
-        if character == " ":
-            yield text[:end]
-            time.sleep(_WORD_S)

@@ -1,7 +1,7 @@
 """Masks against labels: labelled cases of survey records, and the methods that answer them.
 
 A case is one scene, asked as a whole and as one tile. A method gives a probability map for every
-target of a case; ``QueryMethod`` asks a predictor as a person would (plan, then decode).
+target of a case; ``PredictorMethod`` is a predictor as the engine uses it, a map per class.
 ``spex.scores`` counts the results.
 """
 
@@ -15,13 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spex.engine.methods import Predictor, ScenePredictor
-from spex.errors import AnswerError
 from spex.evidence.class_evidence import MAX_REGIONS, ClassEvidence
 from spex.evidence.indices import available_indices, role_planes
 from spex.evidence.regions import label_runs, main_location, regions
 from spex.evidence.scene_evidence import SceneEvidence, measure
-from spex.query.answer_markup import Plan
-from spex.query.constraints import Constraints
 from spex.raster.scene import Pixels
 from spex.records import SpieRecord, load_pixels
 
@@ -106,10 +103,10 @@ def targets(
     return tuple(label_targets)
 
 
-class QueryMethod:
-    """Asks a predictor for each target with the target's query.
+class PredictorMethod:
+    """A predictor's map of each target's class.
 
-    A target has no mask where the answer has no span of its class without constraints.
+    A target has no mask where the scene's bands cannot show its class.
 
     Args:
         predictor: the model or the rules.
@@ -123,42 +120,23 @@ class QueryMethod:
 
     def __call__(self, case: Case) -> dict[str, NDArray[np.float32] | None]:
         """Probability maps of all targets; the features are computed once."""
-        scene = self._open(case)
-        maps: dict[tuple[str, str], NDArray[np.float32] | None] = {}
-        features = None
-        for target in case.targets:
-            request = (target.query, target.class_name)
-            if request in maps:
-                continue
-            maps[request] = None
-            plan = _readable_plan(scene, case, target)
-            if plan is None:
-                continue
-            # A constraint that nobody asked for is a misreading as well.
-            spans = [(span.class_name, span.constraints) for span in plan.answer.spans]
-            plain_span = (target.class_name, Constraints())
-            if plain_span in spans:
-                if features is None:
-                    features = scene.features(case.pixels)
-                decoded = scene.decode(features, plan, case.pixels)
-                maps[request] = decoded[spans.index(plain_span)]
-        return {target.name: maps[target.query, target.class_name] for target in case.targets}
+        names = [
+            name
+            for name in dict.fromkeys(target.class_name for target in case.targets)
+            if case.evidence.classes[name].status != "unavailable"  # else the engine refuses it
+        ]
+        maps: dict[str, NDArray[np.float32]] = {}
+        if names:
+            scene = self._open(case)
+            decoded = scene.decode(scene.features(case.pixels), names, case.pixels)
+            maps = dict(zip(names, decoded, strict=True))
+        return {target.name: maps.get(target.class_name) for target in case.targets}
 
     def _open(self, case: Case) -> ScenePredictor:
         if not self.label_evidence:
             return self.predictor.open(case.pixels, case.evidence)
         model: ModelPredictor = self.predictor  # type: ignore[assignment]  # only a model reads text
         return model.open(case.pixels, case.evidence, described=labelled_evidence(case))
-
-
-def _readable_plan(scene: ScenePredictor, case: Case, target: LabelTarget) -> Plan | None:
-    """The plan of a target's query, None if the query is refused or the answer is malformed."""
-    if case.evidence.classes[target.class_name].status == "unavailable":
-        return None  # the engine refuses it
-    try:
-        return scene.plan(target.query)
-    except AnswerError:
-        return None
 
 
 def labelled_evidence(case: Case) -> SceneEvidence:

@@ -93,11 +93,11 @@ def _surveys(path: Path, split: str) -> Iterator[SpieRecord]:
 
 def _load_method(name: str, model: str | None, adapter: Path | None) -> Method:
     from spex.engine.extractor import load
-    from spex.evaluate import QueryMethod
+    from spex.evaluate import PredictorMethod
 
     if name == "rules":
-        return QueryMethod(load("rules").predictor)
+        return PredictorMethod(load("rules").predictor)
     from spex.model.loading import load as load_model
 
     predictor = load_model(model, use_evidence=name != "without-evidence", adapter=adapter)
-    return QueryMethod(predictor, label_evidence=name == "label-evidence")
+    return PredictorMethod(predictor, label_evidence=name == "label-evidence")

@@ -25,6 +25,8 @@ from spex.cli.progress_line import ProgressLine
 if TYPE_CHECKING:
     from spex.results.extraction import Extraction
 
+REFUSED = 3
+"""Exit status where nothing that was asked can be extracted, or nothing was asked."""
 METHODS = {"model": "the model", "rules": "the spectral index rules alone, no weights"}
 
 
@@ -92,14 +94,24 @@ def command(
         line.step("opening the scene")
         _check_usage(inputs)
         extraction = _extract(inputs, folder, overwrite, line)
+    written = extraction.reading.reply is None
     if as_json:
         typer.echo(json.dumps(extraction.to_dict(), indent=2, ensure_ascii=False))
-        if out is None:
+        if out is None and written:
             typer.echo(f"Results in {folder}", err=True)
     elif not quiet:
-        typer.echo(_summary(extraction, folder))
-    elif out is None:
+        typer.echo(_summary(extraction, folder) if written else extraction.answer)
+    elif out is None and written:
         typer.echo(folder)
+    _end_with_status(extraction, folder, quiet)
+
+
+def _end_with_status(extraction: Extraction, folder: Path, quiet: bool) -> None:
+    """End the command with a status other than 0 where not all that was asked was extracted."""
+    if extraction.refused is not None or extraction.reading.reply is not None:
+        if quiet:
+            typer.echo(f"spex: {extraction.refused or extraction.answer}", err=True)
+        raise typer.Exit(REFUSED)
     if extraction.failed:
         typer.echo(
             f"spex: {len(extraction.failed)} of {extraction.tiles} tiles failed and hold no data; "
@@ -125,7 +137,7 @@ def _check_usage(inputs: _Inputs) -> None:
 
 
 def _extract(inputs: _Inputs, out: Path, overwrite: bool, line: ProgressLine) -> Extraction:
-    """Answer the query and write the result folder.
+    """Answer the query and write the result folder, unless it asks for nothing (a greeting).
 
     Raises:
         SpexError: the folder is in use, the model cannot be loaded, or the scene cannot be read.
@@ -144,8 +156,9 @@ def _extract(inputs: _Inputs, out: Path, overwrite: bool, line: ProgressLine) ->
         with extractor.open(scene, tile=inputs.tile, overlap=inputs.overlap) as session:
             line.step("reading the query")
             extraction = session.ask(inputs.query, progress=line.tiles)
-        line.step("writing the results")
-        extraction.save(out, overwrite=overwrite)
+        if extraction.reading.reply is None:
+            line.step("writing the results")
+            extraction.save(out, overwrite=overwrite)
     return extraction
 
 

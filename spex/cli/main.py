@@ -120,7 +120,7 @@ def main(args: Sequence[str] | None = None) -> int:
         args: words of the command line; those of the process if None.
 
     Returns:
-        Exit status: 0 done, 1 partly done, 2 bad input or usage, 130 interrupted.
+        Exit status: 0 done, 1 partly done, 2 bad input or usage, 3 refused, 130 interrupted.
     """
     command = typer.main.get_command(app)
     if instruction := os.environ.get(_COMPLETE):

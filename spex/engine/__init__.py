@@ -5,13 +5,11 @@ from __future__ import annotations
 from spex.engine.extractor import Extractor, extract, load
 from spex.engine.methods import Predictor, RulesPredictor, ScenePredictor
 from spex.engine.session import Session
-from spex.query.answer_markup import Plan
 from spex.results.extraction import Extraction
 
 __all__ = [
     "Extraction",
     "Extractor",
-    "Plan",
     "Predictor",
     "RulesPredictor",
     "ScenePredictor",

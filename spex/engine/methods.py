@@ -1,4 +1,7 @@
-"""What the engine asks of a method: open a scene, plan queries on it, decode its tiles."""
+"""What the engine asks of a method: open a scene, and make probabilities of classes on its tiles.
+
+A method never sees a request: what was asked is read before, without the scene.
+"""
 
 from __future__ import annotations
 
@@ -10,43 +13,35 @@ from numpy.typing import NDArray
 
 from spex.evidence.maps import class_score
 from spex.evidence.scene_evidence import SceneEvidence
-from spex.query.answer_markup import Plan, other_classes
-from spex.query.prompt import Exchange
-from spex.query.rules import read_query
 from spex.raster.scene import Pixels
 
 
 class ScenePredictor(Protocol):
-    """A predictor with one scene open.
-
-    It turns a query into spans once, and tiles into one probability map per span.
-    """
-
-    def plan(self, query: str, history: Sequence[Exchange] = ()) -> Plan:
-        """Read a query for the whole scene, as the next turn after ``history``."""
+    """A predictor with one scene open: tiles in, one probability map per class out."""
 
     def features(self, pixels: Pixels) -> Any:
-        """What decoding needs of a tile for any query.
+        """What decoding needs of a tile for any class.
 
         A session keeps it between queries: arrays, or tuples and dicts of arrays.
         """
 
-    def decode(self, features: Any, plan: Plan, pixels: Pixels) -> NDArray[np.float32]:
-        """Probabilities of a tile under a plan of this scene.
+    def decode(
+        self, features: Any, class_names: Sequence[str], pixels: Pixels
+    ) -> NDArray[np.float32]:
+        """Probabilities of classes on a tile; each class by itself, whatever stands beside it.
 
         Args:
             features: what ``features`` returned for the tile.
-            plan: what ``plan`` returned for the query.
+            class_names: names of ``classes.yaml``.
             pixels: the tile (bands, h, w).
 
         Returns:
-            0-1, ``(n, h, w)``: a map per span of the answer, then one per class of
-            ``other_classes``.
+            0-1, ``(n, h, w)``: a map per class.
         """
 
 
 class Predictor(Protocol):
-    """A method that answers queries: the model or the index rules."""
+    """A method that makes masks: the model or the index rules."""
 
     @property
     def name(self) -> str:
@@ -57,7 +52,7 @@ class Predictor(Protocol):
         """Digest of the weights; ``None`` where there are none."""
 
     def open(self, overview: Pixels, evidence: SceneEvidence) -> ScenePredictor:
-        """Open a scene for queries.
+        """Open a scene.
 
         Args:
             overview: the whole scene, decimated.
@@ -82,17 +77,13 @@ class RulesScenePredictor:
     def __init__(self, evidence: SceneEvidence) -> None:
         self.evidence = evidence
 
-    def plan(self, query: str, history: Sequence[Exchange] = ()) -> Plan:
-        """Read the query by fixed rules."""
-        return Plan(read_query(query, self.evidence, history))
-
     def features(self, pixels: Pixels) -> NDArray[np.float32]:
         """Nothing is kept: computing index maps costs less than reading them back."""
         return np.zeros((0, *pixels.valid.shape), np.float32)
 
-    def decode(self, features: Any, plan: Plan, pixels: Pixels) -> NDArray[np.float32]:
-        """The evidence's own soft maps of the plan's classes, ``(n, h, w)``."""
-        names = [span.class_name for span in plan.answer.spans]
-        names += other_classes(plan.answer)
-        scores = [class_score(pixels, self.evidence, name) for name in names]
+    def decode(
+        self, features: Any, class_names: Sequence[str], pixels: Pixels
+    ) -> NDArray[np.float32]:
+        """The evidence's own soft maps of the classes, ``(n, h, w)``."""
+        scores = [class_score(pixels, self.evidence, name) for name in class_names]
         return np.stack(scores).astype(np.float32)

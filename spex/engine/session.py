@@ -1,4 +1,8 @@
-"""One scene, many queries: evidence and the features of tiles are kept between queries."""
+"""One scene, many queries: evidence, features of tiles and masks of classes are kept in between.
+
+A query is read without the scene, so that it means the same on every scene. The mask of a class
+depends on the scene alone; constraints cut it.
+"""
 
 from __future__ import annotations
 
@@ -15,21 +19,34 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from spex.engine.cache import BUDGET, FeatureCache
+from spex.engine.class_maps import ClassMaps
 from spex.engine.methods import Predictor
 from spex.engine.mosaic import write_probability
+from spex.engine.turn import Clock, Turn
 from spex.errors import ConfigError
 from spex.evidence.scene_evidence import measure
-from spex.postprocess.answer_text import unavailable, write_answer
+from spex.postprocess.answer_text import unavailable, whole_scene_text, write_answer
 from spex.postprocess.constraint_masks import Frame, check
-from spex.postprocess.execution import cautions, drop_empty_masks, execute
-from spex.query.answer_markup import Answer, Plan, fill_slots, other_classes
+from spex.postprocess.execution import (
+    ExecutedAnswer,
+    cautions,
+    drop_empty_masks,
+    execute,
+)
+from spex.query.answer_markup import Answer, fill_slots, other_classes, parse_answer
+from spex.query.answers import answer_for, ignored_text, whole_scene_answer
+from spex.query.constraints import ANY
 from spex.query.prompt import Exchange, clean_query
+from spex.query.reader import read_request
+from spex.query.reading import Reading
 from spex.raster.scene import Scene
-from spex.raster.tiles import Tile
+from spex.raster.tiles import FailedTile, Tile, plan_tiles
 from spex.raster.working_rasters import bounded_gdal_cache
 from spex.results.extraction import Extraction
 from spex.results.folder import output_errors
+from spex.results.whole_scene import top_classes
 
+Failed = tuple[FailedTile, ...]
 Progress = Callable[[int, int], None]
 
 
@@ -53,11 +70,11 @@ def check_tiling(tile: int, overlap: int) -> None:
 class Session:
     """An open scene with its predictor; ``ask`` answers a query.
 
-    It is a context manager. Closing it drops the features that were kept.
+    It is a context manager. Closing it drops what was kept.
 
     Args:
         scene: the scene.
-        predictor: reads queries and computes probabilities.
+        predictor: computes probabilities.
         tile: side of a tile in pixels, at least 32.
         overlap: pixels that neighbouring tiles share and blend over, at most half a tile.
         memory: bytes of features kept in memory; the rest goes to temporary files.
@@ -78,7 +95,9 @@ class Session:
         self.predictor = predictor
         self._tile = tile
         self._overlap = overlap
-        self._cache = FeatureCache(memory)
+        self._tiles = len(plan_tiles(scene.height, scene.width, tile, overlap))
+        self._features = FeatureCache(memory)
+        self._maps = ClassMaps(scene)
         with bounded_gdal_cache():
             self.overview = scene.overview(1024)
         self.evidence = measure(self.overview)
@@ -98,8 +117,9 @@ class Session:
         self.close()
 
     def close(self) -> None:
-        """Drop the features that were kept."""
-        self._cache.close()
+        """Drop the features and masks that were kept."""
+        self._features.close()
+        self._maps.close()
 
     def ask(
         self, query: str, *, history: Sequence[Exchange] = (), progress: Progress | None = None
@@ -117,127 +137,146 @@ class Session:
                 lacks.
         """
         text = clean_query(query)
-        clock = _Clock({"evidence": self._opening})
-        plan = self._scene_predictor.plan(text, history)
-        clock.lap("plan")
-        refused = self._refusal(plan.answer)
-        if refused:
-            valid_fraction = float(self.overview.valid.mean())
-            return self._extraction(
-                text, refused, clock, plan=plan, refused=refused, valid_fraction=valid_fraction
-            )
-        check(plan.answer, self.scene, self.evidence)
+        clock = Clock({"evidence": self._opening})
+        self._opening = 0.0  # counts once
+        reading = read_request(text, history)
+        clock.lap("reading")
+        turn = Turn(text, reading, self._answer(reading), clock)
+        said = self._said(turn)
+        if said is not None:
+            return said
+        check(turn.answer, self.scene, self.evidence)
         with (
             bounded_gdal_cache(),
             output_errors(f"the folder of temporary files {tempfile.gettempdir()}"),
         ):
-            return self._extract(text, plan, clock, progress)
+            return self._extract(turn, progress)
 
-    def _refusal(self, answer: Answer) -> str | None:
-        """Why nothing can be extracted; None if something can."""
-        if answer.refusal is not None:
-            return answer.refusal
-        if not answer.spans:
-            text = fill_slots(answer, lambda *_: "")
-            return f"the query names no land cover that can be mapped{': ' + text if text else ''}"
-        missing = unavailable(answer, self.evidence)
-        if len(missing) == len(answer.spans):
-            return "; ".join(dict.fromkeys(absence.sentence for absence in missing.values()))
-        return None
+    def _answer(self, reading: Reading) -> Answer:
+        """The answer to a reading; that of a whole scene has the top classes that it can show."""
+        if not reading.whole_scene:
+            return parse_answer(answer_for(reading, self.evidence))
+        shown, hidden = top_classes(self.evidence)
+        names = shown or [name for name, _ in hidden]  # then each says why it cannot be mapped
+        return parse_answer(whole_scene_answer(names, reading.language, reading.ignored))
 
-    def _extract(
-        self, query: str, plan: Plan, clock: _Clock, progress: Progress | None
-    ) -> Extraction:
-        answer = plan.answer
+    def _said(self, turn: Turn) -> Extraction | None:
+        """The result of a turn that extracts nothing: a refusal, or a reply to a greeting."""
+        valid_fraction = float(self.overview.valid.mean())
+        if turn.reading.reply is not None:
+            text = fill_slots(turn.answer, lambda *_: "")
+            return self._extraction(turn, text, valid_fraction=valid_fraction)
+        refused = turn.answer.refusal
+        missing = unavailable(turn.answer, self.evidence)
+        if refused is None and len(missing) == len(turn.answer.spans):
+            language = turn.reading.language
+            sentences = [absence.text(language) for absence in missing.values()]
+            refused = "; ".join(dict.fromkeys(sentences))
+        if refused is None:
+            return None
+        return self._extraction(turn, refused, refused=refused, valid_fraction=valid_fraction)
+
+    def _extract(self, turn: Turn, progress: Progress | None) -> Extraction:
+        answer = turn.answer
         scene = self.scene
         work = tempfile.TemporaryDirectory(prefix="spex-")
         probability = Path(work.name, "probability.tif")
         mask = Path(work.name, "mask.tif")
-        maps = len(answer.spans) + len(other_classes(answer))
-        mosaic = write_probability(
-            scene,
-            maps,
-            lambda number, tile: self._decode(number, tile, plan),
-            probability,
-            tile=self._tile,
-            overlap=self._overlap,
-            progress=progress,
-        )
-        clock.lap("tiles")
+        names = [*(span.class_name for span in answer.spans), *other_classes(answer)]
+        failed = self._compute(names, progress)
+        self._maps.write(names, probability)
+        turn.clock.lap("tiles")
         executed = execute(
             self._frame,
             answer,
             self.evidence,
             probability=probability,
             mask=mask,
-            likely=[count > 0 for count in mosaic.likely],
-            on_step=clock.lap,
+            likely=self._maps.likely(names),
+            on_step=turn.clock.lap,
         )
-        text, warnings = write_answer(answer, executed.facts, executed.absences, query)
+        if failed:
+            self._maps.forget(names)  # the failed tiles are tried again
         mask_facts = [facts for facts in executed.facts if facts.pixels]
         values = [facts.value for facts in mask_facts]
-        drop_empty_masks(scene, values, maps, mask=mask, probability=probability)
-        clock.lap("results")
+        drop_empty_masks(scene, values, len(names), mask=mask, probability=probability)
+        text, warnings = self._text(turn, executed)
+        turn.clock.lap("results")
         renumbered = (replace(facts, value=i) for i, facts in enumerate(mask_facts, start=1))
-        absent = (
-            (answer.spans[number].class_name, absence.reason)
+        language = turn.reading.language
+        absent = [
+            (answer.spans[number].class_name, absence.clause(language))
             for number, absence in executed.absences.items()
-        )
+        ]
+        if turn.reading.whole_scene:
+            absent += top_classes(self.evidence, language).hidden
         return self._extraction(
-            query,
+            turn,
             text,
-            clock,
-            plan=plan,
             work=work,
             valid_fraction=executed.valid_fraction,
             facts=tuple(renumbered),
+            understood=tuple(turn.understood(facts.value - 1) for facts in mask_facts),
             absent=tuple(absent),
-            tiles=mosaic.tiles,
-            failed=mosaic.failed,
-            warnings=(*warnings, *cautions(answer, executed.facts, self.evidence)),
+            tiles=self._tiles,
+            failed=failed,
+            warnings=(*warnings, *cautions(answer, executed.facts, self.evidence, language)),
         )
 
-    def _decode(
-        self, number: int, tile: Tile, plan: Plan
-    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        pixels = self.scene.read(Window(tile.col, tile.row, tile.width, tile.height))
-        if not pixels.valid.any():
-            count = len(plan.answer.spans) + len(other_classes(plan.answer))
-            return np.zeros((count, *pixels.valid.shape), np.float32), pixels.valid
-        features = self._cache.get(number, lambda: self._scene_predictor.features(pixels))
-        return self._scene_predictor.decode(features, plan, pixels), pixels.valid
+    def _text(self, turn: Turn, executed: ExecutedAnswer) -> tuple[str, list[str]]:
+        """The answer as a person reads it, and warnings about it."""
+        reading = turn.reading
+        language = reading.language
+        if not reading.whole_scene:
+            facts, absences = executed.facts, executed.absences
+            return write_answer(turn.answer, facts, absences, turn.query, language)
+        lines = [ignored_text(reading.ignored, language)] if reading.ignored else []
+        return "\n".join([*lines, whole_scene_text(executed.facts, language)]), []
 
-    def _extraction(
-        self, query: str, answer: str, clock: _Clock, *, plan: Plan, **measured: Any
-    ) -> Extraction:
+    def _compute(self, class_names: Sequence[str], progress: Progress | None) -> Failed:
+        """Compute the maps of the classes that are not kept; tells the tiles that failed."""
+        names = self._maps.missing(class_names)
+        if not names:
+            if progress:
+                progress(self._tiles, self._tiles)
+            return ()
+        path = self._maps.new_path()
+        mosaic = write_probability(
+            self.scene,
+            len(names),
+            lambda number, tile: self._decode(number, tile, names),
+            path,
+            tile=self._tile,
+            overlap=self._overlap,
+            progress=progress,
+        )
+        self._maps.add(names, path, mosaic)
+        return mosaic.failed
+
+    def _decode(
+        self, number: int, tile: Tile, class_names: Sequence[str]
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Probabilities ``(n, h, w)`` of classes on a tile, and which of its pixels are valid."""
+        pixels = self.scene.read(Window(tile.col, tile.row, tile.width, tile.height))
+        decoded = np.ones((len(class_names), *pixels.valid.shape), np.float32)
+        rows = [row for row, name in enumerate(class_names) if name != ANY]
+        if rows and pixels.valid.any():
+            features = self._features.get(number, lambda: self._scene_predictor.features(pixels))
+            names = [class_names[row] for row in rows]
+            decoded[rows] = self._scene_predictor.decode(features, names, pixels)
+        return decoded, pixels.valid
+
+    def _extraction(self, turn: Turn, answer: str, **measured: Any) -> Extraction:
         warnings = measured.pop("warnings", ())
         return Extraction(
-            query=query,
+            query=turn.query,
+            reading=turn.reading,
             answer=answer,
-            plan_text=plan.answer.text,
+            plan_text=turn.answer.text,
             scene=self.scene,
             overview=self.overview,
             model=(self.predictor.name, self.predictor.sha256),
-            seconds=clock.laps(),
+            seconds=turn.clock.laps(),
             warnings=(*self.scene.warnings, *warnings),
             **measured,
         )
-
-
-class _Clock:
-    """Seconds spent in each step of a query."""
-
-    def __init__(self, before: dict[str, float]) -> None:
-        self._laps = before
-        self._last = time.perf_counter()
-
-    def lap(self, name: str) -> None:
-        """Name the step that ends now."""
-        now = time.perf_counter()
-        self._laps[name] = now - self._last
-        self._last = now
-
-    def laps(self) -> dict[str, float]:
-        """Seconds of each step and in total."""
-        laps = {**self._laps, "total": sum(self._laps.values())}
-        return {name: round(seconds, 3) for name, seconds in laps.items()}

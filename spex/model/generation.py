@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -59,15 +59,9 @@ class _Writer:
 
     @property
     def text(self) -> str:
-        """What is written, in whole characters."""
-        return self.written.decode(errors="ignore")
-
-    @property
-    def final_text(self) -> str:
         """The answer; one that did not end is cut back to whole sentences."""
-        if self.ended:
-            return self.text.strip()
-        return self.text[: self.text.rfind(". ") + 1]
+        text = self.written.decode(errors="ignore")
+        return text.strip() if self.ended else text[: text.rfind(". ") + 1]
 
 
 def write(
@@ -75,7 +69,7 @@ def write(
     processor: SpexProcessor,
     visual: Tensor,
     requests: Sequence[GenerationRequest],
-) -> Iterator[list[str]]:
+) -> list[str]:
     """Answer requests about one scene together, with a cache of keys and values.
 
     Args:
@@ -84,8 +78,8 @@ def write(
         visual: the scene's visual tokens (1, N, text_dim).
         requests: about that scene.
 
-    Yields:
-        What is written so far of every answer, after each token; at last the answers.
+    Returns:
+        The answers.
     """
     language = model.language
     device = model.device
@@ -108,13 +102,12 @@ def write(
             ).last_hidden_state
             scores = language.get_output_embeddings()(hidden[:, -1]).float()
         tokens = [writer.write(row) for writer, row in zip(writers, scores, strict=True)]
-        yield [writer.text for writer in writers]
         if all(writer.ended for writer in writers):
             break
         embeds = language.get_input_embeddings()(torch.tensor(tokens, device=device)[:, None])
         mask = torch.cat([mask, mask.new_ones(len(requests), 1)], 1)
         position = position[:, -1:] + 1
-    yield [writer.final_text for writer in writers]
+    return [writer.text for writer in writers]
 
 
 def _padded_prompts(

@@ -1,10 +1,14 @@
-"""The model as a method of the engine: plan a query once on the overview, decode it on any tile."""
+"""The model as a method of the engine: what it makes of a class in a scene, and its own readings.
+
+The mask of a class comes from one canonical exchange about it: the class's title asked for and
+answered. So no wording, language or earlier turn has any influence on a mask.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 
@@ -26,7 +30,7 @@ from spex.model.processor import SpexProcessor
 from spex.model.spectral import band_batch
 from spex.model.spex import SceneContext, SpexModel
 from spex.model.standins import StandIns
-from spex.query.answer_markup import Plan, format_span, other_classes, parse_answer
+from spex.query.answer_markup import Answer, format_span, parse_answer
 from spex.query.prompt import Exchange
 from spex.raster.scene import Pixels
 
@@ -96,6 +100,7 @@ class ModelScenePredictor:
         self.overview = overview
         self.evidence = evidence
         self.described = described
+        self._class_weights: dict[str, Tensor] = {}
 
     @cached_property
     @torch.inference_mode()
@@ -117,34 +122,35 @@ class ModelScenePredictor:
             )
         return context
 
-    def plan(self, query: str, history: Sequence[Exchange] = ()) -> Plan:
-        """Read the query: generate the answer, and condense its spans to decoder weights.
+    def class_weights(self, class_name: str) -> Tensor:
+        """Decoder weights (``pixel_dim + 2``) of a class in this scene, from its own exchange.
+
+        Each class is read alone: beside others in a batch the last bits of its weights would
+        depend on their lengths.
+        """
+        if class_name not in self._class_weights:
+            title = classes()[class_name].title
+            request = self._request(title, ())
+            answer = format_span(class_name, title)
+            self._class_weights[class_name] = self.decoder_weights([(request, answer)])[0][0]
+        return self._class_weights[class_name]
+
+    @torch.inference_mode()
+    def propose(self, queries: Sequence[tuple[str, Sequence[Exchange]]]) -> list[Answer]:
+        """What the language model reads in queries, as answers in span markup; no mask is made.
+
+        It does not see the scene: zeros stand in the place of the visual tokens. Those that it
+        knows only from a short training made it refuse what it reads rightly without them.
 
         Args:
-            query: as ``clean_query`` returns it.
-            history: the exchanges before.
+            queries: as ``clean_query`` returns them, each with the exchanges before it; they are
+                read in one batch.
 
-        Returns:
-            The answer, and as state one row of ``pixel_dim + 2`` decoder weights per span, then
-            one per excluded class.
+        Raises:
+            AnswerError: an answer is not well formed.
         """
-        return self.plan_all([(query, history)])[0]
-
-    @torch.inference_mode()
-    def plan_all(self, queries: Sequence[tuple[str, Sequence[Exchange]]]) -> list[Plan]:
-        """As ``plan``, for several queries with their histories in one batch."""
         requests = [self._request(query, history) for query, history in queries]
-        *_, texts = self._write(requests)
-        return self._plans(requests, texts)
-
-    @torch.inference_mode()
-    def stream(self, query: str, history: Sequence[Exchange] = ()) -> Generator[str, None, Plan]:
-        """As ``plan``, yielding the answer so far, in the model's own markup, with every token."""
-        request = self._request(query, history)
-        text = ""
-        for (text,) in self._write([request]):
-            yield text
-        return self._plans([request], [text])[0]
+        return [parse_answer(text) for text in self._write(requests)]
 
     def _request(self, query: str, history: Sequence[Exchange]) -> GenerationRequest:
         first_query = history[0].query if history else query
@@ -153,50 +159,28 @@ class ModelScenePredictor:
             text = evidence_text(self.described, first_query)
         return GenerationRequest(query, text, tuple(self.evidence.indices), tuple(history))
 
-    def _write(self, requests: Sequence[GenerationRequest]) -> Iterator[list[str]]:
-        """The answers so far, after each token."""
+    def _write(self, requests: Sequence[GenerationRequest]) -> list[str]:
+        """The language model's answers."""
         if not self.model.config.prior_in_answer:
             requests = [replace(request, evidence_text="") for request in requests]
         stand_ins = [StandIns.of(request) for request in requests]
         known_requests = [
             names.replace_added(request) for names, request in zip(stand_ins, requests, strict=True)
         ]
-        for texts in write(self.model, self.processor, self.context.visual, known_requests):
-            yield [names.restore(text) for names, text in zip(stand_ins, texts, strict=True)]
-
-    def _plans(self, requests: Sequence[GenerationRequest], texts: Sequence[str]) -> list[Plan]:
-        answers = [parse_answer(text) for text in texts]
-        exclusions = [_exclusion_spans(other_classes(answer)) for answer in answers]
-        rows = [*zip(requests, texts, strict=True), *zip(requests, exclusions, strict=True)]
-        weights = self.decoder_weights(rows)
-        shown = weights[: len(answers)]
-        hidden = weights[len(answers) :]
-        return [
-            Plan(answer, torch.cat([span_weights, excluded_weights]))
-            for answer, span_weights, excluded_weights in zip(answers, shown, hidden, strict=True)
-        ]
+        unseen = torch.zeros_like(self.model.place)[None]
+        texts = write(self.model, self.processor, unseen, known_requests)
+        return [names.restore(text) for names, text in zip(stand_ins, texts, strict=True)]
 
     @torch.inference_mode()
     def decoder_weights(self, rows: Sequence[tuple[GenerationRequest, str]]) -> list[Tensor]:
         """Decoder weights of the spans of answers.
 
         Args:
-            rows: requests about this scene, each with its answer.
+            rows: requests about this scene, each with its answer, which has a span.
 
         Returns:
             For each row (S, ``pixel_dim + 2``), S the number of its spans.
         """
-        no_span = torch.zeros(0, self.model.config.pixel_dim + 2, device=self.device)
-        weights = [no_span] * len(rows)
-        with_spans = [number for number, (_, answer) in enumerate(rows) if "</seg>" in answer]
-        if with_spans:
-            read = self._read_spans([rows[number] for number in with_spans])
-            for number, span_weights in zip(with_spans, read, strict=True):
-                weights[number] = span_weights
-        return weights
-
-    def _read_spans(self, rows: Sequence[tuple[GenerationRequest, str]]) -> list[Tensor]:
-        """As ``decoder_weights``, for answers that all have a span."""
         encoded = [
             self.processor.encode(request.query, request.evidence_text, answer, request.history)
             for request, answer in rows
@@ -242,22 +226,29 @@ class ModelScenePredictor:
             )
         return features[0, :, :height, :width].to(torch.float16).cpu().contiguous().numpy()
 
-    @torch.inference_mode()
     def decode(
-        self, features: NDArray[np.float16], plan: Plan, pixels: Pixels
+        self, features: NDArray[np.float16], class_names: Sequence[str], pixels: Pixels
     ) -> NDArray[np.float32]:
-        """Probabilities (spans and excluded classes, h, w) of a tile.
+        """Probabilities (classes, h, w) of a tile.
 
         They are all zero for a class that is nowhere in the scene.
         """
-        weights: Tensor = plan.state
+        return self.probabilities(features, [self.class_weights(name) for name in class_names])
+
+    @torch.inference_mode()
+    def probabilities(
+        self, features: NDArray[np.float16], weights: Sequence[Tensor]
+    ) -> NDArray[np.float32]:
+        """Probabilities (masks, h, w) of a tile.
+
+        Args:
+            features: of the tile (pixel_dim, h, w).
+            weights: decoder weights (``pixel_dim + 2``) of each mask.
+        """
         pixel_features = torch.from_numpy(np.asarray(features)).to(self.device, torch.float32)
-        logits = self.model.masks(pixel_features, weights)
-        presence = weights[:, -1].sigmoid()
-        present = (presence >= self.model.config.presence_threshold).to(logits.dtype)
-        return (logits.sigmoid() * present[:, None, None]).cpu().numpy()
-
-
-def _exclusion_spans(class_names: Sequence[str]) -> str:
-    """An answer whose spans are the excluded classes, each by its title."""
-    return " ".join(format_span(name, classes()[name].title) for name in class_names)
+        maps = []
+        for mask_weights in weights:  # one by one: a product of several rows rounds otherwise
+            present = mask_weights[-1].sigmoid() >= self.model.config.presence_threshold
+            logits = self.model.masks(pixel_features, mask_weights[None])[0]
+            maps.append((logits.sigmoid() * present).cpu().numpy())
+        return np.stack(maps)

@@ -99,14 +99,6 @@ class Answer:
     refusal: str | None = None
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What one query asks for: the answer, and what the predictor needs to decode its spans."""
-
-    answer: Answer
-    state: Any = None
-
-
 def other_classes(answer: Answer) -> tuple[str, ...]:
     """Classes that the constraints of spans refer to (``not``, ``near``, ``far``), each once.
 

@@ -93,6 +93,8 @@ def remark_text(remark: Remark, language: str = "en") -> str:
     words = quoted(remark.words, language)
     if remark.kind == "typo":
         return str(pattern.format(words=words, value=quoted(remark.value, language)))
+    if remark.kind == "doubt":
+        return str(pattern.format(words=words))
     if remark.kind == "distance":
         metres = re.findall(r"\d+(?:\.\d+)?", remark.value)[-1]
         return str(pattern.format(distance=area_in_words(float(metres), "m", language)))

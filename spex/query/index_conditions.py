@@ -22,7 +22,7 @@ def _index(scanner: Scanner, number: int, name: str) -> None:
     at = number + 1
     misses = 0
     while misses <= 4 and at < len(scanner.items):
-        condition = _condition(scanner, name, at)
+        condition = _condition(scanner, name, at, bare=not conditions)
         if condition:
             conditions += condition[0]
             at = condition[1]
@@ -46,10 +46,13 @@ def _index(scanner: Scanner, number: int, name: str) -> None:
     if conditions:
         scanner.measure(first, last)
         scanner.add("index", first, last, tuple(conditions))
+        if len(conditions) > 1:  # they may belong to different classes
+            for single in conditions:
+                scanner.also("index", first, last, (single,), flags=frozenset({"distant"}))
 
 
-def _condition(scanner: Scanner, name: str, at: int) -> _Condition | None:
-    """Conditions that begin at an item."""
+def _condition(scanner: Scanner, name: str, at: int, bare: bool) -> _Condition | None:
+    """Conditions that begin at an item; ``bare``: also a value without comparator."""
     start = at + 1 if scanner.has(at, "between") else at
     ranged = _range(scanner, name, start)
     if ranged:
@@ -71,7 +74,14 @@ def _condition(scanner: Scanner, name: str, at: int) -> _Condition | None:
     if value is None:
         return None
     after_side, end = scanner.side_after(value[1])
-    return [_bound(name, side or after_side or "at_least", value[0])], end
+    side = side or after_side
+    if side == "at_least" and scanner.has(end, "to"):  # "at least 0.4 but not more than 0.7"
+        high = _value(scanner, end + 1)
+        if high:
+            return [_bound(name, side, value[0]), _bound(name, "at_most", high[0])], high[1]
+    if side is None and not bare:
+        return None
+    return [_bound(name, side or "at_least", value[0])], end
 
 
 def _range(scanner: Scanner, name: str, start: int) -> _Condition | None:
@@ -109,7 +119,11 @@ def _value(scanner: Scanner, at: int) -> tuple[float, int] | None:
     value = scanner.number(at)
     if value is None or abs(value[0]) > _LARGEST or scanner.is_any(value[1], "unit"):
         return None
-    return None if scanner.is_any(at, "part_words", "third") else value
+    if scanner.is_any(value[1], "to", "and"):  # "1 to 100 ha"
+        high = scanner.number(value[1] + 1)
+        if high and scanner.is_any(high[1], "unit"):
+            return None
+    return None if scanner.is_any(at, "part_words", "third", "from_words") else value
 
 
 def _bound(name: str, side: str, value: float) -> IndexCondition:

@@ -8,7 +8,7 @@ from importlib.resources import files
 
 import regex
 
-from spex.query.lexicon import HAN, fold, lexicon
+from spex.query.lexicon import HAN, common_words, fold
 from spex.query.term_lists import term_list
 
 _ALPHABETIC = ("en", "es", "pt", "fr", "de")
@@ -62,7 +62,7 @@ def _votes(word: str) -> Mapping[str, float]:
 def _grammar_words(language: str) -> frozenset[str]:
     """Words of the lexicon and common words."""
     text = (files("spex.query") / "languages" / f"{language}.txt").read_text("utf-8")
-    words = set(lexicon(language).common)
+    words = set(common_words(language))
     for line in text.splitlines():
         if _PLAIN.fullmatch(line):
             words.update(fold(line).text.split())

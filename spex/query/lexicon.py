@@ -88,7 +88,11 @@ class Lexicon:
 
     def found_in(self, text: str) -> list[Found]:
         """All phrases, and matches of the other patterns, in a folded text."""
-        found = self.phrases_in(text)
+        return [*self.phrases_in(text), *self.patterns_in(text)]
+
+    def patterns_in(self, text: str) -> list[Found]:
+        """Matches of the patterns that are no phrases in a folded text."""
+        found: list[Found] = []
         for kind, value, pattern in self.patterns:
             for match in pattern.finditer(text, overlapped=True):
                 start, end = match.span()
@@ -143,11 +147,9 @@ def lexicon(language: str) -> Lexicon:
     """The table of a language (ISO 639-1)."""
     phrases: dict[str, dict[str, float | str]] = {}
     endless: dict[tuple[str, float | str], list[str]] = {}
-    common: set[str] = set()
     for section, line in _entries(language):
         kind, _, stated = section.partition(" ")
         if kind == "common":
-            common.update(fold(line).text.split())
             continue
         kind = "word" if kind == "common_phrases" else kind
         value = float(stated) if kind == "number" else stated
@@ -161,8 +163,20 @@ def lexicon(language: str) -> Lexicon:
     patterns = tuple(
         (kind, value, _joined(listed, language)) for (kind, value), listed in endless.items()
     )
-    words = {word for phrase in phrases for word in _LATIN.findall(phrase)}
-    return Lexicon(phrases, max(map(len, phrases)), patterns, frozenset(common), frozenset(words))
+    words = _LATIN.findall(" ".join(phrases))
+    return Lexicon(
+        phrases, max(map(len, phrases)), patterns, common_words(language), frozenset(words)
+    )
+
+
+@cache
+def common_words(language: str) -> frozenset[str]:
+    """Words of a language that carry no constraint."""
+    common: set[str] = set()
+    for section, line in _entries(language):
+        if section == "common":
+            common.update(fold(line).text.split())
+    return frozenset(common)
 
 
 def _entries(language: str) -> Iterator[tuple[str, str]]:

@@ -135,7 +135,9 @@ def _number_words(text: str, language: str) -> Iterator[FoundNumber]:
 
 def _two_numbers(words: list[str], at: int) -> bool:
     """Whether a number begins behind an "and", as in "entre mil y cinco mil"."""
-    return words[at - 1] in ("y", "e") and words[at - 2] == "mil" and "mil" in words[at : at + 3]
+    if at < 2 or words[at - 2] != "mil" or words[at - 1] not in ("y", "e"):
+        return False
+    return "mil" in words[at : at + 3]
 
 
 def _han_numbers(text: str) -> Iterator[FoundNumber]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from functools import cache
 
 import regex
 
@@ -11,6 +12,7 @@ _TOKEN = regex.compile(r"\\p\{\w+\}|\\.|\[(?:\\.|[^\]])*\]|\(\?:|\(\?[<=!]*|.", 
 _ENDLESS = frozenset("+*{}^$.")
 
 
+@cache
 def folded_letter(letter: str) -> str:
     """A letter in lower case without accent; of vulgar fractions the digits."""
     if letter == "，":  # no decimal mark, which it would be as an ASCII comma
@@ -24,6 +26,8 @@ def folded_letter(letter: str) -> str:
 
 def fold_pattern(entry: str) -> str:
     """A pattern whose letters are folded as texts are; escapes such as that of a digit stay."""
+    if entry.isascii() and "\\" not in entry:
+        return entry.lower()
     tokens = regex.findall(r"\\p\{\w+\}|\\.|.", entry)
     return "".join(token if token[0] == "\\" else folded_letter(token) for token in tokens)
 
@@ -44,7 +48,7 @@ def spelled_out(entry: str) -> list[str] | None:
         return None
     if end != len(tokens):
         return None
-    texts = [regex.sub(r"[\s\-]+", " ", variant) for variant in variants]
+    texts = [variant.replace("-", " ").replace("  ", " ") for variant in variants]
     if any(text != text.strip() or not text for text in texts):
         return None
     return texts

@@ -9,6 +9,7 @@ from spex.query.lexicon import AREA_UNITS, LENGTH_UNITS
 from spex.query.scanner import Scanner
 
 _UNITS = {**AREA_UNITS, **LENGTH_UNITS}
+_BEHIND_NUMBERS = ("to", "and", "or", "comma", "stop", "at_least_after", "at_most_after", "bracket")
 _MOST_LOOSE = 12
 _FEW = 4
 _COMPARING = ("at_least", "at_most", "within", "beyond", "between", "to", "and", "about", "near",
@@ -118,9 +119,10 @@ def _range(scanner: Scanner, number: int) -> int | None:
     if high is None:
         return None
     unit = scanner.unit(high[1], AREA_UNITS)
-    if unit is None or (scanner.comparator(number)[0] and not low_unit):
-        return None
     between = scanner.has(number - 1, "between")
+    compared = scanner.comparator(number)[0] is not None and not between
+    if unit is None or (compared and not low_unit):
+        return None
     if not between and not scanner.has(after, "to"):
         return None
     end = high[1] + 1
@@ -180,12 +182,20 @@ def find_loose_numbers(scanner: Scanner) -> None:
     loose = [
         number
         for number, item in enumerate(scanner.items)
-        if "number" in item and not scanner.measured[number]
+        if "number" in item and not scanner.measured[number] and not _is_article(scanner, number)
     ]
     few = len(loose) <= _FEW
     loose = [number for number in loose if few or _is_compared(scanner, number)]
     for number in loose[:_MOST_LOOSE]:
         _loose_number(scanner, number, list(units), list(names))
+
+
+def _is_article(scanner: Scanner, number: int) -> bool:
+    """Whether a number is a small word before another: "a", "un"."""
+    item = scanner.items[number]
+    small = item.any_of("from_words", "this") and not item.text[0].isdigit()
+    follows = number + 1 < len(scanner.items)
+    return small and follows and not scanner.is_any(number + 1, *_BEHIND_NUMBERS)
 
 
 def _is_compared(scanner: Scanner, number: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from spex.query.lexicon import HAN
 from spex.query.parts import PARTS
 from spex.query.scanner import Scanner
 
@@ -20,7 +21,7 @@ def find_ranks(scanner: Scanner) -> None:
 def _rank(scanner: Scanner, number: int) -> None:
     kind = "bottom" if scanner.is_any(number, "smallest") else "top"
     first, last, count = _counted(scanner, number)
-    flags = {"counted" if first != number or last != number else "single"}
+    flags = {"counted" if count > 1 or first != number or last != number else "single"}
     if scanner.has(first - 1, "ordinal"):
         first -= 1
         flags.add("ordinal")
@@ -40,15 +41,21 @@ def _rank(scanner: Scanner, number: int) -> None:
 
 def _counted(scanner: Scanner, number: int) -> tuple[int, int, int]:
     """First item, last item and count of a superlative with a number beside it."""
-    behind = _count(scanner, number + 1)
-    if behind and scanner.has(number + 1, "number"):
+    start = number + 1
+    if scanner.has(start, "from_words") and HAN.match(scanner.items[start].text):  # "最大的三块"
+        start += 1
+    behind = _count(scanner, start)
+    if behind and scanner.has(start, "number"):
         return number, behind[1] - 1, behind[0]
+    noun = False
     for at in range(number - 1, number - 5, -1):
         if scanner.has(at, "number"):
             before = _count(scanner, at)
             if before and before[1] <= number:
-                return at, number, before[0]
-        if not scanner.has(at, "word", "from_words", "this"):
+                return (number if noun else at), number, before[0]
+        if scanner.has(at, "class", "thing") and not noun:  # "las dos lagunas más grandes"
+            noun = True
+        elif not scanner.has(at, "word", "from_words", "this"):
             break
     return number, number, 1
 

@@ -31,7 +31,8 @@ class Remark:
         kind: a key of the table of remarks in ``wording/``: ``typo`` (a word read as another),
             ``nearest`` (no class for the word, a wider one is mapped), ``implied`` (a class that
             the request does not name), ``distance`` (no distance stated, so one was assumed),
-            ``implied_size`` (a word such as pond stands for a size).
+            ``implied_size`` (a word such as pond stands for a size), ``doubt`` (words that may be
+            meant otherwise).
         words: of the request.
         value: what they were read as: a known word, a class name, a constraint.
     """

@@ -28,7 +28,7 @@ from spex.query.wording import QUOTATION, wording
 from spex.raster.damaged_scene import read_around_damage
 from spex.raster.scene import Scene
 from spex.raster.working_rasters import HALF_PROBABILITY, NODATA, PROBABILITY_SCALE, row_strips
-from spex.results.audit_numbers import PROBABILITIES, index_numbers, mask_numbers
+from spex.results.audit_numbers import PROBABILITIES, index_numbers, mask_numbers, unknown_numbers
 from spex.results.constraint_audit import ConstraintAudit
 from spex.results.explanation import HEADER_PARAGRAPHS
 from spex.results.vectors import REGIONS_LAYER
@@ -57,18 +57,22 @@ def audit(folder: Path, scene: Scene) -> None:
             ``explanation.md``, differs from what the files say.
     """
     result = json.loads((folder / "extraction.json").read_text(encoding="utf-8"))
-    if result["refused"] is not None:
-        return
+    if not result["tiles"]["total"]:
+        return  # nothing was extracted
     masks = result["masks"]
     valid_fraction, measured_masks = _measure(folder, scene, masks)
     _require_same("valid_fraction", result["scene"]["valid_fraction"], valid_fraction)
     constraints = json.dumps([mask["constraints"] for mask in masks])
     reasons = " ".join(absence["reason"] for absence in result["absent"])
-    language = result.get("language", "en")
+    language = result["language"]
     phrases = " ".join(mask["phrase"] for mask in masks)
     words = f"{result['query']} {phrases}"
     allowed = {"0", *PROBABILITIES, *all_numbers(words), *all_numbers(words, language)}
     allowed |= {*all_numbers(constraints), *all_numbers(reasons), *all_numbers(reasons, language)}
+    if "unknown_fraction" in result:
+        unknown = 1 - sum(measured["fraction"] for measured in measured_masks)
+        _require_same("unknown_fraction", result["unknown_fraction"], unknown)
+        allowed |= unknown_numbers(unknown, measured_masks)
     for mask, measured in zip(masks, measured_masks, strict=True):
         title = f"mask {mask['value']} ({mask['class']})"
         for name in (*_QUANTITIES, *measured["doubts"]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from spex.postprocess.doubts import Doubts
@@ -43,6 +44,21 @@ def _doubt_texts(doubt: Doubts, size: float, in_metres: bool) -> list[str]:
         areas += [doubt.rules.only_mask, doubt.rules.only_rules]
     texts += [area_text(area if in_metres else None, area) for area in areas]
     return [*texts, share_text(doubt.unsure / size), share_text(doubt.wrong_side)]
+
+
+def unknown_numbers(unknown: float, measured_masks: Sequence[dict[str, Any]]) -> set[str]:
+    """The share and the area of what a map of all classes leaves open.
+
+    Args:
+        unknown: share of the valid scene, 0-1.
+        measured_masks: as for ``mask_numbers``; they tell the size of the scene.
+    """
+    texts = [share_text(unknown)]
+    for measured in measured_masks[:1]:
+        scale = unknown / measured["fraction"]
+        area = measured["area_m2"]
+        texts.append(area_text(None if area is None else area * scale, measured["pixels"] * scale))
+    return set(all_numbers(" ".join(texts)))
 
 
 def index_numbers(evidence: dict[str, dict[str, float | None]]) -> set[str]:

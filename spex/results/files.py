@@ -32,6 +32,8 @@ def write_outputs(result: QueryResult, folder: Path) -> None:
     (folder / RESULT).write_text(text + "\n", encoding="utf-8")
 
 
+# The rasters tell classes and constraints, never the person's words: equal requests in other words
+# give equal bytes.
 def _write_mask(result: QueryResult, work: Path, target: Path) -> None:
     colours = {0: (0, 0, 0, 0), NODATA: (0, 0, 0, 0)}
     tags = {"class_0": "background", "class_255": "no data"}
@@ -39,7 +41,10 @@ def _write_mask(result: QueryResult, work: Path, target: Path) -> None:
         colour = land_class(facts.span.class_name).colour
         colours[facts.value] = (*bytes.fromhex(colour[1:]), 255)
         tags[f"class_{facts.value}"] = facts.span.class_name
-    tags |= {f"phrase_{facts.value}": facts.span.phrase for facts in result.facts}
+        constraints = facts.span.constraints.to_dict()
+        if constraints:
+            texts = [f"{name}={value}" for name, value in constraints.items()]
+            tags[f"constraints_{facts.value}"] = " ".join(texts)
     with rasterio.open(work, "r+") as raster:
         raster.write_colormap(1, colours)
         raster.update_tags(1, **tags)
@@ -51,7 +56,8 @@ def _write_probability(result: QueryResult, work: Path, target: Path) -> None:
     with rasterio.open(work, "r+") as raster:
         raster.scales = [1 / PROBABILITY_SCALE] * raster.count
         for facts in result.facts:
-            raster.set_band_description(facts.value, f"probability of {facts.span.phrase}")
+            title = land_class(facts.span.class_name).title
+            raster.set_band_description(facts.value, f"probability of {title}")
     _write_cog(work, target, "AVERAGE")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,11 @@ from spex.evidence.classes import land_class
 from spex.postprocess.fact_text import area_text, share_text
 from spex.postprocess.facts import MaskFacts
 from spex.query.prompt import Exchange
-from spex.query.reading import Reading
+from spex.query.reading import Reading, Understood
 from spex.raster.scene import Pixels, Scene
 from spex.raster.tiles import FailedTile
 from spex.raster.working_rasters import bounded_gdal_cache
+from spex.results.whole_scene import unknown_share
 
 SCHEMA = 1
 
@@ -32,15 +33,17 @@ class QueryResult:
         query: as it was read.
         reading: what the query was understood to ask for.
         answer: the text with its measured values.
-        plan_text: the answer in the predictor's markup, before its slots were filled.
+        plan_text: the answer in span markup, before its slots were filled.
         scene: the scene that was queried.
         overview: its pixels, longer side at most 1024.
         model: name, and SHA-256 of the weights (``None`` without weights).
         valid_fraction: share of the scene's pixels that hold data, 0-1.
         seconds: time of each step.
         facts: of each mask, in the order of the mask values 1..n.
+        understood: of each mask, the parts of its request and their words.
         absent: class and reason of each mask that is empty.
-        refused: why nothing was extracted; ``None`` if something was.
+        refused: why nothing was extracted; ``None`` if something was, or if nothing was asked for
+            (a greeting).
         tiles: how many tiles the scene was cut into.
         failed: tiles that could not be computed.
         warnings: notes for the reader.
@@ -48,7 +51,7 @@ class QueryResult:
     """
 
     query: str
-    reading: Reading = field(default_factory=lambda: Reading("en"))
+    reading: Reading
     answer: str
     plan_text: str
     scene: Scene
@@ -57,6 +60,7 @@ class QueryResult:
     valid_fraction: float
     seconds: dict[str, float]
     facts: tuple[MaskFacts, ...] = ()
+    understood: tuple[tuple[Understood, ...], ...] = ()
     absent: tuple[tuple[str, str], ...] = ()
     refused: str | None = None
     tiles: int = 0
@@ -82,7 +86,7 @@ class QueryResult:
     @property
     def masks(self) -> MaskSequence:
         """The masks by number, from 0, or by class name."""
-        return MaskSequence(self.facts, self.mask_path)
+        return MaskSequence(self.facts, self.work)
 
     def legend(self) -> list[tuple[str, str]]:
         """Colour (``#rrggbb``) and words of each mask."""
@@ -108,8 +112,10 @@ class QueryResult:
                 "bands": bands,
                 "valid_fraction": self.valid_fraction,
             },
-            "masks": [facts.to_dict() for facts in self.facts],
+            "masks": self._mask_entries(),
             "absent": [{"class": name, "reason": reason} for name, reason in self.absent],
+            **self._unknown(),
+            "ignored": list(self.reading.ignored),
             "refused": self.refused,
             "model": {"name": self.model[0], "sha256": self.model[1]},
             "tiles": {"total": self.tiles, "failed": len(self.failed)},
@@ -117,13 +123,32 @@ class QueryResult:
             "warnings": list(self.warnings),
         }
 
+    def _unknown(self) -> dict[str, float]:
+        """The share of the scene that a map of all classes leaves open."""
+        if not (self.reading.whole_scene and self.work):
+            return {}
+        return {"unknown_fraction": unknown_share(self.facts)}
+
+    def _mask_entries(self) -> list[dict[str, Any]]:
+        entries = []
+        for facts, understood in zip(self.facts, self.understood, strict=True):
+            entries.append({**facts.to_dict(), "understood": [vars(part) for part in understood]})
+        return entries
+
 
 class MaskSequence(Sequence[NDArray[np.bool_]]):
-    """Boolean masks ``(height, width)`` of a result, each read from its raster on access."""
+    """Boolean masks ``(height, width)`` of a result, each read from its raster on access.
 
-    def __init__(self, facts: Sequence[MaskFacts], path: Path | None) -> None:
+    Args:
+        facts: one per mask.
+        work: folder of the rasters, which stays as long as this object.
+    """
+
+    def __init__(
+        self, facts: Sequence[MaskFacts], work: tempfile.TemporaryDirectory[str] | None
+    ) -> None:
         self._facts = facts
-        self._path = path
+        self._work = work
 
     def __len__(self) -> int:
         return len(self._facts)
@@ -134,9 +159,9 @@ class MaskSequence(Sequence[NDArray[np.bool_]]):
             if key not in names:
                 raise KeyError(f"no mask of class {key!r}; there are {names}")
             key = names.index(key)
-        if self._path is None or not -len(names) <= key < len(names):
+        if self._work is None or not -len(names) <= key < len(names):
             raise IndexError(f"mask {key} of {len(names)}")
-        with bounded_gdal_cache(), rasterio.open(self._path) as source:
+        with bounded_gdal_cache(), rasterio.open(Path(self._work.name, "mask.tif")) as source:
             return source.read(1) == self._facts[key].value
 
     def __iter__(self) -> Iterator[NDArray[np.bool_]]:

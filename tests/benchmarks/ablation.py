@@ -11,15 +11,17 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from transformers import AutoTokenizer
 
-from spex.evaluate import QueryMethod, cases
+from spex.evaluate import PredictorMethod, cases
 from spex.evidence.scene_evidence import SceneEvidence
 from spex.model.config import make_config
 from spex.model.loading import SHIPPED, load
@@ -136,29 +138,36 @@ class PartedPredictor:
 
     def __init__(self, predictor: ModelPredictor, text: bool, maps: bool) -> None:
         parts = (predictor.model, predictor.processor, predictor.name, predictor.sha256)
-        self.planner = ModelPredictor(*parts, use_evidence=text)
+        self.prompter = ModelPredictor(*parts, use_evidence=text)
         self.decoder = ModelPredictor(*parts, use_evidence=maps)
 
     def open(self, overview: Pixels, evidence: SceneEvidence) -> PartedScene:
         """Open the scene for both parts."""
-        planner = self.planner.open(overview, evidence)
-        return PartedScene(planner, self.decoder.open(overview, evidence))
+        prompter = self.prompter.open(overview, evidence)
+        return PartedScene(prompter, self.decoder.open(overview, evidence))
 
 
 class PartedScene:
-    """Plans of one predictor, decoded by another."""
+    """Prompts of one predictor, decoded by another."""
 
-    def __init__(self, planner: ModelScenePredictor, decoder: ModelScenePredictor) -> None:
-        self.plan = planner.plan
+    def __init__(self, prompter: ModelScenePredictor, decoder: ModelScenePredictor) -> None:
+        self.prompter = prompter
+        self.decoder = decoder
         self.features = decoder.features
-        self.decode = decoder.decode
+
+    def decode(
+        self, features: Any, class_names: Sequence[str], pixels: Pixels
+    ) -> NDArray[np.float32]:
+        """As of a scene predictor."""
+        weights = [self.prompter.class_weights(name) for name in class_names]
+        return self.decoder.probabilities(features, weights)
 
 
 def asked(records: Path, limit: int) -> Scores:
     """Scores of the shipped checkpoint by what it is given, on so many scenes of each source."""
     predictor = load()
     methods = {
-        f"{'text' if text else 'no text'}, {'maps' if maps else 'no maps'}": QueryMethod(
+        f"{'text' if text else 'no text'}, {'maps' if maps else 'no maps'}": PredictorMethod(
             PartedPredictor(predictor, text, maps)
         )
         for maps, text in product((True, False), repeat=2)

@@ -3,8 +3,8 @@
     python tests/benchmarks/accuracy.py --records RECORDS --data DATA -o OUT
 
 RECORDS is what `python -m instruction_data build` made from DATA (the folder of labelled scenes).
-Every chip of the validation places is asked through the same door as any scene ("open water",
-whole chip as one tile); pixels are pooled over the chips. Methods, all measured on the same
+Every chip of the validation places is mapped as any scene is (whole chip as one tile); pixels are
+pooled over the chips. Methods, all measured on the same
 pixels in the same run:
 
 - rules alone: the index rules of `--method rules`;
@@ -42,7 +42,7 @@ from rasterio.errors import NotGeoreferencedWarning
 from scipy.ndimage import uniform_filter
 from sklearn.ensemble import RandomForestClassifier
 
-from spex.evaluate import Case, LabelTarget, QueryMethod, targets
+from spex.evaluate import Case, LabelTarget, PredictorMethod, targets
 from spex.evidence.indices import available_indices, compute_indices, role_planes
 from spex.evidence.scene_evidence import measure
 from spex.raster.scene import Pixels
@@ -201,38 +201,22 @@ def fit(records: Path, data: Path, source: str, jobs: int) -> Baselines:
 _METHODS: dict[str, Any] = {}
 
 
-def stop_after_first_span() -> None:
-    """Let answers end with their first span: no mask depends on what follows.
-
-    The language model is causal, and a mask is decoded from the hidden states of its own span.
-    """
-    from spex.model import generation
-
-    class FirstSpan(generation.SpanGrammar):
-        def allowed(self, text: str, done: bool, pending: bytes = b"") -> bool:
-            return not text.partition("</seg>")[2] and super().allowed(text, done, pending)
-
-    generation.SpanGrammar = FirstSpan  # type: ignore[misc]
-
-
-def prepare(baselines: Path, checkpoint: str | None, with_model: bool, whole_answers: bool) -> None:
+def prepare(baselines: Path, checkpoint: str | None, with_model: bool) -> None:
     """Load the methods of one worker."""
     from spex.engine.methods import RulesPredictor
 
     fitted: dict[str, Baselines] = joblib.load(baselines)
-    _METHODS["rules alone"] = QueryMethod(RulesPredictor())
+    _METHODS["rules alone"] = PredictorMethod(RulesPredictor())
     if with_model:
         import torch
 
         from spex.model.loading import load
 
         torch.set_num_threads(1)
-        if not whole_answers:
-            stop_after_first_span()
         model = load(checkpoint)
-        _METHODS["model without evidence"] = QueryMethod(load(checkpoint, use_evidence=False))
-        _METHODS["model with evidence"] = QueryMethod(model)
-        _METHODS["model with evidence from the label"] = QueryMethod(model, label_evidence=True)
+        _METHODS["model without evidence"] = PredictorMethod(load(checkpoint, use_evidence=False))
+        _METHODS["model with evidence"] = PredictorMethod(model)
+        _METHODS["model with evidence from the label"] = PredictorMethod(model, label_evidence=True)
     _METHODS["best index"] = lambda case: fitted[case.source].index(case)
     _METHODS["random forest"] = lambda case: fitted[case.source].votes(case)
 
@@ -268,7 +252,7 @@ def report(scores: Scores, fitted: Mapping[str, Baselines], facts: dict[str, Any
         scores.table("false_alarms"),
         "## Misses: chips with at least 1 % of the class where none was found",
         scores.table("misses"),
-        "## Chips for which no plain span of the class came back (refused or misread)",
+        "## Chips whose bands cannot show the class",
         scores.table("unanswered", without=("best index", "random forest")),
         "## The best index of each class on the training places",
         "\n".join(["| source | class | rule |", "| --- | --- | --- |", *rules]),
@@ -286,11 +270,6 @@ def main() -> None:
     )
     parser.add_argument("--model", help="checkpoint; the shipped one if left out")
     parser.add_argument("--baselines-only", action="store_true", help="leave the model out")
-    parser.add_argument(
-        "--whole-answers",
-        action="store_true",
-        help="do not stop at an answer's first span; same masks",
-    )
     parser.add_argument("--every", type=int, default=1, help="measure every n-th chip only")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument(
@@ -312,7 +291,7 @@ def main() -> None:
         :: arguments.every
     ]
     scores = Scores()
-    settings = (kept, arguments.model, not arguments.baselines_only, arguments.whole_answers)
+    settings = (kept, arguments.model, not arguments.baselines_only)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(arguments.jobs, context, prepare, settings) as pool:
         waiting = [pool.submit(measure_chip, record, data) for record in chips]

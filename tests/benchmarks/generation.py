@@ -75,14 +75,11 @@ def by_hugging_face(predictor: ModelPredictor, visual: torch.Tensor) -> int:
     return count
 
 
-def ours(model: SpexModel, predictor: ModelPredictor, visual: torch.Tensor, batch: int) -> int:
-    """Steps taken by our loop for all queries, ``batch`` at a time."""
-    parts = [QUERIES[at : at + batch] for at in range(0, len(QUERIES), batch)]
-    return sum(
-        1
-        for part in parts
-        for _ in write(model, predictor.processor, visual, [GenerationRequest(q) for q in part])
-    )
+def ours(model: SpexModel, predictor: ModelPredictor, visual: torch.Tensor, batch: int) -> None:
+    """Answer all queries with our loop, ``batch`` at a time."""
+    for at in range(0, len(QUERIES), batch):
+        requests = [GenerationRequest(query) for query in QUERIES[at : at + batch]]
+        write(model, predictor.processor, visual, requests)
 
 
 def turns(rows: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
@@ -116,7 +113,7 @@ def quantised(model: SpexModel) -> SpexModel:
 def vision(
     predictor: ModelPredictor, overview: Pixels, evidence: SceneEvidence
 ) -> dict[str, Callable[[], Any]]:
-    """Queries with more visual tokens; the cost of summing strides for a 512 x 512 tile."""
+    """Prompts with more visual tokens; the cost of summing strides for a 512 x 512 tile."""
     model, encoder, rows = predictor.model, predictor.model.encoder, {}
     tile = replace(
         overview,
@@ -128,7 +125,7 @@ def vision(
         model.config.visual_grid = grid
         model.place = nn.Parameter(torch.zeros(grid**2, model.place.shape[1]))
         predictor.processor.visual_tokens = grid**2
-        predictor.open(overview, evidence).plan(QUERIES[0])
+        predictor.open(overview, evidence).class_weights("water")
 
     scene = predictor.open(overview, evidence)
 
@@ -137,7 +134,7 @@ def vision(
         scene.features(tile)
 
     for grid in (4, 8, 16):
-        rows[f"query on an overview, {grid**2} visual tokens"] = partial(read, grid)
+        rows[f"a class on an overview, {grid**2} visual tokens"] = partial(read, grid)
     for strides in ((16, 32), (4, 8, 16, 32)):
         rows[f"tile of 512 x 512, coarse map of {strides}"] = partial(tiles, strides)
     return rows

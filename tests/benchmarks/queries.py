@@ -2,8 +2,8 @@
 
     python tests/benchmarks/queries.py [--model CHECKPOINT] [--baselines-only] [-o OUT]
 
-The queries and what they mean are in `queries.yaml`; the language model stands beside the fixed
-rules of `--method rules`. Only the reading is judged, no mask.
+The queries and what they mean are in `queries.yaml`; the language model alone stands beside the
+rules, which the engine executes. Only the reading is judged, no mask.
 """
 
 from __future__ import annotations
@@ -12,20 +12,26 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from spex.engine.methods import Predictor, RulesPredictor
 from spex.errors import AnswerError
 from spex.evidence.scene_evidence import SceneEvidence, measure
+from spex.query.answer_markup import Answer
 from spex.query.prompt import clean_query
+from spex.query.reader import read_request
+from spex.query.reading import Reading
 from spex.raster.sample_scene import write_sample_scene
 from spex.raster.scene import Pixels, Scene
 from tests.scenes import write_synthetic_scene
+
+if TYPE_CHECKING:
+    from spex.model.predictor import ModelPredictor
 
 Meaning = list[dict[str, Any]]  # class and constraints per span; empty for a refusal
 
@@ -59,19 +65,32 @@ def possible(spans: Meaning, evidence: SceneEvidence) -> Meaning:
     return [span for span in spans if evidence.classes[span["class"]].status != "unavailable"]
 
 
+Reader = Callable[[str, Pixels, SceneEvidence], Answer | Reading]
+
+
+def by_rules(query: str, overview: Pixels, evidence: SceneEvidence) -> Reading:
+    """The reading that the engine executes."""
+    return read_request(query)
+
+
+def by_model(
+    predictor: ModelPredictor, query: str, overview: Pixels, evidence: SceneEvidence
+) -> Answer:
+    """The reading of the language model alone."""
+    return predictor.open(overview, evidence).propose([(query, ())])[0]
+
+
 def read(
-    predictor: Predictor, query: Query, overview: Pixels, evidence: SceneEvidence
+    reader: Reader, query: Query, overview: Pixels, evidence: SceneEvidence
 ) -> tuple[Meaning, str]:
-    """What the predictor took the query to mean, and its answer."""
+    """What the reader took the query to mean, and its answer."""
     try:
-        answer = predictor.open(overview, evidence).plan(clean_query(query.ask)).answer
+        read_as = reader(clean_query(query.ask), overview, evidence)
     except AnswerError as error:
         return [{"class": "malformed"}], str(error)
-    if answer.refusal is not None:
-        return [], answer.text
-    return [
-        {"class": span.class_name, **span.constraints.to_dict()} for span in answer.spans
-    ], answer.text
+    parts = read_as.masks if isinstance(read_as, Reading) else read_as.spans
+    meant = [{"class": part.class_name, **part.constraints.to_dict()} for part in parts]
+    return meant, read_as.text if isinstance(read_as, Answer) else str(read_as.refusal or "")
 
 
 def main() -> None:
@@ -82,18 +101,18 @@ def main() -> None:
     parser.add_argument("--baselines-only", action="store_true", help="leave the model out")
     parser.add_argument("-o", "--out", type=Path, help="folder for queries.md and queries.json")
     arguments = parser.parse_args()
-    readers: dict[str, Predictor] = {"rules": RulesPredictor()}
+    readers: dict[str, Reader] = {"rules": by_rules}
     if not arguments.baselines_only:
         from spex.model.loading import load
 
-        readers = {"model": load(arguments.model), **readers}
+        readers = {"model": partial(by_model, load(arguments.model)), **readers}
     queries, scenes = load_queries(), load_scenes()
     rows = []
-    for title, predictor in readers.items():
+    for title, reader in readers.items():
         started = time.perf_counter()
         for query in queries:
             overview, evidence = scenes[query.scene]
-            meant, text = read(predictor, query, overview, evidence)
+            meant, text = read(reader, query, overview, evidence)
             meant, wanted = possible(meant, evidence), possible(query.spans, evidence)
             rows.append(
                 {

@@ -17,16 +17,21 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 
-from spex.engine.methods import Predictor, RulesPredictor
 from spex.errors import AnswerError, RecordError
 from spex.evidence.scene_evidence import SceneEvidence, measure
+from spex.query.answer_markup import Span
 from spex.query.prompt import Exchange, query_of_message
+from spex.query.reader import read_request
+from spex.query.reading import RequestedMask
 from spex.raster.scene import Pixels
 from spex.records import SpieRecord, load_pixels, parse_record
+
+if TYPE_CHECKING:
+    from spex.model.predictor import ModelPredictor
 
 Meaning = Counter[
     tuple[str, tuple[tuple[str, str], ...]]
@@ -73,20 +78,34 @@ def wanted(record: SpieRecord) -> Meaning:
 
 
 def read(
-    predictor: Predictor, record: SpieRecord, pixels: Pixels, evidence: SceneEvidence
+    predictor: ModelPredictor | None, record: SpieRecord, pixels: Pixels, evidence: SceneEvidence
 ) -> tuple[Meaning, str]:
-    """What the predictor takes the last query to mean, and its answer."""
+    """What the last query is taken to mean, and the model's answer.
+
+    Args:
+        predictor: the model alone; None for the rules, which the engine executes.
+        record: a dialogue.
+        pixels: of its scene.
+        evidence: of its scene.
+    """
     said = [turn.content for turn in record.turns]
     *history, (query, _) = zip(map(query_of_message, said[::2]), said[1::2], strict=True)
-    try:
-        exchanges = [Exchange(*texts) for texts in history]
-        answer = predictor.open(pixels, evidence).plan(query, exchanges).answer
-    except AnswerError as error:
-        return Counter([("malformed", ())]), str(error)
-    spans = [(span.class_name, span.constraints.to_dict()) for span in answer.spans]
-    return Counter(
-        (name, tuple(sorted((k, str(v)) for k, v in given.items()))) for name, given in spans
-    ), answer.text
+    exchanges = [Exchange(*texts) for texts in history]
+    parts: Sequence[RequestedMask | Span]
+    text = ""
+    if predictor is None:
+        parts = read_request(query, exchanges).masks
+    else:
+        try:
+            (answer,) = predictor.open(pixels, evidence).propose([(query, exchanges)])
+        except AnswerError as error:
+            return Counter([("malformed", ())]), str(error)
+        parts, text = answer.spans, answer.text
+    meant = Counter(
+        (part.class_name, tuple(sorted((k, str(v)) for k, v in part.constraints.to_dict().items())))
+        for part in parts
+    )
+    return meant, text
 
 
 def possible(meaning: Meaning, evidence: SceneEvidence) -> Meaning:
@@ -123,12 +142,12 @@ def main() -> None:
     parser.add_argument("records", type=Path)
     parser.add_argument("-m", "--model", help="checkpoint; the shipped one if left out")
     parser.add_argument(
-        "--rules", action="store_true", help="the fixed rules of --method rules instead of a model"
+        "--rules", action="store_true", help="the rules that the engine executes instead of a model"
     )
     parser.add_argument("--limit", type=int, default=500, help="dialogues drawn")
     parser.add_argument("-o", "--out", type=Path, help="JSON file of every dialogue's reading")
     arguments = parser.parse_args()
-    predictor: Predictor = RulesPredictor()
+    predictor = None
     if not arguments.rules:
         from spex.model.loading import load
 
@@ -154,7 +173,8 @@ def main() -> None:
             }
         )
     print(table(rows))
-    print(f"\n{predictor.name}: {len(rows)} dialogues, {seconds / len(rows):.2f} s each")
+    title = predictor.name if predictor else "rules"
+    print(f"\n{title}: {len(rows)} dialogues, {seconds / len(rows):.2f} s each")
     if arguments.out:
         arguments.out.write_text(json.dumps(rows, indent=2, ensure_ascii=False), encoding="utf-8")
 

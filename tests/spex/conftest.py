@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
 from rasterio.crs import CRS
 from rasterio.transform import from_origin
 
-from spex.engine import Plan
-from spex.query.answer_markup import other_classes, parse_answer
+from spex.query.answer_markup import Answer, parse_answer
+from spex.query.prompt import Exchange
+from spex.query.reading import Reading, RequestedMask, Understood
 from spex.raster.scene import Scene
 from spex.sensors import Band
 
@@ -25,34 +26,68 @@ MAPS = {"water": 0, "vegetation": 1, "tree_cover": 2, "cropland": 3, "building":
 
 
 class Painter:
-    """Answers every query with one text; the probability of a class is the value of one band."""
+    """The probability of a class is the value of one band."""
 
     name, sha256 = "painter", "0" * 64
 
-    def __init__(self, text: str) -> None:
-        self.answer = parse_answer(text)
-        self.calls = {"plan": 0, "features": 0, "decode": 0}
+    def __init__(self) -> None:
+        self.calls = {"features": 0, "decode": 0}
+        self.decoded: list[str] = []
 
     def open(self, overview, evidence):
         return self
-
-    def plan(self, query, history=()):
-        self.calls["plan"] += 1
-        return Plan(self.answer)
 
     def features(self, pixels):
         self.calls["features"] += 1
         return pixels.values.copy()
 
-    def decode(self, features, plan, pixels):
+    def decode(self, features, class_names, pixels):
         self.calls["decode"] += 1
-        names = [span.class_name for span in plan.answer.spans] + list(other_classes(plan.answer))
-        return np.stack([features[MAPS[name]] for name in names])
+        self.decoded += class_names
+        return np.stack([features[MAPS[name]] for name in class_names])
+
+
+def reading_of(answer: Answer) -> Reading:
+    """A reading that is answered with spans of these classes and constraints."""
+    masks = [
+        RequestedMask(
+            span.class_name,
+            span.phrase,
+            span.constraints,
+            (Understood(f"class={span.class_name}", span.phrase),),
+        )
+        for span in answer.spans
+    ]
+    return Reading("en", masks=tuple(masks))
 
 
 @pytest.fixture
-def painter() -> type[Painter]:
-    return Painter
+def answer_with(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Has every query answered with one text in span markup."""
+
+    def answer(text: str) -> None:
+        reading = reading_of(parse_answer(text))
+
+        def read(query: str, history: Sequence[Exchange]) -> Reading:
+            return reading
+
+        monkeypatch.setattr("spex.engine.session.read_request", read)
+        monkeypatch.setattr("spex.engine.session.answer_for", lambda *arguments: text)
+
+    return answer
+
+
+@pytest.fixture
+def painter(answer_with: Callable[[str], None]) -> type[Painter]:
+    """A predictor; made with a text in span markup, it has every query answered with that text."""
+
+    class Answering(Painter):
+        def __init__(self, text: str | None = None) -> None:
+            super().__init__()
+            if text is not None:
+                answer_with(text)
+
+    return Answering
 
 
 @pytest.fixture

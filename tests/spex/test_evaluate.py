@@ -12,7 +12,7 @@ import torch
 
 from spex.cli.main import main
 from spex.engine import RulesPredictor
-from spex.evaluate import Case, LabelTarget, QueryMethod, cases, labelled_evidence
+from spex.evaluate import Case, LabelTarget, PredictorMethod, cases, labelled_evidence
 from spex.evidence.text import evidence_text
 from spex.model.config import make_config
 from spex.model.predictor import ModelPredictor, ModelScenePredictor
@@ -64,29 +64,28 @@ def case(folder: Path) -> Case:
     return next(cases(read_records(folder)))
 
 
-class Scripted(ModelPredictor):
-    """A real, untrained model that answers with fixed words."""
+class Untrained(ModelPredictor):
+    """A real, untrained model that remembers which evidence texts it read."""
 
-    def __init__(self, words: str) -> None:
+    def __init__(self) -> None:
         torch.manual_seed(0)
-        tokenizer = train_tokenizer([words, "<seg class=water>water</seg>"] * 3, 700)
+        tokenizer = train_tokenizer(["<seg class=water>water</seg>"] * 3, 700)
         model = SpexModel(make_config("micro", tokenizer, presence_threshold=0.0))
-        super().__init__(model, SpexProcessor(tokenizer, 4, 32), "scripted", None)
-        self.words = words
+        super().__init__(model, SpexProcessor(tokenizer, 4, 32), "untrained", None)
         self.evidence_texts: list[str] = []
 
     def open(self, overview, evidence, described=None):
-        return ScriptedScene(self, overview, evidence, described or evidence)
+        return UntrainedScene(self, overview, evidence, described or evidence)
 
 
-class ScriptedScene(ModelScenePredictor):
-    def _write(self, requests):
-        self.predictor.evidence_texts += [request.evidence_text for request in requests]
-        yield [self.predictor.words] * len(requests)
+class UntrainedScene(ModelScenePredictor):
+    def decoder_weights(self, rows):
+        self.predictor.evidence_texts += [request.evidence_text for request, _ in rows]
+        return super().decoder_weights(rows)
 
 
 def test_parts_add_up_to_the_whole(case: Case) -> None:
-    methods = {"rules": QueryMethod(RulesPredictor())}
+    methods = {"rules": PredictorMethod(RulesPredictor())}
     whole, part, other = Scores(), Scores(), Scores()
     for scores in (whole, whole, part, other):
         scores.add(case, methods)
@@ -111,7 +110,7 @@ def test_queries_choose_the_classes(folder: Path) -> None:
 
 def test_index_rules_on_a_clear_scene(case: Case) -> None:
     scores = Scores()
-    scores.add(case, {"rules": QueryMethod(RulesPredictor())})
+    scores.add(case, {"rules": PredictorMethod(RulesPredictor())})
     iou = {row["target"]: row["iou"] for row in scores.rows()}
     assert iou["water"] > 0.95 and iou["vegetation"] > 0.95
     burned = next(row for row in scores.rows() if row["target"] == "burned")
@@ -119,31 +118,14 @@ def test_index_rules_on_a_clear_scene(case: Case) -> None:
     assert "| made | water | 17,600 |" in scores.table()
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        "<seg class=vegetation>plants</seg>",
-        "<seg class=water where=north>water</seg>",
-        "<refuse>no</refuse>",
-        "<seg class=wat",
-    ],
-)
-def test_a_misread_query_has_no_mask(case: Case, words: str) -> None:
-    asked = replace(case, targets=case.targets[:1])
-    assert QueryMethod(Scripted(words))(asked) == {"water": None}
-
-
-def test_the_span_of_the_class_is_measured(case: Case) -> None:
-    model = Scripted("<seg class=bare>soil</seg> and <seg class=water>water</seg>")
-    asked = replace(case, targets=case.targets[:1])
-    answer = QueryMethod(model)(asked)["water"]
+def test_a_target_has_the_map_of_its_class_whatever_else_is_asked(case: Case) -> None:
+    model = Untrained()
+    maps = PredictorMethod(model)(case)
     scene = model.open(case.pixels, case.evidence)
-    maps = scene.decode(scene.features(case.pixels), scene.plan("water"), case.pixels)
-    assert (
-        answer is not None
-        and np.array_equal(answer, maps[1])
-        and not np.array_equal(answer, maps[0])
-    )
+    alone = scene.decode(scene.features(case.pixels), ["bare"], case.pixels)
+    assert maps["burned"] is None  # these bands cannot tell it
+    assert np.array_equal(maps["bare"], alone[0])
+    assert not np.array_equal(maps["bare"], maps["water"])
 
 
 def test_label_evidence_says_what_the_label_says(case: Case) -> None:
@@ -159,12 +141,12 @@ def test_label_evidence_says_what_the_label_says(case: Case) -> None:
 
 
 def test_label_evidence_changes_the_text_only(case: Case) -> None:
-    model = Scripted("<seg class=water>water</seg>")
+    model = Untrained()
     corner = np.zeros_like(case.targets[0].mask)
     corner[-30:, -40:] = True
     asked = replace(case, targets=(target(corner),))
-    plain = QueryMethod(model)(asked)["water"]
-    labelled = QueryMethod(model, label_evidence=True)(asked)["water"]
+    plain = PredictorMethod(model)(asked)["water"]
+    labelled = PredictorMethod(model, label_evidence=True)(asked)["water"]
     assert (
         "mostly southeast" not in model.evidence_texts[0]
         and "mostly southeast" in model.evidence_texts[1]

@@ -93,3 +93,45 @@ def test_the_words_tell_the_side_of_the_threshold_that_was_executed(
     result = model.extract(sample, f"vegetation with NDVI {side} 0.4").to_dict()
     assert result["masks"][0]["constraints"] == {"index": f"NDVI:{side}:0.4"}
     assert f"NDVI {side} 0.4" in result["answer"]
+
+
+WORDINGS = (
+    ("water",),
+    ("Open water",),
+    ("where is the water?",),
+    ("please map all water bodies",),
+    ("WATER",),
+    ("Wo ist Wasser?",),
+    ("agua",),
+    ("Où est l'eau ?",),
+    ("água",),
+    ("水体",),
+    ("vegetation", "now water"),
+    ("water in the north", "water"),
+)
+
+
+def test_a_class_has_one_mask_in_any_wording_language_and_turn(
+    model: Extractor, sample: Scene, tmp_path: Path
+) -> None:
+    found = set()
+    with model.open(sample) as session, model.open(sample) as other:
+        for number, turns in enumerate(WORDINGS):
+            history = []
+            opened = other if number == 1 else session
+            for query in turns:
+                result = opened.ask(query, history=history)
+                history.append(result.exchange)
+            folder = result.save(tmp_path / str(number))
+            found.add(
+                tuple((folder / name).read_bytes() for name in ("mask.tif", "probability.tif"))
+            )
+    assert len(found) == 1
+
+
+def test_constraints_only_cut_a_mask(model: Extractor, sample: Scene) -> None:
+    with model.open(sample) as session:
+        whole = session.ask("vegetation").masks[0]
+        north = session.ask("vegetation in the northern half").masks[0]
+        south = session.ask("vegetation in the southern half").masks[0]
+    assert np.array_equal(whole, north | south) and not (north & south).any()

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from spex.engine.methods import Predictor
-from spex.evaluate import Case, LabelTarget, Method, QueryMethod, cases
+from spex.evaluate import Case, LabelTarget, Method, PredictorMethod, cases
 from spex.evidence.classes import classes
 from spex.evidence.scene_evidence import measure
 from spex.raster.scene import Pixels
@@ -70,7 +70,7 @@ class CaseComparison:
 
     def _recording(self, title: str, predictor: Predictor) -> Method:
         """A method that queries a predictor and keeps its maps."""
-        method = QueryMethod(predictor)
+        method = PredictorMethod(predictor)
 
         def query(case: Case) -> ProbabilityMaps:
             maps = method(case)
@@ -124,7 +124,7 @@ def sample_case(
         for item in measurable[:_MAX_SAMPLE_CLASSES]
     )
     case = Case("sample", "sample", pixels, evidence, queried)
-    maps = QueryMethod(predictor)(case)
+    maps = PredictorMethod(predictor)(case)
     targets = []
     for target in queried:
         probability = maps[target.name]

@@ -18,7 +18,7 @@ import yaml
 
 from spex.engine.methods import RulesPredictor
 from spex.errors import ConfigError
-from spex.evaluate import Case, QueryMethod
+from spex.evaluate import Case, PredictorMethod
 from spex.evidence.class_additions import added_classes
 from spex.evidence.classes import classes
 from spex.model.adapter import read_adapter
@@ -191,7 +191,7 @@ def _measure_before(
 
 def _measure_after(predictor: ModelPredictor, measurements: _Measurements) -> dict[str, float]:
     """Query the adapted model; return the share of changed pixels of the sample, by class."""
-    sample_after = QueryMethod(predictor)(measurements.sample)
+    sample_after = PredictorMethod(predictor)(measurements.sample)
     measurements.region.query({"after": predictor})
     measurements.kept.query({"after": predictor})
     return changed_shares(measurements.sample, measurements.sample_before, sample_after)

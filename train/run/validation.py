@@ -15,11 +15,10 @@ import torch
 from numpy.typing import NDArray
 
 from spex.errors import AnswerError, RecordError
-from spex.evaluate import Case, Method, QueryMethod, cases
+from spex.evaluate import Case, Method, PredictorMethod, cases
 from spex.evidence.classes import classes
 from spex.model.loading import load
 from spex.model.predictor import ModelPredictor
-from spex.query.answer_markup import Plan, parse_answer
 from spex.records import SpieRecord
 from spex.results.picture_sheet import Panel, picture_sheet
 from spex.results.rendering import overlay, rgb_image
@@ -65,7 +64,7 @@ def mask_validation(
             if number < _CASES_SHOWN:
                 rows.append((f"{case.source}: {case.id}", _panels(case, maps)))
         picture_sheet(rows).save(stem.with_suffix(".png"), optimize=True)
-        if isinstance(method, QueryMethod):
+        if isinstance(method, PredictorMethod):
             answers = "\n".join(_answers(predictor, eval_cases[:_CASES_SHOWN]))
             stem.with_suffix(".md").write_text(answers, encoding="utf-8")
         return _scores(tallies)
@@ -172,9 +171,7 @@ class ClassPromptMethod:
         rows = [CLASS_NAMES.index(target.class_name) for target in case.targets]
         overviews = coarse.expand(len(rows), -1, -1, -1)
         weights = self.predictor.model.refiner(self.prompts[rows], overviews)
-        maps = scene.decode(
-            scene.features(case.pixels), Plan(parse_answer(""), weights), case.pixels
-        )
+        maps = scene.probabilities(scene.features(case.pixels), list(weights))
         return {
             target.name: probability for target, probability in zip(case.targets, maps, strict=True)
         }
@@ -205,7 +202,7 @@ def _answers(predictor: ModelPredictor, shown: Sequence[Case]) -> Iterator[str]:
         yield f"## {case.source}: {case.id}\n"
         for target in case.targets[:2]:
             try:
-                text = scene.plan(target.query).answer.text
+                text = scene.propose([(target.query, ())])[0].text
             except AnswerError as error:
                 text = str(error)
             yield f"- {target.query}\n  - `{text}`"

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spex.errors import ConfigError
-from spex.evaluate import QueryMethod
+from spex.evaluate import PredictorMethod
 from spex.evidence.indices import OFFERED_INDICES
 from spex.evidence.text import evidence_text
 from spex.model.decoder import mask_logits
@@ -227,8 +227,8 @@ def train(settings: InstructSettings, model: SpexModel, processor: SpexProcessor
         terms: dict[str, Tensor] = prepared_trainer(batch)
         return terms
 
-    def method_of(predictor: ModelPredictor, checkpoint: Path) -> QueryMethod:
-        return QueryMethod(predictor)
+    def method_of(predictor: ModelPredictor, checkpoint: Path) -> PredictorMethod:
+        return PredictorMethod(predictor)
 
     validation = mask_validation(settings, method_of)
     return run(settings, trainer, stream.draw, loss_terms, save, validation=validation)

@@ -75,10 +75,35 @@ def test_the_sample_scene(tmp_path, capsys):
     assert document["masks"][0]["area_m2"] == document["masks"][0]["pixels"] * 100
 
 
-def test_a_refusal_is_an_answer(scene, tmp_path, capsys):
-    assert rules(scene, "count the cars", "-o", tmp_path / "out") == 0
+def test_a_refusal_ends_with_status_3_and_its_reason(scene, tmp_path, capsys):
+    assert rules(scene, "count the cars", "-o", tmp_path / "out") == 3
     assert capsys.readouterr().out.startswith("Refused: ")
-    assert json.loads((tmp_path / "out" / "extraction.json").read_text())["refused"]
+    reason = json.loads((tmp_path / "out" / "extraction.json").read_text())["refused"]
+    assert "cars" in reason
+    assert rules(scene, "count the cars", "-o", tmp_path / "out", "--overwrite", "--quiet") == 3
+    assert capsys.readouterr() == ("", f"spex: {reason}\n")
+
+
+def test_a_greeting_is_answered_and_leaves_no_files(scene, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = set(tmp_path.iterdir())
+    assert rules(scene, "hello") == 3
+    reply = capsys.readouterr().out
+    assert len(reply.strip().splitlines()) == 1 and "Results in" not in reply
+    assert rules(scene, "hello", "--json") == 3
+    printed = capsys.readouterr()
+    document = json.loads(printed.out)
+    assert (document["answer"], document["refused"], document["masks"]) == (reply.strip(), None, [])
+    assert printed.err == ""
+    assert rules(scene, "hello", "--quiet") == 3
+    assert capsys.readouterr() == ("", f"spex: {reply}")
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_what_was_not_found_ends_with_status_0(scene, tmp_path, capsys):
+    assert rules(scene, "water larger than 90000 ha", "-o", tmp_path / "out", "--json") == 0
+    document = json.loads(capsys.readouterr().out)
+    assert not document["masks"] and document["absent"][0]["class"] == "water"
 
 
 def test_pixel_size_can_be_stated(tmp_path, capsys):
@@ -240,7 +265,7 @@ def test_an_interrupt_leaves_nothing_half_written(tmp_path):
     with subprocess.Popen(
         [*command, "--method", "rules"], stderr=subprocess.PIPE, text=True, env=environment
     ) as running:
-        while not list(tmp_path.glob("spex-*/probability.tif")) and running.poll() is None:
+        while not list(tmp_path.glob("spex-classes-*/*.tif")) and running.poll() is None:
             time.sleep(0.01)
         running.send_signal(signal.SIGINT)
         error = running.communicate(timeout=60)[1]

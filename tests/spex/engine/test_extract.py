@@ -312,14 +312,6 @@ class TestAbsence:
         assert predictor.calls["features"] == 0
         assert result.mask_path is None
 
-    def test_refusals_pass_through(self, painter, painted):
-        result = ask(painter, painted(), "<refuse>Cars are smaller than a pixel.</refuse>")
-        assert result.refused == "Cars are smaller than a pixel."
-        assert result.to_dict()["masks"] == []
-
-    def test_an_answer_without_spans_is_a_refusal(self, painter, painted):
-        assert "no land cover" in ask(painter, painted(), "I like maps.").refused
-
 
 class TestInventedNumbers:
     def test_a_sentence_with_one_is_replaced(self, painter, painted):

@@ -270,10 +270,9 @@ def test_an_untrained_model_answers_within_the_grammar_and_the_same_after_a_roun
     again, evidence = load(tmp_path / "model"), measure(pixels)
     assert again.processor.vocabulary == predictor.processor.vocabulary
     for query in ("open water larger than 1 ha", "zones brûlées", "标出湖泊"):
-        plan = predictor.open(pixels, evidence).plan(query)
-        assert parse_answer(plan.answer.text) == plan.answer and "\ufffd" not in plan.answer.text
-        assert len(plan.state) == len(plan.answer.spans)
-        assert again.open(pixels, evidence).plan(query).answer == plan.answer
+        (answer,) = predictor.open(pixels, evidence).propose([(query, ())])
+        assert parse_answer(answer.text) == answer and "\ufffd" not in answer.text
+        assert again.open(pixels, evidence).propose([(query, ())]) == [answer]
 
 
 def test_low_rank_pairs_find_the_layers_of_every_family(built: Built) -> None:

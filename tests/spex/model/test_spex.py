@@ -105,46 +105,48 @@ def test_several_spans_give_several_masks_in_reading_order(predictor: ModelPredi
         "<seg class=water>water</seg>.",
         "<seg class=water>water</seg>. <seg class=tree_cover>forest</seg>.",
     )
-    one, none, two = opened.decoder_weights(
-        [(GenerationRequest(QUERY), text) for text in (answers[0], "", answers[1])]
-    )
-    assert len(none) == 0
+    one, two = opened.decoder_weights([(GenerationRequest(QUERY), text) for text in answers])
     assert one.shape[0] == 1 and two.shape[0] == 2
     torch.testing.assert_close(one[0], two[0], atol=2e-2, rtol=0)  # bfloat16
     assert not torch.allclose(two[0], two[1])
 
 
-def test_several_queries_in_one_batch_are_answered_as_one_by_one_and_as_they_are_streamed(
+def test_several_queries_in_one_batch_are_answered_as_one_by_one(
     predictor: ModelPredictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene = pixels()
-    evidence = measure(scene)
-    monkeypatch.setattr(
-        precision, "has_bfloat16", lambda device: False
-    )  # near ties then stay as they are
-    predictor = ModelPredictor(predictor.model, predictor.processor, "micro", None)
+    # Near ties stay as they are without bfloat16.
+    monkeypatch.setattr(precision, "has_bfloat16", lambda device: False)
+    opened = predictor.open(scene, measure(scene))
     asked = [
         (QUERY, []),
         ("forest", []),
         ("only in the north", [Exchange(QUERY, ANSWER)]),
         ("water but no roads", []),
     ]
+    together = opened.propose(asked)
+    assert together == [opened.propose([query])[0] for query in asked]
+
+
+def test_a_reading_does_not_depend_on_the_picture(predictor: ModelPredictor) -> None:
+    scene = pixels()
+    noise = replace(scene, values=np.random.default_rng(1).random(scene.values.shape, np.float32))
+    evidence = measure(scene)
+    one, other = (predictor.open(seen, evidence).propose([(QUERY, [])]) for seen in (scene, noise))
+    assert one == other
+
+
+def test_a_class_has_one_mask_whatever_is_asked_beside_it(predictor: ModelPredictor) -> None:
+    scene = pixels()
+    evidence = measure(scene)
     opened = predictor.open(scene, evidence)
-    together = opened.plan_all(asked)
-    for (query, history), plan in zip(asked, together, strict=True):
-        alone, steps = opened.plan(query, history), []
-        streamed = opened.stream(query, history)
-        try:
-            while True:
-                steps.append(next(streamed))
-        except StopIteration as stop:
-            assert stop.value.answer == alone.answer and torch.equal(stop.value.state, alone.state)
-        assert plan.answer == alone.answer
-        torch.testing.assert_close(plan.state, alone.state, atol=1e-4, rtol=1e-4)
-        assert steps[-1] == alone.answer.text and all(
-            b.startswith(a) for a, b in zip(steps[1:-2], steps[2:-1], strict=True)
-        )
-        assert len(steps) > 3
+    names = ["water", "tree_cover", "bare", "road", "cropland"]
+    together = opened.decode(opened.features(scene), names, scene)
+    for name, expected in zip(names[::-1], together[::-1], strict=True):
+        again = predictor.open(scene, evidence)
+        (alone,) = again.decode(again.features(scene), [name], scene)
+        assert np.array_equal(alone, expected)
+    assert not np.array_equal(together[0], together[1])
 
 
 @pytest.mark.parametrize(
@@ -237,8 +239,11 @@ def test_save_and_load_round_trip(predictor: ModelPredictor, tmp_path: Path) -> 
         assert torch.equal(a, b), name
     scene = pixels()
     evidence = measure(scene)
-    a, b = (one.open(scene, evidence).plan(QUERY) for one in (predictor, again))
-    assert a.answer == b.answer and torch.equal(a.state, b.state)
+    a, b = (one.open(scene, evidence) for one in (predictor, again))
+    assert a.propose([(QUERY, [])]) == b.propose([(QUERY, [])])
+    torch.testing.assert_close(a.class_weights("water"), b.class_weights("water"))
+    c = load(tmp_path).open(scene, evidence)
+    assert torch.equal(b.class_weights("water"), c.class_weights("water"))
     assert again.sha256 and len(again.sha256) == 64
 
 
@@ -258,9 +263,8 @@ def test_an_untrained_model_still_answers_within_the_grammar(
     predictor: ModelPredictor, query: str
 ) -> None:
     scene = pixels()
-    reading = predictor.open(scene, measure(scene)).plan(query)
-    assert parse_answer(reading.answer.text) == reading.answer
-    assert reading.state.shape[0] == len(reading.answer.spans)
+    (answer,) = predictor.open(scene, measure(scene)).propose([(query, [])])
+    assert parse_answer(answer.text) == answer
 
 
 def test_grammar_allows_only_numbers_of_the_query(predictor: ModelPredictor) -> None:
@@ -305,11 +309,8 @@ def test_a_conversation_is_read_whole_and_its_image_once(predictor: ModelPredict
         text.count("<image>") == predictor.processor.visual_tokens and text.count("Evidence:") == 1
     )
     assert predictor.processor.tokenizer.decode(ids[start:]).startswith("<refuse>no")
-    reading = predictor.open(scene, measure(scene)).plan("only in the north", history)
-    assert parse_answer(reading.answer.text) == reading.answer
-    assert reading.state.shape[0] == len(reading.answer.spans), (
-        "spans of earlier answers are not decoded again"
-    )
+    (answer,) = predictor.open(scene, measure(scene)).propose([("only in the north", history)])
+    assert parse_answer(answer.text) == answer
 
 
 def test_grammar_of_a_follow_up_takes_classes_and_numbers_of_the_whole_conversation(

@@ -50,7 +50,8 @@ def test_constraints_of_an_added_class_are_read(
 ) -> None:
     write_synthetic_scene(tmp_path / "scene.tif")
     overview = Scene.open(tmp_path / "scene.tif").overview()
-    (span,) = predictor.open(overview, measure(overview)).plan(query).answer.spans
+    (answer,) = predictor.open(overview, measure(overview)).propose([(query, ())])
+    (span,) = answer.spans
     assert (span.class_name, span.constraints.to_dict()) == ("solar_farm", constraints)
     assert span.phrase in query
 

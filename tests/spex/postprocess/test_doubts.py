@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,15 +11,13 @@ import pytest
 from rasterio.crs import CRS
 from rasterio.transform import from_origin
 
-from spex.engine import RulesPredictor, extract
-from spex.engine.methods import RulesScenePredictor
+from spex.engine import Extraction, RulesPredictor, extract
 from spex.evidence.indices import role_planes
-from spex.evidence.scene_evidence import SceneEvidence, measure
+from spex.evidence.scene_evidence import measure
 from spex.postprocess.doubt_sweep import DoubtSweep, Strip
 from spex.postprocess.doubts import Doubts
 from spex.postprocess.fact_text import doubt_text
-from spex.query.answer_markup import Plan, parse_answer
-from spex.raster.scene import Pixels, Scene
+from spex.raster.scene import Scene
 from spex.results.audit import AuditError, audit
 from spex.sensors import Band
 
@@ -41,16 +40,9 @@ TEXT = (
 )
 
 
-class FixedAnswer(RulesPredictor):
-    """The masks of the index rules under a fixed answer."""
-
-    def __init__(self, text: str) -> None:
-        self.answer = parse_answer(text)
-
-    def open(self, overview: Pixels, evidence: SceneEvidence) -> RulesScenePredictor:
-        scene = RulesScenePredictor(evidence)
-        scene.plan = lambda query, history=(): Plan(self.answer)  # type: ignore[method-assign]
-        return scene
+def ask(scene: Scene, query: str) -> Extraction:
+    """The masks of the index rules."""
+    return extract(scene, query, RulesPredictor())
 
 
 @pytest.fixture
@@ -71,8 +63,11 @@ def known(doubts: Doubts) -> set[str]:
     return {name for name, value in doubts.to_dict().items() if value is not None}
 
 
-def test_clauses_say_what_was_painted(scene: Scene, tmp_path: Path) -> None:
-    result = extract(scene, "water", FixedAnswer(TEXT))
+def test_clauses_say_what_was_painted(
+    scene: Scene, answer_with: Callable[[str], None], tmp_path: Path
+) -> None:
+    answer_with(TEXT)
+    result = ask(scene, "water")
     assert result.answer == (
         "Water: MNDWI 1.18 higher inside than outside; "
         "1.50 ha beyond the MNDWI threshold were left out, "
@@ -93,18 +88,23 @@ def test_clauses_say_what_was_painted(scene: Scene, tmp_path: Path) -> None:
             audit(folder, scene)
 
 
-def test_what_the_request_leaves_out_is_not_blamed_on_the_pixels(scene: Scene) -> None:
+def test_what_the_request_leaves_out_is_not_blamed_on_the_pixels(
+    scene: Scene, answer_with: Callable[[str], None]
+) -> None:
     text = TEXT.replace("class=water", "class=water where=north")
-    result = extract(scene, "water in the north", FixedAnswer(text))
+    answer_with(text)
+    result = ask(scene, "water in the north")
     assert result.absent  # all of the water lies in the south
     text = text.replace("where=north", "where=west")
-    answer = extract(scene, "water in the west", FixedAnswer(text)).answer
+    answer_with(text)
+    answer = ask(scene, "water in the west").answer
     assert (
         "1.50 ha beyond the MNDWI threshold were left out, most of it with NDVI above 0.30"
         in answer
     )
     text = "<seg class=vegetation where=west>plants</seg>: <fact:left_out>."
-    answer = extract(scene, "plants in the west", FixedAnswer(text)).answer
+    answer_with(text)
+    answer = ask(scene, "plants in the west").answer
     assert "21.5 ha beyond the NDVI threshold were left out, most of it by what was asked" in answer
 
 

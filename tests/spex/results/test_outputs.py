@@ -59,8 +59,8 @@ def test_the_folder_holds_what_the_contract_says(result, tmp_path):
     document = json.loads((folder / "extraction.json").read_text())
     assert document == json.loads(json.dumps(result.to_dict()))
     assert set(document) == {
-        "schema", "query", "language", "answer", "scene", "masks", "absent", "refused", "model",
-        "tiles", "seconds", "warnings",
+        "schema", "query", "language", "answer", "scene", "masks", "absent", "ignored", "refused",
+        "model", "tiles", "seconds", "warnings",
     }  # fmt: skip
     assert document["model"] == {"name": "painter", "sha256": "0" * 64}
     with (
@@ -75,7 +75,7 @@ def test_the_folder_holds_what_the_contract_says(result, tmp_path):
         assert mask.colormap(1)[1][:3] == (0x1F, 0x78, 0xD1)
         assert probability.count == 2
         assert probability.scales == (1 / 250, 1 / 250)
-        assert probability.descriptions == ("probability of lakes", "probability of fields")
+        assert probability.descriptions == ("probability of water", "probability of cropland")
         assert (mask.read(1)[90:] == 255).all()
         assert probability.read(1)[30, 40] / 250 == pytest.approx(0.9)
     for name in ("mask.tif", "probability.tif"):

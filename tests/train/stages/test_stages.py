@@ -146,7 +146,7 @@ def test_stages_learn_and_hand_over(data: Path, tmp_path: Path) -> None:
     assert {"text", "bce", "dice", "presence"} <= joint[-1].keys()
     predictor = load(tmp_path / "joint/checkpoint")
     chip = load_chips(data, "val")[0].pixels
-    answer = predictor.open(chip, measure(chip)).plan("where are lakes?").answer
+    (answer,) = predictor.open(chip, measure(chip)).propose([("where are lakes?", ())])
     assert [span.class_name for span in answer.spans] == ["water"]
     assert (tmp_path / "joint/training.yaml").is_file()
 
@@ -175,9 +175,8 @@ def test_training_goes_on_from_the_shipped_model_with_the_tokens_it_lacks(
     assert after.model.language.get_input_embeddings().weight.shape[0] == len(words)
     assert len(words("<fact:left_out>", add_special_tokens=False)["input_ids"]) == 1 or not added
     chip = load_chips(data, "val")[0].pixels
-    assert [
-        span.class_name for span in after.open(chip, measure(chip)).plan("open water").answer.spans
-    ] == ["water"]
+    (answer,) = after.open(chip, measure(chip)).propose([("open water", ())])
+    assert [span.class_name for span in answer.spans] == ["water"]
 
 
 def test_a_language_model_of_another_width_is_put_in_and_tuned_by_pairs(
@@ -219,7 +218,7 @@ def test_a_language_model_of_another_width_is_put_in_and_tuned_by_pairs(
         rows = (before[name] != after[name]).any(1).nonzero().flatten().tolist()
         assert rows and special.issuperset(rows)
     chip = load_chips(data, "val")[0].pixels
-    answer = predictor.open(chip, measure(chip)).plan("where are lakes?").answer
+    (answer,) = predictor.open(chip, measure(chip)).propose([("where are lakes?", ())])
     assert parse_answer(answer.text) == answer
 
 

@@ -1,0 +1,284 @@
+"""From the links of a request to what it asks for, with nothing of it lost.
+
+Every constraint, relation, exclusion and class of the request is either part of a mask, or it is
+returned as left over. A link that the network is not sure of is returned as a doubt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from spex.query.constraints import ANY, Constraints, Distance, IndexCondition
+from spex.query.elements import CONSTRAINTS, Element
+from spex.query.linking import Links, Request
+from spex.query.reading import Remark, RequestedMask, Understood
+
+USUAL_DISTANCE = 100.0
+"""Metres of near and far where none are stated."""
+_OPPOSITE = {"north": "south", "south": "north", "east": "west", "west": "east"}
+_LIKELY = 0.5
+_POSSIBLE = 0.15
+_TARGET, _EXCLUDED, _REVERSED = range(3)
+_OBJECT, _MODIFIES = range(2)
+
+
+@dataclass
+class Interpretation:
+    """What a request asks for.
+
+    Attributes:
+        masks: one per class and set of constraints.
+        ignored: words that could have mattered and are in no mask.
+        remarks: assumptions.
+        doubt: probability that some decision was wrong, 0-1.
+        doubtful: words of the least certain decision.
+    """
+
+    masks: list[RequestedMask] = field(default_factory=list)
+    ignored: list[str] = field(default_factory=list)
+    remarks: list[Remark] = field(default_factory=list)
+    doubt: float = 0.0
+    doubtful: str = ""
+
+
+class Interpreter:
+    """Decides what a request asks for from its elements and their links."""
+
+    def __init__(self, request: Request, links: Links) -> None:
+        self.request = request
+        self.links = links
+        self.elements = request.elements
+        self.mentions = request.numbers_of("mention")
+        self.used: set[int] = set()
+        self.result = Interpretation()
+        self._sure = 1.0
+        self._least = 1.0
+
+    def interpret(self) -> Interpretation:
+        """The masks, what is left over, and how sure the reading is."""
+        excluded = self._chosen(_EXCLUDED, [n for n in self.mentions if self._is_stated(n)])
+        targets = self._targets(excluded)
+        objects = self._objects()
+        self.used.update(*objects.values(), excluded, targets)
+        modifiers = [*self.request.numbers_of(*CONSTRAINTS), *objects, *excluded]
+        owners = {modifier: self._owners(modifier, targets) for modifier in modifiers}
+        for target in targets:
+            own = [modifier for modifier in modifiers if target in owners[modifier]]
+            self.used.update(own)
+            self._add(self._mask(target, own, objects))
+        self.result.ignored = list(dict.fromkeys(self._left_over()))
+        self.result.doubt = 1 - self._sure
+        return self.result
+
+    # Roles and links ------------------------------------------------------------------------
+
+    def _is_stated(self, number: int) -> bool:
+        return self.elements[number].first >= 0
+
+    def _role(self, number: int, role: int) -> float:
+        return float(self.links.roles[number, role])
+
+    def _link(self, modifier: int, mention: int, link: int) -> float:
+        pair = self.links.links.get((modifier, mention))
+        return 0.0 if pair is None else float(pair[link])
+
+    def _count(self, probability: float, number: int) -> bool:
+        """Whether something holds of an element; how sure that is adds to the doubt."""
+        certainty = max(probability, 1 - probability)
+        self._sure *= certainty
+        if certainty < self._least and self._is_stated(number):
+            self._least = certainty
+            self.result.doubtful = self.request.words_of(self.elements[number])
+        return probability > _LIKELY
+
+    def _chosen(self, role: int, numbers: Sequence[int]) -> list[int]:
+        """Mentions that have a role, one class for each place."""
+        best: dict[int, int] = {}
+        for number in numbers:
+            if self._count(self._role(number, role), number):
+                place = self.elements[number].first
+                other = best.get(place)
+                if other is None or self._role(number, role) > self._role(other, role):
+                    best[place] = number
+        return list(best.values())
+
+    def _targets(self, excluded: Sequence[int]) -> list[int]:
+        targets = [n for n in self._chosen(_TARGET, self.mentions) if n not in excluded]
+        if targets:
+            stated = [number for number in targets if self._is_stated(number)]
+            return stated if stated and len(stated) < len(targets) else targets
+        candidates = [number for number in self.mentions if number not in excluded]
+        return [max(candidates, key=lambda number: self._role(number, _TARGET))]
+
+    def _objects(self) -> dict[int, list[int]]:
+        """The classes that each relation refers to."""
+        objects: dict[int, list[int]] = {}
+        stated = [number for number in self.mentions if self._is_stated(number)]
+        for relation in self.request.numbers_of("relation"):
+            best: dict[int, int] = {}
+            for mention in stated:
+                probability = self._link(relation, mention, _OBJECT)
+                place = self.elements[mention].first
+                if self._count(probability, relation) and (
+                    place not in best or probability > self._link(relation, best[place], _OBJECT)
+                ):
+                    best[place] = mention
+            if not best and stated:
+                likeliest = max(stated, key=lambda m: self._link(relation, m, _OBJECT))
+                if self._link(relation, likeliest, _OBJECT) > _POSSIBLE:
+                    best[0] = likeliest
+            if best:
+                objects[relation] = list(best.values())
+        return objects
+
+    def _owners(self, modifier: int, targets: Sequence[int]) -> list[int]:
+        """The targets that a constraint, relation or exclusion belongs to."""
+        others = [target for target in targets if target != modifier]
+        owners = [t for t in others if self._count(self._link(modifier, t, _MODIFIES), modifier)]
+        if owners or not others or self._is_vague(modifier):
+            return owners
+        likeliest = max(others, key=lambda t: self._link(modifier, t, _MODIFIES))
+        return [likeliest] if self._link(modifier, likeliest, _MODIFIES) > _POSSIBLE else []
+
+    def _is_vague(self, modifier: int) -> bool:
+        """Whether words that look like a constraint are often none."""
+        element = self.elements[modifier]
+        vague = element.kind == "relation" and element.value is None
+        return vague or (element.kind == "where" and not element.flags)
+
+    # Masks ----------------------------------------------------------------------------------
+
+    def _mask(
+        self, target: int, modifiers: Sequence[int], objects: dict[int, list[int]]
+    ) -> RequestedMask:
+        element = self.elements[target]
+        phrase = self.request.words_of(element)
+        constraints = Constraints()
+        understood = [Understood(f"class={element.value}", phrase)]
+        self._remark_on_class(element, phrase)
+        if element.detail is not None and element.detail.implies.exclude:
+            constraints = replace(constraints, exclude=element.detail.implies.exclude)
+            understood.append(Understood("not=" + ",".join(constraints.exclude), phrase))
+        for modifier in modifiers:
+            change = self._change(modifier, objects)
+            constraints = merged(constraints, change)
+            words = self.request.words_of(self.elements[modifier])
+            stated = merged(Constraints(), change).to_dict()
+            understood += [Understood(f"{name}={value}", words) for name, value in stated.items()]
+        return RequestedMask(element.value, phrase, constraints, tuple(understood))
+
+    def _change(self, modifier: int, objects: dict[int, list[int]]) -> dict[str, Any]:
+        """Fields of ``Constraints`` that an element sets."""
+        element = self.elements[modifier]
+        turned = modifier in self._reversed
+        if element.kind == "mention":
+            return {"exclude": (element.value,)}
+        if element.kind == "relation":
+            side = element.detail
+            if turned:
+                side = "far" if side == "near" else "near"
+            metres = element.value
+            if metres is None:
+                metres = USUAL_DISTANCE
+                words = self.request.words_of(element)
+                self._remark(Remark("distance", words, f"{metres:g}m"))
+            names = [self.elements[number].value for number in objects[modifier]]
+            return {side: tuple(Distance(name, metres) for name in names)}
+        return reversed_change(element) if turned else {element.kind: element.value}
+
+    @property
+    def _reversed(self) -> set[int]:
+        return {
+            number
+            for number in range(len(self.elements))
+            if self._role(number, _REVERSED) > _LIKELY
+        }
+
+    def _remark_on_class(self, element: Element, phrase: str) -> None:
+        term = element.detail
+        if term is None:
+            return
+        if "typo" in element.flags:
+            self._remark(Remark("typo", phrase, term.text))
+        if term.is_nearest:
+            self._remark(Remark("nearest", phrase, element.value))
+        elif term.is_verb or term.is_phrase:
+            self._remark(Remark("implied", phrase, element.value))
+
+    def _remark(self, remark: Remark) -> None:
+        if remark not in self.result.remarks:
+            self.result.remarks.append(remark)
+
+    def _add(self, mask: RequestedMask) -> None:
+        """Add a mask; one of the same class with the same or fewer constraints becomes one."""
+        for number, other in enumerate(self.result.masks):
+            if other.class_name != mask.class_name:
+                continue
+            own = set(mask.constraints.to_dict().items())
+            others = set(other.constraints.to_dict().items())
+            if own <= others or others <= own:
+                self.result.masks[number] = other if own <= others else mask
+                return
+        self.result.masks.append(mask)
+
+    # What is left over ----------------------------------------------------------------------
+
+    def _left_over(self) -> Iterator[str]:
+        """Words of elements that are in no mask and could have mattered."""
+        for number, element in enumerate(self.elements[:-1]):
+            if number not in self.used and self._matters(number, element):
+                yield self.request.words_of(element)
+
+    def _matters(self, number: int, element: Element) -> bool:
+        if element.kind in CONSTRAINTS:
+            return not self._is_vague(number)
+        if element.kind == "relation":
+            return element.value is not None
+        if element.kind == "mention":
+            likely = self._role(number, _TARGET) > _POSSIBLE
+            return likely and not self._place_is_used(element)
+        if element.kind == "thing":
+            return "" not in element.value.ambiguous
+        return element.kind == "ordinal"
+
+    def _place_is_used(self, element: Element) -> bool:
+        return any(self.elements[number].first == element.first for number in self.used)
+
+
+def reversed_change(element: Element) -> dict[str, Any]:
+    """Fields of ``Constraints`` of a constraint that is meant the other way round."""
+    value = element.value
+    if element.kind in ("min_area", "max_area"):
+        return {"max_area" if element.kind == "min_area" else "min_area": value}
+    if element.kind == "where":
+        return {"where": tuple(_other_part(part) for part in value)}
+    if element.kind == "index":
+        turned = []
+        for condition in value:
+            side = "below" if condition.side == "above" else "above"
+            turned.append(IndexCondition(condition.name, side, condition.value))
+        return {"index": tuple(turned)}
+    return {element.kind: -value}
+
+
+def _other_part(part: str) -> str:
+    if part.startswith("-"):
+        return part[1:]
+    return _OPPOSITE.get(part, f"-{part}")
+
+
+def merged(constraints: Constraints, change: dict[str, Any]) -> Constraints:
+    """Constraints with a change: single values are set, lists grow."""
+    fields = dict(change)
+    for name in ("where", "index", "exclude", "near", "far"):
+        if name in change:
+            values = (*getattr(constraints, name), *change[name])
+            fields[name] = tuple(dict.fromkeys(values))
+    return replace(constraints, **fields)
+
+
+def is_open(masks: Sequence[RequestedMask]) -> bool:
+    """Whether a request names no class of its own: all that it asks for is of any class."""
+    return all(mask.class_name == ANY and not mask.phrase for mask in masks)

@@ -1,0 +1,118 @@
+"""Reads a request: from what a person wrote to what is to be extracted.
+
+The reading depends on the words of the conversation alone, never on a scene.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from spex.query.followups import follow_up
+from spex.query.interpretation import Interpretation, Interpreter
+from spex.query.language import language_of
+from spex.query.lexicon import lexicon
+from spex.query.linking import INTENTS, Links, Request, linker, request_of
+from spex.query.prompt import Exchange
+from spex.query.reading import Reading, Remark
+
+_ASKS = ("why", "count", "share", "sure")
+_REPLIES = ("help", "thanks", "bye", "greeting")
+_DOUBTFUL = 0.5
+"""A reading that is more likely wrong than this says so."""
+
+
+def read_request(query: str, history: Sequence[Exchange] = ()) -> Reading:
+    """What a request asks for.
+
+    Args:
+        query: as ``clean_query`` returns it.
+        history: the exchanges before, which the request may refer to.
+    """
+    usual = language_of(history[-1].query) if history else "en"
+    request = request_of(query, language_of(query, usual))
+    reply = _reply(request)
+    if reply:
+        return Reading(request.language, reply=reply)
+    links = linker()(request)
+    asks = frozenset(kind for kind in _ASKS if any(kind in item for item in request.items))
+    interpretation = Interpreter(request, links).interpret()
+    followed = follow_up(request, interpretation, history)
+    if followed is not None:
+        return _reading(request, followed, asks)
+    intent = INTENTS[int(links.intent.argmax())]
+    if intent == "none":
+        return Reading(request.language, refusal=_refusal(request))
+    if intent == "whole_scene":
+        return Reading(request.language, whole_scene=True)
+    if not _names_something(interpretation):
+        return Reading(request.language, refusal=_refusal(request))
+    return _reading(request, interpretation, asks, links)
+
+
+def _reading(
+    request: Request,
+    interpretation: Interpretation,
+    asks: frozenset[str],
+    links: Links | None = None,
+) -> Reading:
+    remarks = list(interpretation.remarks)
+    doubt = interpretation.doubt
+    if links is not None:
+        doubt = 1 - (1 - doubt) * float(links.intent.max())
+    if doubt > _DOUBTFUL:
+        remarks.append(Remark("doubt", interpretation.doubtful or request.text, ""))
+    if not interpretation.masks:
+        return Reading(request.language, refusal=("nothing_left", request.text))
+    ordinal = next((e for e in request.elements if e.kind == "ordinal"), None)
+    if ordinal is not None:
+        return Reading(request.language, refusal=("ordinal", request.words_of(ordinal)))
+    return Reading(
+        request.language,
+        masks=tuple(interpretation.masks),
+        ignored=tuple(interpretation.ignored),
+        remarks=tuple(remarks),
+        asks=asks,
+    )
+
+
+def _names_something(interpretation: Interpretation) -> bool:
+    """Whether any word or constraint says what to extract."""
+    return any(
+        mask.phrase or mask.constraints.to_dict() or mask.class_name != "any"
+        for mask in interpretation.masks
+    )
+
+
+def _reply(request: Request) -> str | None:
+    """The reply to what asks for nothing: greetings, thanks, help, words that are none."""
+    common = lexicon(request.language).common
+    kinds = set[str]()
+    unknown = 0
+    for item in request.items:
+        if item.any_of("comma", "stop", "bracket"):
+            continue
+        own = next((kind for kind in _REPLIES if kind in item), None)
+        if own is not None:
+            kinds.add(own)
+        elif "word" in item:
+            unknown += item.text not in common
+        elif not item.any_of("filler", "this", "from_words", "and", "aside"):
+            return None
+    if kinds and not unknown:
+        return next(kind for kind in _REPLIES if kind in kinds)
+    if not kinds and unknown == sum("word" in item for item in request.items):
+        return "nonsense"
+    return None
+
+
+def _refusal(request: Request) -> tuple[str, str]:
+    """Why nothing is extracted: the reason and the words that are it."""
+    reasons = (("change", "change"), ("measure", "not_visible"), ("topic", "other_topic"))
+    for kind, key in reasons:
+        words = next((item for item in request.items if kind in item), None)
+        if words is not None:
+            return key, request.text[words.start : words.end]
+    for element in request.elements:
+        if element.kind == "thing":
+            return "unknown_thing", request.words_of(element)
+    return "unclear", request.text
