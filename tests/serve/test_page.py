@@ -69,7 +69,7 @@ def test_a_question_is_answered_with_its_status(page: Page) -> None:
         ("", "rules", "the query is empty"),
         ("x" * 100_000, "rules", "the query has 100000 characters"),
         ("open water", "model", "no checkpoint here. Until this is fixed, “index rules” below"),
-        ("count the cars", "rules", "Single objects such as “cars” are not land cover"),
+        ("count the cars", "rules", "There is no land-cover class for “cars”"),
     ],
 )
 def test_what_cannot_be_answered_is_one_line(
@@ -86,7 +86,7 @@ def test_a_cleared_chat_follows_nothing_up(page: Page) -> None:
     page.take_sample(person("a"))
     for query in ("vegetation", "only in the north"):
         *_, last = page.ask(query, "rules", person("a"))
-    assert "in the northern half" in last[0][-1]["content"]
+    assert last[0][-1]["content"].startswith("Vegetation in the northern half: ")
     page.clear(person("a"))
     *_, last = page.ask("why?", "rules", person("a"))
     assert "example" in last[0][-1]["content"] and "ha" not in last[0][-1]["content"].split()
