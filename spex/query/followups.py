@@ -218,7 +218,8 @@ def _narrowed(mask: RequestedMask, constraints: Constraints) -> RequestedMask:
     for side in ("near", "far"):
         names = {distance.class_name for distance in getattr(constraints, side)}
         kept = tuple(d for d in getattr(base, side) if d.class_name not in names)
-        base = replace(base, **{side: kept})
+        fields: dict[str, Any] = {side: kept}
+        base = replace(base, **fields)
     combined = merged(base, change)
     stated = combined.to_dict()
     earlier = {item.what: item for item in mask.understood}

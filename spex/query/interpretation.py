@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 from spex.query.constraints import ANY, Constraints, Distance, IndexCondition
 from spex.query.elements import CONSTRAINTS, Element
@@ -257,7 +257,7 @@ def reversed_change(element: Element) -> dict[str, Any]:
     if element.kind == "index":
         turned = []
         for condition in value:
-            side = "below" if condition.side == "above" else "above"
+            side: Literal["above", "below"] = "below" if condition.side == "above" else "above"
             turned.append(IndexCondition(condition.name, side, condition.value))
         return {"index": tuple(turned)}
     return {element.kind: -value}

@@ -72,7 +72,7 @@ def train(
                 group["lr"] = rate
             loss = network.loss(collate(batch, dropped))
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimizer.step()
             step += 1

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -364,5 +365,6 @@ def weights_of(
 def save_weights(network: LinkingNetwork, vocabulary: Vocabulary, path: Path) -> None:
     """Write the weights aside, then put them in place."""
     part = path.with_suffix(".part.npz")
-    np.savez_compressed(part, **weights_of(network, vocabulary))
+    weights: dict[str, Any] = dict(weights_of(network, vocabulary))
+    np.savez_compressed(part, **weights)
     part.replace(path)

@@ -18,7 +18,7 @@ from spex.postprocess.constraint_masks import Frame
 from spex.query.answer_markup import parse_answer
 from spex.query.constraints import HALVES_AND_QUARTERS
 from spex.query.prompt import Exchange
-from spex.query.rules import read_query
+from spex.query.reader import read_request
 from spex.raster.scene import Pixels, Scene
 from spex.sensors import get_sensor
 from tests.scenes import synthetic_scene
@@ -83,13 +83,9 @@ def test_every_wording_turns_to_one_of_the_same_language(symmetry: Symmetry) -> 
         assert len(back) == 1
 
 
-def test_the_rules_read_the_place_that_a_turned_query_names(scene: Pixels) -> None:
-    evidence = measure(scene)
-
+def test_the_reader_finds_the_place_that_a_turned_query_names() -> None:
     def read(query: str) -> str | None:
-        parts = [
-            part for span in read_query(query, evidence).spans for part in span.constraints.where
-        ]
+        parts = [part for mask in read_request(query).masks for part in mask.constraints.where]
         return parts[0] if len(parts) == 1 else None
 
     # "not the south", "north of the middle" and the like are beyond the rules.
