@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from spex.query.constraints import ANY, Constraints, Distance, IndexCondition
 from spex.query.elements import CONSTRAINTS, Element
-from spex.query.linking import Links, Request
+from spex.query.linking import MODIFIERS, Links, Request
 from spex.query.reading import Remark, RequestedMask, Understood
 
 USUAL_DISTANCE = 100.0
@@ -66,6 +66,7 @@ class Interpreter:
         owners = {modifier: self._owners(modifier, targets) for modifier in modifiers}
         for target in targets:
             own = [modifier for modifier in modifiers if target in owners[modifier]]
+            own = self._without_rivals(own, target)
             self.used.update(own)
             self._add(self._mask(target, own, objects))
         self.result.ignored = list(dict.fromkeys(self._left_over()))
@@ -142,11 +143,33 @@ class Interpreter:
         likeliest = max(others, key=lambda t: self._link(modifier, t, _MODIFIES))
         return [likeliest] if self._link(modifier, likeliest, _MODIFIES) > _POSSIBLE else []
 
+    def _without_rivals(self, modifiers: Sequence[int], target: int) -> list[int]:
+        """Modifiers of a target in order; of two readings of the same words the likelier one."""
+        kept: list[int] = []
+
+        def rank(modifier: int) -> tuple[bool, float]:
+            distant = "distant" in self.elements[modifier].flags
+            return distant, -self._link(modifier, target, _MODIFIES)
+
+        for modifier in sorted(modifiers, key=rank):
+            if not any(self._are_rivals(modifier, other) for other in kept):
+                kept.append(modifier)
+        return sorted(kept)
+
+    def _are_rivals(self, first: int, second: int) -> bool:
+        own, other = self.elements[first], self.elements[second]
+        overlap = own.first <= other.last and other.first <= own.last
+        is_pair = own.kind == "mention" or other.kind == "mention"
+        is_range = "range" in own.flags & other.flags
+        return overlap and not is_pair and not is_range
+
     def _is_vague(self, modifier: int) -> bool:
         """Whether words that look like a constraint are often none."""
         element = self.elements[modifier]
-        vague = element.kind == "relation" and element.value is None
-        return vague or (element.kind == "where" and not element.flags)
+        if "loose" in element.flags:
+            return True
+        is_near = element.kind == "relation" and element.value is None
+        return is_near or (element.kind == "where" and not element.flags)
 
     # Masks ----------------------------------------------------------------------------------
 
@@ -228,23 +251,42 @@ class Interpreter:
     def _left_over(self) -> Iterator[str]:
         """Words of elements that are in no mask and could have mattered."""
         for number, element in enumerate(self.elements[:-1]):
-            if number not in self.used and self._matters(number, element):
+            if self._is_used(element) or self._is_vague(number) or "distant" in element.flags:
+                continue
+            if self._matters(number, element):
                 yield self.request.words_of(element)
 
     def _matters(self, number: int, element: Element) -> bool:
-        if element.kind in CONSTRAINTS:
-            return not self._is_vague(number)
-        if element.kind == "relation":
-            return element.value is not None
         if element.kind == "mention":
             likely = self._role(number, _TARGET) > _POSSIBLE
-            return likely and not self._place_is_used(element)
+            return likely or (self._is_plain(element) and self._is_beside_used(element))
         if element.kind == "thing":
             return "" not in element.value.ambiguous
-        return element.kind == "ordinal"
+        return element.kind in (*MODIFIERS, "ordinal")
 
-    def _place_is_used(self, element: Element) -> bool:
-        return any(self.elements[number].first == element.first for number in self.used)
+    def _is_plain(self, element: Element) -> bool:
+        """Whether a mention is no part of a name, and means no other thing."""
+        words = self.request.words_of(element)
+        ambiguous = element.detail is None or "" in element.detail.ambiguous
+        return words.islower() and element.value != ANY and not ambiguous
+
+    def _is_beside_used(self, element: Element) -> bool:
+        """Whether something that was used stands in the same sentence."""
+        items = self.request.items
+        for number in self.used:
+            other = self.elements[number]
+            low, high = sorted((element.first, other.first))
+            if low >= 0 and not any("stop" in item for item in items[low:high]):
+                return True
+        return False
+
+    def _is_used(self, element: Element) -> bool:
+        """Whether another reading of the same words is in a mask."""
+        for number in self.used:
+            other = self.elements[number]
+            if element.first <= other.last and other.first <= element.last:
+                return True
+        return False
 
 
 def reversed_change(element: Element) -> dict[str, Any]:

@@ -67,12 +67,19 @@ def request_of(text: str, language: str) -> Request:
     for element in elements_of(items):
         elements.append(element)
         if element.kind == "mention" and element.detail is not None:
-            for name in element.detail.ambiguous:
-                if name:
-                    flags = element.flags | {"alt"}
-                    elements.append(replace(element, value=name, flags=flags))
+            elements += _other_readings(element)
     elements.append(Element("mention", -1, -1, ANY, flags=frozenset({"implicit"})))
     return Request(text, language, items, elements)
+
+
+def _other_readings(element: Element) -> Iterator[Element]:
+    """A mention as the other classes that it may mean, and as what "treeless" takes away."""
+    for name in element.detail.ambiguous:
+        if name:
+            yield replace(element, value=name, flags=element.flags | {"alt"})
+    for name in element.detail.implies.exclude:
+        flags = element.flags | {"alt", "without"}
+        yield replace(element, value=name, detail=None, flags=flags)
 
 
 # Features ---------------------------------------------------------------------------------------
