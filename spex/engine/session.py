@@ -277,6 +277,6 @@ class Session:
             overview=self.overview,
             model=(self.predictor.name, self.predictor.sha256),
             seconds=turn.clock.laps(),
-            warnings=(*self.scene.warnings, *warnings),
+            warnings=(*self.scene.warnings, *turn.warnings(), *warnings),
             **measured,
         )

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 
 from spex.query.answer_markup import Answer
+from spex.query.answers import ignored_text
 from spex.query.reading import Reading, Understood
 
 
@@ -30,6 +31,12 @@ class Turn:
         if self.reading.masks:
             return self.reading.masks[number].understood
         return (Understood(f"class={self.answer.spans[number].class_name}", self.query),)
+
+    def warnings(self) -> tuple[str, ...]:
+        """That words of the query were not understood."""
+        if not self.reading.ignored:
+            return ()
+        return (ignored_text(self.reading.ignored, self.reading.language),)
 
 
 class Clock:

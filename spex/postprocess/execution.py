@@ -15,7 +15,7 @@ import rasterio
 from spex.evidence.scene_evidence import SceneEvidence
 from spex.postprocess.answer_text import Absence, absence, unavailable
 from spex.postprocess.composition import narrower, write_mask
-from spex.postprocess.constraint_masks import Frame
+from spex.postprocess.constraint_masks import Frame, asks_percent
 from spex.postprocess.facts import MaskFacts, measure_masks
 from spex.query.answer_markup import Answer, Span, other_classes
 from spex.query.wording import class_title, reason_text, wording
@@ -114,6 +114,12 @@ def cautions(
             notes.append(words["cautions"]["narrower"].format(phrase=span.phrase, others=others))
         if evidence.of(span.class_name).weak:
             notes.append(words["cautions"]["weak"].format(phrase=span.phrase))
+    for span in answer.spans:
+        for distance in (*span.constraints.near, *span.constraints.far):
+            title = class_title(distance.class_name, language)
+            notes.append(words["cautions"]["distance"].format(title=title))
+        if asks_percent(span.constraints):
+            notes.append(words["cautions"]["percent"])
     for name in other_classes(answer):
         other = evidence.of(name)
         if other.status == "unavailable":

@@ -162,7 +162,7 @@ def _add_length(scanner: Scanner, amount: _Amount, side: str | None, first: int,
 
 def _converted(value: float, unit: str) -> tuple[float, str]:
     factor, name = AREA_UNITS[unit]
-    return value * factor, name
+    return float(f"{value * factor:.6g}"), name  # shown, so without the noise of conversion
 
 
 # Numbers without a unit ----------------------------------------------------------------------

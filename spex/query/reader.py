@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from spex.query.constraints import ANY
 from spex.query.followups import follow_up
 from spex.query.interpretation import Interpretation, Interpreter
 from spex.query.language import language_of
@@ -39,7 +40,12 @@ def read_request(query: str, history: Sequence[Exchange] = ()) -> Reading:
     followed = follow_up(request, interpretation, history)
     if followed is not None:
         return _reading(request, followed, asks)
+    ordinal = next((e for e in request.elements if e.kind == "ordinal"), None)
+    if ordinal is not None:
+        return Reading(request.language, refusal=("ordinal", request.words_of(ordinal)))
     intent = INTENTS[int(links.intent.argmax())]
+    if intent == "none" and _asks_of_class(request, interpretation, asks):
+        return _reading(request, interpretation, asks)
     if intent == "none":
         return Reading(request.language, refusal=_refusal(request))
     if intent == "whole_scene":
@@ -63,9 +69,6 @@ def _reading(
         remarks.append(Remark("doubt", interpretation.doubtful or request.text, ""))
     if not interpretation.masks:
         return Reading(request.language, refusal=("nothing_left", request.text))
-    ordinal = next((e for e in request.elements if e.kind == "ordinal"), None)
-    if ordinal is not None:
-        return Reading(request.language, refusal=("ordinal", request.words_of(ordinal)))
     return Reading(
         request.language,
         masks=tuple(interpretation.masks),
@@ -75,10 +78,17 @@ def _reading(
     )
 
 
+def _asks_of_class(request: Request, interpretation: Interpretation, asks: frozenset[str]) -> bool:
+    """Whether "how many" or "why" asks about a class that was named, and of nothing else."""
+    named = any(mask.phrase and mask.class_name != ANY for mask in interpretation.masks)
+    other = any(item.any_of("thing", "change", "measure", "topic") for item in request.items)
+    return named and bool(asks) and not other
+
+
 def _names_something(interpretation: Interpretation) -> bool:
     """Whether any word or constraint says what to extract."""
     return any(
-        mask.phrase or mask.constraints.to_dict() or mask.class_name != "any"
+        mask.phrase or mask.constraints.to_dict() or mask.class_name != ANY
         for mask in interpretation.masks
     )
 
