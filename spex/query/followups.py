@@ -4,17 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from spex.query.answer_markup import parse_answer
-from spex.query.constraints import ANY, Constraints, IndexCondition
-from spex.query.interpretation import Interpretation, is_open, merged
+from spex.query.changes import (
+    narrowed,
+    reversed_mask,
+    widened,
+    with_distance,
+    with_number,
+    without_fields,
+    without_other,
+)
+from spex.query.constraints import ANY, Constraints
+from spex.query.interpretation import Interpretation
 from spex.query.linking import Request
 from spex.query.prompt import Exchange
 from spex.query.reading import RequestedMask, Understood
 
 _ABOUT = ("why", "sure", "count", "share")
-_SIZES = ("min_area", "max_area")
+_OTHER_QUESTIONS = ("change", "measure", "topic", "thing")
 
 
 def follow_up(
@@ -30,7 +38,8 @@ def follow_up(
     turns = [masks for exchange in history if (masks := _masks_of(exchange))]
     if not turns:
         return None
-    return _FollowUp(request, interpretation, turns).read()
+    masks = _FollowUp(request, interpretation, turns).read()
+    return None if masks is None else replace(interpretation, masks=masks)
 
 
 def _masks_of(exchange: Exchange) -> list[RequestedMask]:
@@ -41,6 +50,12 @@ def _masks_of(exchange: Exchange) -> list[RequestedMask]:
         understood = tuple(Understood(f"{k}={v}", exchange.query) for k, v in stated.items())
         masks.append(RequestedMask(span.class_name, span.phrase, span.constraints, understood))
     return masks
+
+
+def _as_condition(mask: RequestedMask) -> RequestedMask:
+    """A mask; one near to its own class is none, but a condition ("next to woods")."""
+    own = {item.class_name for item in (*mask.constraints.near, *mask.constraints.far)}
+    return replace(mask, class_name=ANY, phrase="") if mask.class_name in own else mask
 
 
 class _FollowUp:
@@ -57,12 +72,15 @@ class _FollowUp:
         self.turns = turns
         self.before = turns[-1]
         self.kinds = {kind for item in request.items for kind in item.values}
-        self.targets = [mask for mask in interpretation.masks if mask.class_name != ANY]
+        masks = [_as_condition(mask) for mask in interpretation.masks]
+        self.targets = [mask for mask in masks if mask.class_name != ANY]
+        self.constraints = next(
+            (mask.constraints for mask in masks if mask.class_name == ANY), Constraints()
+        )
 
-    def read(self) -> Interpretation | None:
+    def read(self) -> list[RequestedMask] | None:
         """What is asked for, or None where the request stands on its own."""
-        masks = self._with_class() if self.targets else self._without_class()
-        return None if masks is None else replace(self.own, masks=masks)
+        return self._with_class() if self.targets else self._without_class()
 
     def _says(self, *kinds: str) -> bool:
         return any(kind in self.kinds for kind in kinds)
@@ -71,20 +89,74 @@ class _FollowUp:
 
     def _with_class(self) -> list[RequestedMask] | None:
         names = {mask.class_name for mask in self.targets}
+        replaced = self._replacement()
+        if replaced is not None:
+            return replaced
+        without = self._without_relation(names)
+        if without is not None:
+            return without
+        if self._takes_away():
+            taken = Constraints(exclude=tuple(names))
+            left = [self._without_excluded(mask, taken) for mask in self.before]
+            return [mask for mask in left if mask is not None]
         if self._says("back"):
             earlier = self._earlier(names)
             if earlier:
-                return [_narrowed(mask, self._own_constraints(mask)) for mask in earlier]
-        if self._says("same", "instead", "meant"):
+                return [narrowed(mask, self._own_constraints(mask)) for mask in earlier]
+        if self._says("same", "instead"):
             return [self._in_place_of(self.before[0], mask) for mask in self.targets]
-        if self._says("also") and not self._says("from_scratch"):
+        if self._says("only"):
+            return self._only(names)
+        if self._says("also") and not self._asks_anew():
             kept = [mask for mask in self.before if mask.class_name not in names]
             return [*kept, *self.targets]
-        if self._says("only", "this"):
-            kept = [mask for mask in self.before if mask.class_name in names]
-            if kept:
-                return [_narrowed(mask, self._own_constraints(mask)) for mask in kept]
         return None
+
+    def _replacement(self) -> list[RequestedMask] | None:
+        """A class put right: "no, I meant roads", "roads, not houses", "not roads, rivers"."""
+        earlier = {mask.class_name for mask in self.before}
+        excluded = {name for mask in self.targets for name in mask.constraints.exclude}
+        if excluded and excluded <= earlier:
+            plain = [without_other(mask, excluded) for mask in self.targets]
+            return [self._in_place_of(self.before[0], mask) for mask in plain]
+        if not self._says("meant"):
+            return None
+        repeated = [mask for mask in self.targets if mask.class_name in earlier]
+        if excluded and repeated:
+            names = sorted(excluded)
+            mask = self.before[0]
+            return [self._in_place_of(mask, RequestedMask(name, name)) for name in names]
+        return [self._in_place_of(self.before[0], mask) for mask in self.targets]
+
+    def _without_relation(self, names: set[str]) -> list[RequestedMask] | None:
+        """Classes that earlier constraints refer to: "never mind the river", "trees can stay"."""
+        others = {name for mask in self.before for name in mask.constraints.other_classes()}
+        if names <= others and self._says("drop", "back", "not", "free_after"):
+            return [without_other(mask, names) for mask in self.before]
+        return None
+
+    def _takes_away(self) -> bool:
+        """Whether the only class of the turn is one to leave out: "the meadows not"."""
+        if len(self.targets) != 1 or self._says("only", "meant", "back", "instead", "same"):
+            return False
+        (target,) = self.targets
+        plain = target.constraints == Constraints()
+        return plain and self._says("not", "free_after", "drop")
+
+    def _only(self, names: set[str]) -> list[RequestedMask] | None:
+        """Some of the classes before, or one class in place of those before."""
+        kept = [mask for mask in self.before if mask.class_name in names]
+        if kept:
+            return [narrowed(mask, self._own_constraints(mask)) for mask in kept]
+        if len(self.before) == 1 and self._says("this"):
+            return [self._in_place_of(self.before[0], mask) for mask in self.targets]
+        return None
+
+    def _asks_anew(self) -> bool:
+        """Whether "and" only begins another question: "and the meadows?"."""
+        text = self.request.text.strip()
+        first = self.request.items[0]
+        return text.endswith(("?", "？")) and (text.startswith("¿") or first.any_of("and", "also"))
 
     def _earlier(self, names: set[str]) -> list[RequestedMask]:
         """The last masks of these classes before."""
@@ -103,43 +175,68 @@ class _FollowUp:
 
     def _in_place_of(self, earlier: RequestedMask, mask: RequestedMask) -> RequestedMask:
         """A class under the constraints of an earlier one, unless it has its own."""
-        carried = _narrowed(earlier, mask.constraints)
+        carried = narrowed(earlier, mask.constraints)
         own = tuple(item for item in carried.understood if not item.what.startswith("class="))
-        return replace(mask, constraints=carried.constraints, understood=(mask.understood[0], *own))
+        first = mask.understood[:1] or (Understood(f"class={mask.class_name}", mask.phrase),)
+        return replace(mask, constraints=carried.constraints, understood=(*first, *own))
 
     # The request names none -------------------------------------------------------------------
 
     def _without_class(self) -> list[RequestedMask] | None:
-        constraints = self._open_constraints()
-        if self._says("back") and constraints == Constraints():
+        is_plain = self.constraints == Constraints()
+        if self._says("reverse") and is_plain:
+            return reversed_mask(self.before)
+        if self._says("back") and is_plain and not self._says("whole_scene"):
             return self._back()
-        if self._says("both") and constraints == Constraints() and len(self.turns) > 1:
-            names = {mask.class_name for mask in self.before}
-            return [*(m for m in self.turns[-2] if m.class_name not in names), *self.before]
-        if self._says("drop") and constraints == Constraints():
-            return [self._dropped(mask) for mask in self.before]
-        chosen = self._chosen()
-        if constraints != Constraints():
-            if not is_open(self.own.masks) and not self._says("this", "only", "also", "first_one"):
-                return None
-            narrowed = [self._without_excluded(mask, constraints) for mask in chosen]
-            return [mask for mask in narrowed if mask is not None]
+        if self._says("both") and is_plain:
+            return self._last_classes()
+        distance = self._distance()
+        if distance is not None:
+            return distance
+        if self._says("drop") and is_plain:
+            return [without_fields(mask, self.request.text) for mask in self.before]
+        if not is_plain:
+            return self._constrained()
         changed = self._changed_number()
         if changed is not None:
             return changed
-        if len(chosen) < len(self.before) or self._says(*_ABOUT):
+        if self._says("whole_scene", *_OTHER_QUESTIONS):
+            return None
+        chosen = self._chosen()
+        if len(chosen) < len(self.before) or self._says(*_ABOUT, "this", "unit"):
             return list(chosen)
         return None
 
-    def _open_constraints(self) -> Constraints:
-        """What is asked of no class in particular."""
-        for mask in self.own.masks:
-            if mask.class_name == ANY:
-                return mask.constraints
-        return Constraints()
+    def _constrained(self) -> list[RequestedMask] | None:
+        """The masks before under the constraints of this turn."""
+        names_all = any(mask.phrase and mask.constraints.exclude for mask in self.own.masks)
+        if names_all and not self._says("this", "also", "free_after"):
+            return None  # "everything but water" asks anew
+        masks = []
+        for mask in self._chosen():
+            if self._says("also") and self.constraints.where:
+                masks.append(widened(mask, self.constraints))
+                continue
+            kept = self._without_excluded(mask, self.constraints)
+            if kept is not None:
+                masks.append(kept)
+        return masks
 
     def _back(self) -> list[RequestedMask]:
-        return self.turns[0] if self._says("first_one") else self.turns[max(0, len(self.turns) - 2)]
+        if self._says("first_one"):
+            return self.turns[0]
+        if self._says("this", "only") or len(self.turns) == 1:
+            return self.before
+        return self.turns[-2]
+
+    def _last_classes(self) -> list[RequestedMask] | None:
+        """The classes of the last turns together: of two, or of as many as a number says."""
+        numbers = [item.values["number"] for item in self.request.items if "number" in item]
+        count = int(numbers[0]) if numbers else 3 if "three" in self.request.text else 2
+        masks: dict[str, RequestedMask] = {}
+        for turn in self.turns[-count:]:
+            masks.update({mask.class_name: mask for mask in turn})
+        return list(masks.values()) if len(masks) > 1 else None
 
     def _chosen(self) -> list[RequestedMask]:
         """The masks that "the first one" or "the latter" picks; else all of them."""
@@ -156,101 +253,31 @@ class _FollowUp:
         """A mask under more constraints; None where its class is what is taken away."""
         if mask.class_name in constraints.exclude and len(self.before) > 1:
             return None
-        others = tuple(name for name in constraints.exclude if name != mask.class_name)
-        kept_classes = {other.class_name for other in self.before}
-        others = tuple(name for name in others if name not in kept_classes)
-        return _narrowed(mask, replace(constraints, exclude=others))
+        earlier = {other.class_name for other in self.before}
+        others = tuple(name for name in constraints.exclude if name not in earlier)
+        return narrowed(mask, replace(constraints, exclude=others))
 
-    def _dropped(self, mask: RequestedMask) -> RequestedMask:
-        """A mask without the constraints that the words name; without all where they name none."""
-        words = self.request.text.lower()
-        fields = _fields_named(words)
-        held = {
-            name: getattr(Constraints(), name)
-            for name in vars(mask.constraints)
-            if not fields or name in fields
-        }
-        constraints = replace(mask.constraints, **held)
-        stated = constraints.to_dict()
-        understood = tuple(
-            item
-            for item in mask.understood
-            if item.what.startswith("class=") or item.what.split("=")[0] in stated
-        )
-        return replace(mask, constraints=constraints, understood=understood)
+    def _distance(self) -> list[RequestedMask] | None:
+        """A distance without a class takes the place of the one before."""
+        relations = [
+            element
+            for element in self.request.elements
+            if element.kind == "relation" and element.value is not None
+        ]
+        stated = [e for e in self.request.elements[:-1] if e.kind == "mention" and e.value != ANY]
+        if not relations or stated:
+            return None
+        relation = relations[0]
+        changed = [
+            with_distance(mask, relation.detail, relation.value, self.request.text)
+            for mask in self.before
+        ]
+        return None if changed == self.before else changed
 
     def _changed_number(self) -> list[RequestedMask] | None:
         """A number alone takes the place of the only number before it."""
         numbers = [item.values["number"] for item in self.request.items if "number" in item]
         if len(numbers) != 1:
             return None
-        changed = [_with_number(mask, numbers[0], self.request.text) for mask in self.before]
+        changed = [with_number(mask, numbers[0], self.request.text) for mask in self.before]
         return None if changed == self.before else changed
-
-
-def _fields_named(words: str) -> set[str]:
-    """Fields of ``Constraints`` that are called by name, in any of the languages."""
-    fields = set[str]()
-    table = {
-        ("size", "area", "ha", "limit", "tamañ", "taill", "größ", "大小", "面积"): _SIZES,
-        ("distan", "abstand", "距离"): ("near", "far"),
-        ("ndvi", "index", "índice", "indice", "指数"): ("index",),
-        ("north", "south", "east", "west", "part", "side", "where"): ("where",),
-    }
-    for stems, names in table.items():
-        if any(stem in words for stem in stems):
-            fields.update(names)
-    return fields
-
-
-def _narrowed(mask: RequestedMask, constraints: Constraints) -> RequestedMask:
-    """A mask under more constraints; of one kind the new ones count."""
-    change: dict[str, Any] = {}
-    for name, value in vars(constraints).items():
-        if value:
-            change[name] = value
-    base = mask.constraints
-    if constraints.where:
-        base = replace(base, where=())
-    for condition in constraints.index:
-        kept = tuple(c for c in base.index if c.name != condition.name or c.side != condition.side)
-        base = replace(base, index=kept)
-    for side in ("near", "far"):
-        names = {distance.class_name for distance in getattr(constraints, side)}
-        kept = tuple(d for d in getattr(base, side) if d.class_name not in names)
-        fields: dict[str, Any] = {side: kept}
-        base = replace(base, **fields)
-    combined = merged(base, change)
-    stated = combined.to_dict()
-    earlier = {item.what: item for item in mask.understood}
-    understood = [item for item in mask.understood if item.what.startswith("class=")]
-    for name, value in stated.items():
-        what = f"{name}={value}"
-        understood.append(earlier.get(what, Understood(what, "")))
-    return replace(mask, constraints=combined, understood=tuple(understood))
-
-
-def _with_number(mask: RequestedMask, number: float, words: str) -> RequestedMask:
-    """A mask whose only number is another one."""
-    constraints = mask.constraints
-    change: dict[str, Any] = {}
-    for name in _SIZES:
-        area = getattr(constraints, name)
-        if area:
-            change[name] = (number, area[1])
-    if len(constraints.index) == 1:
-        only = constraints.index[0]
-        change["index"] = (IndexCondition(only.name, only.side, number),)
-    for side in ("near", "far"):
-        distances = getattr(constraints, side)
-        if len(distances) == 1:
-            change[side] = (replace(distances[0], metres=number),)
-    for name in ("top", "bottom"):
-        if getattr(constraints, name):
-            change[name] = int(number)
-    if len(change) != 1:
-        return mask
-    changed = replace(constraints, **change)
-    understood = [item for item in mask.understood if item.what.startswith("class=")]
-    understood += [Understood(f"{k}={v}", words) for k, v in changed.to_dict().items()]
-    return replace(mask, constraints=changed, understood=tuple(understood))

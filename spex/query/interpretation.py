@@ -110,7 +110,8 @@ class Interpreter:
         if targets:
             stated = [number for number in targets if self._is_stated(number)]
             return stated if stated and len(stated) < len(targets) else targets
-        candidates = [number for number in self.mentions if number not in excluded]
+        objects = {number for own in self._objects().values() for number in own}
+        candidates = [n for n in self.mentions if n not in excluded and n not in objects]
         return [max(candidates, key=lambda number: self._role(number, _TARGET))]
 
     def _objects(self) -> dict[int, list[int]]:
@@ -295,7 +296,7 @@ def reversed_change(element: Element) -> dict[str, Any]:
     if element.kind in ("min_area", "max_area"):
         return {"max_area" if element.kind == "min_area" else "min_area": value}
     if element.kind == "where":
-        return {"where": tuple(_other_part(part) for part in value)}
+        return {"where": tuple(other_part(part) for part in value)}
     if element.kind == "index":
         turned = []
         for condition in value:
@@ -305,7 +306,8 @@ def reversed_change(element: Element) -> dict[str, Any]:
     return {element.kind: -value}
 
 
-def _other_part(part: str) -> str:
+def other_part(part: str) -> str:
+    """What a part of the scene leaves: the other half, or all but the part."""
     if part.startswith("-"):
         return part[1:]
     return _OPPOSITE.get(part, f"-{part}")
@@ -319,8 +321,3 @@ def merged(constraints: Constraints, change: dict[str, Any]) -> Constraints:
             values = (*getattr(constraints, name), *change[name])
             fields[name] = tuple(dict.fromkeys(values))
     return replace(constraints, **fields)
-
-
-def is_open(masks: Sequence[RequestedMask]) -> bool:
-    """Whether a request names no class of its own: all that it asks for is of any class."""
-    return all(mask.class_name == ANY and not mask.phrase for mask in masks)

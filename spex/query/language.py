@@ -18,6 +18,7 @@ _LETTERS = {
 }  # fmt: skip
 _LETTER_WEIGHT = 0.7
 _WORD = regex.compile(r"\p{L}+(?:'\p{L}+)?")
+_OPTIONAL = regex.compile(r"\([^()]*\)\?")
 _PLAIN = regex.compile(r"[\p{L} ']+")
 
 
@@ -64,8 +65,9 @@ def _grammar_words(language: str) -> frozenset[str]:
     text = (files("spex.query") / "languages" / f"{language}.txt").read_text("utf-8")
     words = set(common_words(language))
     for line in text.splitlines():
-        if _PLAIN.fullmatch(line):
-            words.update(fold(line).text.split())
+        plain = _OPTIONAL.sub("", line)
+        if _PLAIN.fullmatch(plain):
+            words.update(fold(plain).text.split())
     return frozenset(words)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from spex.query.constraints import ANY
+from spex.query.elements import Element
 from spex.query.followups import follow_up
 from spex.query.interpretation import Interpretation, Interpreter
 from spex.query.language import language_of
@@ -40,8 +41,8 @@ def read_request(query: str, history: Sequence[Exchange] = ()) -> Reading:
     followed = follow_up(request, interpretation, history)
     if followed is not None:
         return _reading(request, followed, asks)
-    ordinal = next((e for e in request.elements if e.kind == "ordinal"), None)
-    if ordinal is not None:
+    ordinal = _ordinal(request)
+    if ordinal is not None and not _takes_several(interpretation):
         return Reading(request.language, refusal=("ordinal", request.words_of(ordinal)))
     intent = INTENTS[int(links.intent.argmax())]
     if intent == "none" and _asks_of_class(request, interpretation, asks):
@@ -76,6 +77,19 @@ def _reading(
         remarks=tuple(remarks),
         asks=asks,
     )
+
+
+def _ordinal(request: Request) -> Element | None:
+    """The words that pick one region by its rank, such as "second largest"."""
+    for element in request.elements:
+        if element.kind == "ordinal" or "ordinal" in element.flags:
+            return element
+    return None
+
+
+def _takes_several(interpretation: Interpretation) -> bool:
+    """Whether "the largest and the second largest" was read as the two largest."""
+    return any((mask.constraints.top or 1) > 1 for mask in interpretation.masks)
 
 
 def _asks_of_class(request: Request, interpretation: Interpretation, asks: frozenset[str]) -> bool:

@@ -1,0 +1,167 @@
+"""Changes of what was asked for in an earlier turn."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from typing import Any, Literal
+
+from spex.query.constraints import Constraints, Distance, IndexCondition
+from spex.query.interpretation import merged, other_part
+from spex.query.reading import RequestedMask, Understood
+
+_SIZES = ("min_area", "max_area")
+_RANKS = ("top", "bottom")
+_NAMES = (
+    (("upper", "maximum", "obere", "máxim", "supérieur", "上限"), ("max_area",)),
+    (("lower", "minimum", "untere", "mínim", "inférieur", "下限"), ("min_area",)),
+    (("size", "area", "tamañ", "tamanh", "taill", "größ", "fläche", "大小", "面积"), _SIZES),
+    (("distan", "abstand", "entfernung", "距离"), ("near", "far")),
+    (("ndvi", "ndwi", "ndbi", "nbr", "index", "índice", "indice", "指数"), ("index",)),
+    (("north", "south", "east", "west", "part", "side", "where", "norte", "nord", "süd", "place"),
+     ("where",)),
+)  # fmt: skip
+"""Stems of words that call fields of ``Constraints`` by name."""
+
+
+def _restated(mask: RequestedMask, constraints: Constraints, words: str = "") -> RequestedMask:
+    """A mask with other constraints; what is new came from ``words``."""
+    earlier = {item.what: item for item in mask.understood}
+    understood = [item for item in mask.understood if item.what.startswith("class=")]
+    for name, value in constraints.to_dict().items():
+        what = f"{name}={value}"
+        understood.append(earlier.get(what, Understood(what, words)))
+    return replace(mask, constraints=constraints, understood=tuple(understood))
+
+
+def narrowed(mask: RequestedMask, constraints: Constraints) -> RequestedMask:
+    """A mask under more constraints; of one kind the new ones count."""
+    change: dict[str, Any] = {name: value for name, value in vars(constraints).items() if value}
+    base = mask.constraints
+    if constraints.where:
+        base = replace(base, where=())
+    if constraints.top or constraints.bottom:
+        base = replace(base, top=None, bottom=None)
+    if constraints.min_area and constraints.min_area == base.max_area:
+        base = replace(base, max_area=None)
+    if constraints.max_area and constraints.max_area == base.min_area:
+        base = replace(base, min_area=None)
+    for condition in constraints.index:
+        kept = tuple(c for c in base.index if not _replaces(condition, c))
+        base = replace(base, index=kept)
+    renewed = {distance.class_name for distance in (*constraints.near, *constraints.far)}
+    for side in ("near", "far"):
+        others = tuple(d for d in getattr(base, side) if d.class_name not in renewed)
+        fields: dict[str, Any] = {side: others}
+        base = replace(base, **fields)
+    return _restated(mask, merged(base, change))
+
+
+def _replaces(condition: IndexCondition, other: IndexCondition) -> bool:
+    same_side = condition.side == other.side
+    return condition.name == other.name and (same_side or condition.value == other.value)
+
+
+def widened(mask: RequestedMask, constraints: Constraints) -> RequestedMask:
+    """A mask in more parts of the scene: "the south third too"."""
+    parts = tuple(dict.fromkeys((*mask.constraints.where, *constraints.where)))
+    return _restated(mask, replace(mask.constraints, where=parts))
+
+
+def without_other(mask: RequestedMask, names: Collection[str]) -> RequestedMask:
+    """A mask without the exclusions of, and distances to, some classes."""
+    held = mask.constraints
+    changed = replace(
+        held,
+        exclude=tuple(name for name in held.exclude if name not in names),
+        near=tuple(item for item in held.near if item.class_name not in names),
+        far=tuple(item for item in held.far if item.class_name not in names),
+    )
+    return _restated(mask, changed)
+
+
+def without_fields(mask: RequestedMask, words: str) -> RequestedMask:
+    """A mask without the constraints that words call by name; without all if they name none."""
+    lowered = words.lower()
+    fields = {name for stems, names in _NAMES if any(s in lowered for s in stems) for name in names}
+    dropped = {
+        name: getattr(Constraints(), name)
+        for name in vars(mask.constraints)
+        if not fields or name in fields
+    }
+    return _restated(mask, replace(mask.constraints, **dropped))
+
+
+def with_distance(
+    mask: RequestedMask, side: Literal["near", "far"], metres: float, words: str
+) -> RequestedMask:
+    """A mask at another distance from the same class; as it is where it has none."""
+    held = mask.constraints
+    distances = (*held.near, *held.far)
+    if len(distances) != 1:
+        return mask
+    changed: dict[str, Any] = {"near": (), "far": ()}
+    changed[side] = (Distance(distances[0].class_name, metres),)
+    return _restated(mask, replace(held, **changed), words)
+
+
+def with_number(mask: RequestedMask, number: float, words: str) -> RequestedMask:
+    """A mask whose only number is another one; as it is where it has none or several."""
+    held = mask.constraints
+    change: dict[str, Any] = {}
+    for name in _SIZES:
+        area = getattr(held, name)
+        if area:
+            change[name] = (number, area[1])
+    if len(change) == 2:  # of a range, the bound that is called by name
+        fields = without_fields(mask, words).constraints
+        change = {name: value for name, value in change.items() if not getattr(fields, name)}
+    if len(held.index) == 1:
+        only = held.index[0]
+        change["index"] = (IndexCondition(only.name, only.side, number),)
+    for side in ("near", "far"):
+        distances = getattr(held, side)
+        if len(distances) == 1:
+            change[side] = (replace(distances[0], metres=number),)
+    for name in _RANKS:
+        if getattr(held, name):
+            change[name] = int(number)
+    return _restated(mask, replace(held, **change), words) if len(change) == 1 else mask
+
+
+def reversed_mask(masks: Sequence[RequestedMask]) -> list[RequestedMask] | None:
+    """Masks the other way round; None where that has no one meaning.
+
+    Two masks swap their parts of the scene. One mask swaps with the class that it is near to or
+    far from, else its only constraint is turned into its opposite.
+    """
+    if len(masks) == 2:
+        one, other = masks
+        first = replace(one.constraints, where=other.constraints.where)
+        second = replace(other.constraints, where=one.constraints.where)
+        return [_restated(one, first), _restated(other, second)]
+    if len(masks) != 1:
+        return None
+    (mask,) = masks
+    held = mask.constraints
+    for side in ("near", "far"):
+        distances = getattr(held, side)
+        if len(distances) == 1:
+            swapped: dict[str, Any] = {side: (replace(distances[0], class_name=mask.class_name),)}
+            name = distances[0].class_name
+            return [_restated(RequestedMask(name, name), replace(held, **swapped))]
+    if held.where:
+        parts = tuple(other_part(part) for part in held.where)
+        return [_restated(mask, replace(held, where=parts))]
+    if held.index:
+        turned = tuple(_turned(condition) for condition in held.index)
+        return [_restated(mask, replace(held, index=turned))]
+    if held.min_area or held.max_area:
+        sizes = replace(held, min_area=held.max_area, max_area=held.min_area)
+        return [_restated(mask, sizes)]
+    return None
+
+
+def _turned(condition: IndexCondition) -> IndexCondition:
+    side: Literal["above", "below"] = "below" if condition.side == "above" else "above"
+    return replace(condition, side=side)
