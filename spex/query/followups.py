@@ -38,8 +38,8 @@ def follow_up(
     turns = [masks for exchange in history if (masks := _masks_of(exchange))]
     if not turns:
         return None
-    masks = _FollowUp(request, interpretation, turns).read()
-    return None if masks is None else replace(interpretation, masks=masks)
+    read = _FollowUp(request, interpretation, turns).read()
+    return None if read is None else replace(interpretation, masks=read)
 
 
 def _masks_of(exchange: Exchange) -> list[RequestedMask]:

@@ -15,10 +15,11 @@ from spex.query.language import language_of
 from spex.query.lexicon import lexicon
 from spex.query.linking import INTENTS, Links, Request, linker, request_of
 from spex.query.prompt import Exchange
-from spex.query.reading import Reading, Remark
+from spex.query.reading import LANGUAGES, Reading, Remark
 
 _ASKS = ("why", "count", "share", "sure")
 _REPLIES = ("help", "thanks", "bye", "greeting")
+_GREETING = 4  # items at most
 _DOUBTFUL = 0.5
 """A reading that is more likely wrong than this says so."""
 
@@ -31,10 +32,16 @@ def read_request(query: str, history: Sequence[Exchange] = ()) -> Reading:
         history: the exchanges before, which the request may refer to.
     """
     usual = language_of(history[-1].query) if history else "en"
-    request = request_of(query, language_of(query, usual))
+    language = language_of(query, usual)
+    request = request_of(query, language)
     reply = _reply(request)
+    if reply in (None, "nonsense"):
+        for other in _other_languages(request):
+            foreign = _reply(request_of(query, other))
+            if foreign and foreign != "nonsense":
+                return Reading(other, reply=foreign)
     if reply:
-        return Reading(request.language, reply=reply)
+        return Reading(language, reply=reply)
     links = linker()(request)
     asks = frozenset(kind for kind in _ASKS if any(kind in item for item in request.items))
     interpretation = Interpreter(request, links).interpret()
@@ -105,6 +112,13 @@ def _names_something(interpretation: Interpretation) -> bool:
         mask.phrase or mask.constraints.to_dict() or mask.class_name != ANY
         for mask in interpretation.masks
     )
+
+
+def _other_languages(request: Request) -> list[str]:
+    """Languages that a short request without any element may be a greeting of."""
+    if len(request.items) > _GREETING or request.elements[:-1]:
+        return []
+    return [language for language in LANGUAGES if language != request.language]
 
 
 def _reply(request: Request) -> str | None:

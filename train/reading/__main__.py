@@ -97,9 +97,6 @@ def _batches(examples: Sequence[Compiled], rng: random.Random) -> list[list[Comp
 
 def main(
     out: Annotated[Path, typer.Option(help="File of weights to write.")],
-    data: Annotated[
-        list[Path] | None, typer.Option(help="More folders of batches, beside those here.")
-    ] = None,
     leave_out: Annotated[
         str, typer.Option(help="Batches that are not trained on, separated by commas.")
     ] = "",
@@ -109,12 +106,7 @@ def main(
 ) -> None:
     """Train the network that links the elements of requests."""
     left_out = set(leave_out.split(","))
-    batches = [
-        batch
-        for folder in (FOLDER, *(data or ()))
-        for batch in sorted(folder.glob("*.tsv"))
-        if batch.stem not in left_out
-    ]
+    batches = [batch for batch in sorted(FOLDER.glob("*.tsv")) if batch.stem not in left_out]
     if not batches:
         raise ConfigError("no batch of requests is left to train on; leave fewer out")
     examples = written_examples(batches)

@@ -88,7 +88,7 @@ def test_what_asks_for_nothing_is_replied_to(text: str, language: str, reply: st
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("second largest lake", ("ordinal", "second")),
+        ("second largest lake", ("ordinal", "second largest")),
         ("solar farms", ("unknown_thing", "solar farms")),
     ],
 )
