@@ -107,9 +107,9 @@ def _asks_of_class(request: Request, interpretation: Interpretation, asks: froze
 
 
 def _names_something(interpretation: Interpretation) -> bool:
-    """Whether any word or constraint says what to extract."""
+    """Whether any word or constraint says what to extract; a place alone does not."""
     return any(
-        mask.phrase or mask.constraints.to_dict() or mask.class_name != ANY
+        mask.phrase or mask.class_name != ANY or set(mask.constraints.to_dict()) - {"where"}
         for mask in interpretation.masks
     )
 
