@@ -60,7 +60,7 @@ def answer_text(extraction: Extraction) -> str:
             f"{len(extraction.failed)} of {extraction.tiles} tiles failed and hold no data."
         )
     for warning in extraction.warnings:
-        if warning not in extraction.scene.warnings:
+        if warning not in (*extraction.scene.warnings, *extraction.answer.split("\n")):
             lines.append(f"Note: {warning}.")
     return "\n".join(lines)
 

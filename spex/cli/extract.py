@@ -176,7 +176,9 @@ def _dated_folder(scene: str) -> Path:
 
 def _summary(extraction: Extraction, out: Path) -> str:
     lines = [f"Refused: {extraction.refused}" if extraction.refused else extraction.answer, ""]
-    lines += [f"  Note: {warning}" for warning in extraction.warnings]
+    for warning in extraction.warnings:
+        if warning not in extraction.answer:
+            lines.append(f"  Note: {warning}")
     for name, content in _FILES.items():
         if (out / name).exists():
             lines.append(f"  {name:<16} {content}")

@@ -131,9 +131,24 @@ class Interpreter:
                 likeliest = max(stated, key=lambda m: self._link(relation, m, _OBJECT))
                 if self._link(relation, likeliest, _OBJECT) > _POSSIBLE:
                     best[0] = likeliest
+            if not best:
+                best = self._referred_to(relation)
             if best:
                 objects[relation] = list(best.values())
         return objects
+
+    def _referred_to(self, relation: int) -> dict[int, int]:
+        """The mention that "it" behind a relation stands for: "water, and houses near it"."""
+        last = self.elements[relation].last
+        items = self.request.items[last + 1 : last + 4]
+        if not any("this" in item for item in items):
+            return {}
+        before = [
+            number
+            for number in self.mentions
+            if 0 <= self.elements[number].first < last and "alt" not in self.elements[number].flags
+        ]
+        return {0: before[-2]} if len(before) > 1 else {}
 
     def _owners(self, modifier: int, targets: Sequence[int]) -> list[int]:
         """The targets that a constraint, relation or exclusion belongs to."""

@@ -20,7 +20,7 @@ from spex.query.reading import LANGUAGES, Reading, Remark
 _ASKS = ("why", "count", "share", "sure")
 _REPLIES = ("help", "thanks", "bye", "greeting")
 _GREETING = 4  # items at most
-_DOUBTFUL = 0.5
+_DOUBTFUL = 0.2
 """A reading that is more likely wrong than this says so."""
 
 

@@ -135,9 +135,11 @@ def _closing(result: QueryResult, language: str) -> list[str]:
         texts.append(words["order"])
     if result.facts:
         texts.append(words["check"])
-    # That no index separates a class well is said where the class is.
+    # What was not understood stands on top, and a class that no index separates where it is.
     weak = wording(language)["cautions"]["weak"]
     said = {weak.format(phrase=facts.span.phrase) for facts in result.facts}
+    if result.reading.ignored:
+        said.add(ignored_text(result.reading.ignored, language))
     notes = [f"- {_plain(warning)}" for warning in result.warnings if warning not in said]
     return [*(["\n".join(notes)] if notes else []), paragraph(texts, language)]
 
