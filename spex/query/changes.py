@@ -1,4 +1,4 @@
-"""Changes of what was asked for in an earlier turn."""
+"""Changes of constraints: put together, turned round, taken over from an earlier turn."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from spex.query.constraints import Constraints, Distance, IndexCondition
-from spex.query.interpretation import merged, other_part
+from spex.query.elements import Element
 from spex.query.reading import RequestedMask, Understood
 
+_OPPOSITE = {"north": "south", "south": "north", "east": "west", "west": "east"}
 _SIZES = ("min_area", "max_area")
 _RANKS = ("top", "bottom")
 _NAMES = (
@@ -165,3 +166,36 @@ def reversed_mask(masks: Sequence[RequestedMask]) -> list[RequestedMask] | None:
 def _turned(condition: IndexCondition) -> IndexCondition:
     side: Literal["above", "below"] = "below" if condition.side == "above" else "above"
     return replace(condition, side=side)
+
+
+def reversed_change(element: Element) -> dict[str, Any]:
+    """Fields of ``Constraints`` of a constraint that is meant the other way round."""
+    value = element.value
+    if element.kind in ("min_area", "max_area"):
+        return {"max_area" if element.kind == "min_area" else "min_area": value}
+    if element.kind == "where":
+        return {"where": tuple(other_part(part) for part in value)}
+    if element.kind == "index":
+        turned = []
+        for condition in value:
+            side: Literal["above", "below"] = "below" if condition.side == "above" else "above"
+            turned.append(IndexCondition(condition.name, side, condition.value))
+        return {"index": tuple(turned)}
+    return {element.kind: -value}
+
+
+def other_part(part: str) -> str:
+    """What a part of the scene leaves: the other half, or all but the part."""
+    if part.startswith("-"):
+        return part[1:]
+    return _OPPOSITE.get(part, f"-{part}")
+
+
+def merged(constraints: Constraints, change: dict[str, Any]) -> Constraints:
+    """Constraints with a change: single values are set, lists grow."""
+    fields = dict(change)
+    for name in ("where", "index", "exclude", "near", "far"):
+        if name in change:
+            values = (*getattr(constraints, name), *change[name])
+            fields[name] = tuple(dict.fromkeys(values))
+    return replace(constraints, **fields)

@@ -17,9 +17,9 @@ from spex.query.changes import (
 )
 from spex.query.constraints import ANY, Constraints
 from spex.query.interpretation import Interpretation
-from spex.query.linking import Request
 from spex.query.prompt import Exchange
 from spex.query.reading import RequestedMask, Understood
+from spex.query.request import Request
 
 _ABOUT = ("why", "sure", "count", "share")
 _OTHER_QUESTIONS = ("change", "measure", "topic", "thing")

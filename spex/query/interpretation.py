@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
-from spex.query.constraints import ANY, Constraints, Distance, IndexCondition
+from spex.query.changes import merged, reversed_change
+from spex.query.constraints import ANY, Constraints, Distance
 from spex.query.elements import CONSTRAINTS, Element
-from spex.query.linking import MODIFIERS, Links, Request
+from spex.query.linking import Links
 from spex.query.reading import Remark, RequestedMask, Understood
+from spex.query.request import MODIFIERS, Request
 
 USUAL_DISTANCE = 100.0
 """Metres of near and far where none are stated."""
-_OPPOSITE = {"north": "south", "south": "north", "east": "west", "west": "east"}
 _LIKELY = 0.5
 _POSSIBLE = 0.15
 _TARGET, _EXCLUDED, _REVERSED = range(3)
@@ -303,36 +304,3 @@ class Interpreter:
             if element.first <= other.last and other.first <= element.last:
                 return True
         return False
-
-
-def reversed_change(element: Element) -> dict[str, Any]:
-    """Fields of ``Constraints`` of a constraint that is meant the other way round."""
-    value = element.value
-    if element.kind in ("min_area", "max_area"):
-        return {"max_area" if element.kind == "min_area" else "min_area": value}
-    if element.kind == "where":
-        return {"where": tuple(other_part(part) for part in value)}
-    if element.kind == "index":
-        turned = []
-        for condition in value:
-            side: Literal["above", "below"] = "below" if condition.side == "above" else "above"
-            turned.append(IndexCondition(condition.name, side, condition.value))
-        return {"index": tuple(turned)}
-    return {element.kind: -value}
-
-
-def other_part(part: str) -> str:
-    """What a part of the scene leaves: the other half, or all but the part."""
-    if part.startswith("-"):
-        return part[1:]
-    return _OPPOSITE.get(part, f"-{part}")
-
-
-def merged(constraints: Constraints, change: dict[str, Any]) -> Constraints:
-    """Constraints with a change: single values are set, lists grow."""
-    fields = dict(change)
-    for name in ("where", "index", "exclude", "near", "far"):
-        if name in change:
-            values = (*getattr(constraints, name), *change[name])
-            fields[name] = tuple(dict.fromkeys(values))
-    return replace(constraints, **fields)

@@ -13,9 +13,10 @@ from spex.query.followups import follow_up
 from spex.query.interpretation import Interpretation, Interpreter
 from spex.query.language import language_of
 from spex.query.lexicon import lexicon
-from spex.query.linking import INTENTS, Links, Request, linker, request_of
+from spex.query.linking import INTENTS, Links, linker
 from spex.query.prompt import Exchange
 from spex.query.reading import LANGUAGES, Reading, Remark
+from spex.query.request import Request, request_of
 
 _ASKS = ("why", "count", "share", "sure")
 _REPLIES = ("help", "thanks", "bye", "greeting")

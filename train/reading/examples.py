@@ -21,8 +21,8 @@ from spex.query.constraints import ANY
 from spex.query.elements import Element
 from spex.query.language import language_of
 from spex.query.lexer import Item, items_of
-from spex.query.linking import Request, request_of
 from spex.query.prompt import clean_query
+from spex.query.request import Request, request_of
 from train.reading.expected import Spans, expected_spans
 
 _LONGEST = 60  # items of a request that is joined to another

@@ -6,9 +6,10 @@ import re
 from collections.abc import Collection, Sequence
 
 from instruction_data.requests.corpus import REFUSED, WHOLE_SCENE, RequestedSpan
+from spex.query.changes import reversed_change
 from spex.query.constraints import Constraints
 from spex.query.elements import Element
-from spex.query.interpretation import USUAL_DISTANCE, reversed_change
+from spex.query.interpretation import USUAL_DISTANCE
 from spex.query.reading import Reading
 
 Fact = tuple[str | float | int | None, ...]

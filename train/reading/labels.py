@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from spex.query.linking import LINKS, MODIFIERS, ROLES, Request, linked_pairs
+from spex.query.linking import LINKS, ROLES
+from spex.query.request import MODIFIERS, Request, linked_pairs
 from train.reading.expected import Fact, Spans, facts_of_element, holds
 
 _OTHER_SIDE = {"near": "far", "far": "near"}

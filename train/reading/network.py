@@ -17,15 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from instruction_data.requests.corpus import REFUSED, WHOLE_SCENE
-from spex.query.linking import (
-    INTENTS,
-    LINKS,
-    ROLES,
-    element_features,
-    item_features,
-    linked_pairs,
-    pair_features,
-)
+from spex.query.linking import INTENTS, LINKS, ROLES
+from spex.query.request import element_features, item_features, linked_pairs, pair_features
 from train.reading.examples import Example
 from train.reading.labels import Decision, labels_of
 

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from instruction_data.requests.corpus import REFUSED
-from spex.query.linking import Linker, linked_pairs, request_of
+from spex.query.linking import Linker
+from spex.query.request import linked_pairs, request_of
 from train.reading.__main__ import train
 from train.reading.examples import Example, joined_examples, mail_examples
 from train.reading.expected import Spans
