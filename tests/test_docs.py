@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import re
 import shlex
 import subprocess
@@ -68,7 +70,7 @@ def check_spex(words: list[str]) -> None:
     name, *arguments = words
     if name == "--help":
         return
-    target = commands()[name].load()
+    target = commands()[name].load() if name in commands() else module_main(name)
     if not isinstance(target, typer.Typer):
         app = typer.Typer()
         app.command(name)(target)
@@ -82,6 +84,13 @@ def check_spex(words: list[str]) -> None:
         load_settings(ROOT / arguments[0], arguments[1:])
     unknown = [word for word in arguments if word.startswith("-") and word not in options]
     assert unknown in ([], ["-h"], ["--help"]), f"{name}: no such option {unknown}"
+
+
+def module_main(name: str) -> object:
+    """The function that ``python -m NAME`` runs."""
+    is_package = importlib.util.find_spec(name).submodule_search_locations
+    module = importlib.import_module(f"{name}.__main__" if is_package else name)
+    return module.main
 
 
 def check_module(words: list[str]) -> None:
