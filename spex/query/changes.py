@@ -8,21 +8,21 @@ from typing import Any, Literal
 
 from spex.query.constraints import Constraints, Distance, IndexCondition
 from spex.query.elements import Element
+from spex.query.lexicon import fold, listed_words
 from spex.query.reading import RequestedMask, Understood
 
 _OPPOSITE = {"north": "south", "south": "north", "east": "west", "west": "east"}
 _SIZES = ("min_area", "max_area")
 _RANKS = ("top", "bottom")
-_NAMES = (
-    (("upper", "maximum", "obere", "máxim", "supérieur", "上限"), ("max_area",)),
-    (("lower", "minimum", "untere", "mínim", "inférieur", "下限"), ("min_area",)),
-    (("size", "area", "tamañ", "tamanh", "taill", "größ", "fläche", "大小", "面积"), _SIZES),
-    (("distan", "abstand", "entfernung", "距离"), ("near", "far")),
-    (("ndvi", "ndwi", "ndbi", "nbr", "index", "índice", "indice", "指数"), ("index",)),
-    (("north", "south", "east", "west", "part", "side", "where", "norte", "nord", "süd", "place"),
-     ("where",)),
-)  # fmt: skip
-"""Stems of words that call fields of ``Constraints`` by name."""
+_NAMED = {
+    "max_area": ("max_area",),
+    "min_area": ("min_area",),
+    "size": _SIZES,
+    "distance": ("near", "far"),
+    "index": ("index",),
+    "where": ("where",),
+}
+"""Fields of ``Constraints`` by what they are called in the lexicon (``named ...``)."""
 
 
 def _restated(mask: RequestedMask, constraints: Constraints, words: str = "") -> RequestedMask:
@@ -81,10 +81,21 @@ def without_other(mask: RequestedMask, names: Collection[str]) -> RequestedMask:
     return _restated(mask, changed)
 
 
-def without_fields(mask: RequestedMask, words: str) -> RequestedMask:
+def _fields_named(words: str, language: str) -> set[str]:
+    """Fields that words call by name; a bound rather than both where one is named."""
+    folded = fold(words).text
+    fields: set[str] = set()
+    for name, own_fields in _NAMED.items():
+        if name == "size" and fields:
+            continue
+        if any(stem in folded for stem in listed_words(language, f"named {name}")):
+            fields.update(own_fields)
+    return fields
+
+
+def without_fields(mask: RequestedMask, words: str, language: str) -> RequestedMask:
     """A mask without the constraints that words call by name; without all if they name none."""
-    lowered = words.lower()
-    fields = {name for stems, names in _NAMES if any(s in lowered for s in stems) for name in names}
+    fields = _fields_named(words, language)
     dropped = {
         name: getattr(Constraints(), name)
         for name in vars(mask.constraints)
@@ -106,7 +117,7 @@ def with_distance(
     return _restated(mask, replace(held, **changed), words)
 
 
-def with_number(mask: RequestedMask, number: float, words: str) -> RequestedMask:
+def with_number(mask: RequestedMask, number: float, words: str, language: str) -> RequestedMask:
     """A mask whose only number is another one; as it is where it has none or several."""
     held = mask.constraints
     change: dict[str, Any] = {}
@@ -115,8 +126,8 @@ def with_number(mask: RequestedMask, number: float, words: str) -> RequestedMask
         if area:
             change[name] = (number, area[1])
     if len(change) == 2:  # of a range, the bound that is called by name
-        fields = without_fields(mask, words).constraints
-        change = {name: value for name, value in change.items() if not getattr(fields, name)}
+        fields = _fields_named(words, language)
+        change = {name: value for name, value in change.items() if name in fields}
     if len(held.index) == 1:
         only = held.index[0]
         change["index"] = (IndexCondition(only.name, only.side, number),)

@@ -17,6 +17,7 @@ from spex.query.changes import (
 )
 from spex.query.constraints import ANY, Constraints
 from spex.query.interpretation import Interpretation
+from spex.query.numerals import numbers_of
 from spex.query.prompt import Exchange
 from spex.query.reading import RequestedMask, Understood
 from spex.query.request import Request
@@ -194,7 +195,10 @@ class _FollowUp:
         if distance is not None:
             return distance
         if self._says("drop") and is_plain:
-            return [without_fields(mask, self.request.text) for mask in self.before]
+            return [
+                without_fields(mask, self.request.text, self.request.language)
+                for mask in self.before
+            ]
         if not is_plain:
             return self._constrained()
         changed = self._changed_number()
@@ -231,8 +235,8 @@ class _FollowUp:
 
     def _last_classes(self) -> list[RequestedMask] | None:
         """The classes of the last turns together: of two, or of as many as a number says."""
-        numbers = [item.values["number"] for item in self.request.items if "number" in item]
-        count = int(numbers[0]) if numbers else 3 if "three" in self.request.text else 2
+        numbers = [value for *_, value in numbers_of(self.request.text, self.request.language)]
+        count = max([2, *(int(value) for value in numbers)])
         masks: dict[str, RequestedMask] = {}
         for turn in self.turns[-count:]:
             masks.update({mask.class_name: mask for mask in turn})
@@ -279,5 +283,6 @@ class _FollowUp:
         numbers = [item.values["number"] for item in self.request.items if "number" in item]
         if len(numbers) != 1:
             return None
-        changed = [with_number(mask, numbers[0], self.request.text) for mask in self.before]
+        text, language = self.request.text, self.request.language
+        changed = [with_number(mask, numbers[0], text, language) for mask in self.before]
         return None if changed == self.before else changed

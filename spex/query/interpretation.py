@@ -6,21 +6,23 @@ returned as left over. A link that the network is not sure of is returned as a d
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from spex.query.changes import merged, reversed_change
-from spex.query.constraints import ANY, Constraints, Distance
+from spex.query.constraints import Constraints, Distance
 from spex.query.elements import CONSTRAINTS, Element
+from spex.query.leftovers import POSSIBLE, is_vague, left_over
+from spex.query.lexicon import fold
 from spex.query.linking import Links
 from spex.query.reading import Remark, RequestedMask, Understood
-from spex.query.request import MODIFIERS, Request
+from spex.query.request import Request
 
 USUAL_DISTANCE = 100.0
 """Metres of near and far where none are stated."""
 _LIKELY = 0.5
-_POSSIBLE = 0.15
+_SIZES = ("min_area", "max_area")
 _TARGET, _EXCLUDED, _REVERSED = range(3)
 _OBJECT, _MODIFIES = range(2)
 
@@ -70,7 +72,7 @@ class Interpreter:
             own = self._without_rivals(own, target)
             self.used.update(own)
             self._add(self._mask(target, own, objects))
-        self.result.ignored = list(dict.fromkeys(self._left_over()))
+        self.result.ignored = left_over(self.request, self.links, self.used)
         self.result.doubt = 1 - self._sure
         return self.result
 
@@ -130,7 +132,7 @@ class Interpreter:
                     best[place] = mention
             if not best and stated:
                 likeliest = max(stated, key=lambda m: self._link(relation, m, _OBJECT))
-                if self._link(relation, likeliest, _OBJECT) > _POSSIBLE:
+                if self._link(relation, likeliest, _OBJECT) > POSSIBLE:
                     best[0] = likeliest
             if not best:
                 best = self._referred_to(relation)
@@ -155,10 +157,10 @@ class Interpreter:
         """The targets that a constraint, relation or exclusion belongs to."""
         others = [target for target in targets if target != modifier]
         owners = [t for t in others if self._count(self._link(modifier, t, _MODIFIES), modifier)]
-        if owners or not others or self._is_vague(modifier):
+        if owners or not others or is_vague(self.elements[modifier]):
             return owners
         likeliest = max(others, key=lambda t: self._link(modifier, t, _MODIFIES))
-        return [likeliest] if self._link(modifier, likeliest, _MODIFIES) > _POSSIBLE else []
+        return [likeliest] if self._link(modifier, likeliest, _MODIFIES) > POSSIBLE else []
 
     def _without_rivals(self, modifiers: Sequence[int], target: int) -> list[int]:
         """Modifiers of a target in order; of two readings of the same words the likelier one."""
@@ -180,14 +182,6 @@ class Interpreter:
         is_range = "range" in own.flags & other.flags
         return overlap and not is_pair and not is_range
 
-    def _is_vague(self, modifier: int) -> bool:
-        """Whether words that look like a constraint are often none."""
-        element = self.elements[modifier]
-        if "loose" in element.flags:
-            return True
-        is_near = element.kind == "relation" and element.value is None
-        return is_near or (element.kind == "where" and not element.flags)
-
     # Masks ----------------------------------------------------------------------------------
 
     def _mask(
@@ -202,6 +196,7 @@ class Interpreter:
             constraints = replace(constraints, exclude=element.detail.implies.exclude)
             understood.append(Understood("not=" + ",".join(constraints.exclude), phrase))
         for modifier in modifiers:
+            self._remark_on_modifier(self.elements[modifier], element)
             change = self._change(modifier, objects)
             constraints = merged(constraints, change)
             words = self.request.words_of(self.elements[modifier])
@@ -244,8 +239,27 @@ class Interpreter:
             self._remark(Remark("typo", phrase, term.text))
         if term.is_nearest:
             self._remark(Remark("nearest", phrase, element.value))
-        elif term.is_verb or term.is_phrase:
+        elif term.is_verb or term.is_phrase or term.ambiguous:
             self._remark(Remark("implied", phrase, element.value))
+
+    def _remark_on_modifier(self, modifier: Element, target: Element) -> None:
+        """Say how a bare size, a bare distance, and "the largest" of several were read."""
+        words = self.request.words_of(modifier)
+        if modifier.kind in _SIZES and "bare" in modifier.flags:
+            stated = merged(Constraints(), {modifier.kind: modifier.value}).to_dict()
+            ((name, value),) = stated.items()
+            self._remark(Remark("implied_size", words, f"{name}={value}"))
+        bare_distance = modifier.kind == "relation" and modifier.flags == {"bare"}
+        one_of_several = "single" in modifier.flags and self._is_plural(target)
+        if bare_distance or one_of_several:
+            self._remark(Remark("doubt", words, ""))
+
+    def _is_plural(self, mention: Element) -> bool:
+        """Whether a class is named in another form than that of the lists, the singular."""
+        if mention.detail is None or self.request.language == "zh":
+            return False
+        written = fold(self.request.words_of(mention)).text
+        return len(written) > len(fold(mention.detail.text).text)
 
     def _remark(self, remark: Remark) -> None:
         if remark not in self.result.remarks:
@@ -262,45 +276,3 @@ class Interpreter:
                 self.result.masks[number] = other if own <= others else mask
                 return
         self.result.masks.append(mask)
-
-    # What is left over ----------------------------------------------------------------------
-
-    def _left_over(self) -> Iterator[str]:
-        """Words of elements that are in no mask and could have mattered."""
-        for number, element in enumerate(self.elements[:-1]):
-            if self._is_used(element) or self._is_vague(number) or "distant" in element.flags:
-                continue
-            if self._matters(number, element):
-                yield self.request.words_of(element)
-
-    def _matters(self, number: int, element: Element) -> bool:
-        if element.kind == "mention":
-            likely = self._role(number, _TARGET) > _POSSIBLE
-            return likely or (self._is_plain(element) and self._is_beside_used(element))
-        if element.kind == "thing":
-            return "" not in element.value.ambiguous
-        return element.kind in (*MODIFIERS, "ordinal")
-
-    def _is_plain(self, element: Element) -> bool:
-        """Whether a mention is no part of a name, and means no other thing."""
-        words = self.request.words_of(element)
-        ambiguous = element.detail is None or "" in element.detail.ambiguous
-        return words.islower() and element.value != ANY and not ambiguous
-
-    def _is_beside_used(self, element: Element) -> bool:
-        """Whether something that was used stands in the same sentence."""
-        items = self.request.items
-        for number in self.used:
-            other = self.elements[number]
-            low, high = sorted((element.first, other.first))
-            if low >= 0 and not any("stop" in item for item in items[low:high]):
-                return True
-        return False
-
-    def _is_used(self, element: Element) -> bool:
-        """Whether another reading of the same words is in a mask."""
-        for number in self.used:
-            other = self.elements[number]
-            if element.first <= other.last and other.first <= element.last:
-                return True
-        return False

@@ -8,7 +8,7 @@ from importlib.resources import files
 
 import regex
 
-from spex.query.lexicon import HAN, common_words, fold
+from spex.query.lexicon import HAN, fold, listed_words
 from spex.query.term_lists import term_list
 
 _ALPHABETIC = ("en", "es", "pt", "fr", "de")
@@ -63,7 +63,7 @@ def _votes(word: str) -> Mapping[str, float]:
 def _grammar_words(language: str) -> frozenset[str]:
     """Words of the lexicon and common words."""
     text = (files("spex.query") / "languages" / f"{language}.txt").read_text("utf-8")
-    words = set(common_words(language))
+    words = set(listed_words(language, "common"))
     for line in text.splitlines():
         plain = _OPTIONAL.sub("", line)
         if _PLAIN.fullmatch(plain):

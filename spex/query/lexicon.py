@@ -65,6 +65,7 @@ Found = tuple[int, int, str, Any]
 """Start and end in a folded text, kind, and value of what was found."""
 _BREAK = regex.compile(r"[\s\-]+")
 _LATIN = regex.compile(r"[a-z]{2,}")
+_LISTS = ("common", "qualifier", "named")
 _SECTION = regex.compile(r"\[[a-z_]+( [^\]]+)?\].*")
 
 
@@ -149,7 +150,7 @@ def lexicon(language: str) -> Lexicon:
     endless: dict[tuple[str, float | str], list[str]] = {}
     for section, line in _entries(language):
         kind, _, stated = section.partition(" ")
-        if kind == "common":
+        if kind in _LISTS:
             continue
         kind = "word" if kind == "common_phrases" else kind
         value = float(stated) if kind == "number" else stated
@@ -164,19 +165,24 @@ def lexicon(language: str) -> Lexicon:
         (kind, value, _joined(listed, language)) for (kind, value), listed in endless.items()
     )
     words = _LATIN.findall(" ".join(phrases))
-    return Lexicon(
-        phrases, max(map(len, phrases)), patterns, common_words(language), frozenset(words)
-    )
+    common = listed_words(language, "common")
+    return Lexicon(phrases, max(map(len, phrases)), patterns, common, frozenset(words))
 
 
 @cache
-def common_words(language: str) -> frozenset[str]:
-    """Words of a language that carry no constraint."""
-    common: set[str] = set()
-    for section, line in _entries(language):
-        if section == "common":
-            common.update(fold(line).text.split())
-    return frozenset(common)
+def listed_words(language: str, section: str) -> frozenset[str]:
+    """The words of a section that is a plain list, folded.
+
+    Args:
+        language: ISO 639-1 code.
+        section: ``common`` (words that carry no constraint), ``qualifier`` (words that narrow a
+            class as no constraint can), or ``named X`` (stems that call a constraint by name).
+    """
+    words: set[str] = set()
+    for name, line in _entries(language):
+        if name == section:
+            words.update(fold(line).text.split())
+    return frozenset(words)
 
 
 def _entries(language: str) -> Iterator[tuple[str, str]]:

@@ -15,6 +15,7 @@ _DIGITS = regex.compile(
     r"|(?<!\b(?:al|pelo|au|o|ou|lo|mais|mas) )(?:menos|moins) (?=0?[.,]\d))?"
     r"(?:(?P<whole>\d+)[ ](?P<top>[1-9])/(?P<bottom>[2-9])(?![\d/])"
     r"|(?P<n>\d)/(?P<d>[2-9]|1[02]|100)(?![\d/])"
+    r"|(?P<power>\d+(?:\.\d+)?e[+-]?\d{1,2})(?!\w)"
     r"|(?P<plain>\d{1,3}(?:[ \u00a0\u202f']\d{3})+(?!\d)|\d+(?:[.,]\d+)*|\.\d+|(?<=\s),\d+))"
     r"(?P<kilo>k\b(?!m)| ?(?:thousand|millions?|mio|mil|millon(?:es)?|milhao|milhoes"
     r"|mille|tausend|million(?:en)?|tsd\.?)(?!\p{L})|[百千]?[万萬]|[百千亿億])?"
@@ -71,6 +72,8 @@ def _digits_value(match: regex.Match[str], text: str, language: str) -> float | 
         return float(match["whole"]) + float(match["top"]) / float(match["bottom"])
     if match["n"]:
         return float(match["n"]) / float(match["d"])
+    if match["power"]:
+        return float(match["power"])
     plain = regex.sub(r"[ \u00a0\u202f']", "", match["plain"])
     small_unit = _NO_FRACTIONS.match(text, match.end()) is not None
     return decimal_value(plain, language, small_unit)

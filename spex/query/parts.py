@@ -9,6 +9,11 @@ PARTS = ("north", "south", "east", "west", "northeast", "northwest", "southeast"
 _SIDES = PARTS[:4]
 _OPPOSITE = {"north": "south", "south": "north", "east": "west", "west": "east"}
 _REACH = 6
+_OF = (
+    "of", "of the", "de", "del", "de la", "de los", "de las", "do", "da", "dos", "das", "du",
+    "des", "d'", "von", "vom",
+)  # fmt: skip
+"""Words between a direction and what it is seen from."""
 
 
 def find_parts(scanner: Scanner) -> None:
@@ -49,6 +54,10 @@ def _part(scanner: Scanner, number: int) -> None:
     if scanner.has(last + 1, "of_scene"):
         last += 1
         flags.add("of_scene")
+    if not flags and _seen_from(scanner, last, "class"):
+        flags.add("relative")
+    middle = None if flags else _seen_from(scanner, last, "center")
+    last = middle or last
     other = _other_size(scanner, direction, number, third)
     if third:
         direction += "_third"
@@ -73,6 +82,14 @@ def _joined(scanner: Scanner, number: int, direction: str) -> str | None:
         if name in PARTS:
             return name
     return None
+
+
+def _seen_from(scanner: Scanner, last: int, kind: str) -> int | None:
+    """The item that a direction is seen from: "north of the lake", "east of the middle"."""
+    after = last + 1
+    if not (scanner.has(after, "from_words") and scanner.items[after].text in _OF):
+        return None
+    return next((at for at in (after + 1, after + 2) if scanner.has(at, kind)), None)
 
 
 def _other_size(scanner: Scanner, direction: str, number: int, third: bool) -> str | None:

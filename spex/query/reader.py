@@ -59,6 +59,9 @@ def read_request(query: str, history: Sequence[Exchange] = ()) -> Reading:
         return Reading(request.language, refusal=_refusal(request))
     if intent == "whole_scene":
         return Reading(request.language, whole_scene=True)
+    impossible = _impossible(request, interpretation)
+    if impossible:
+        return Reading(request.language, refusal=("unsupported_constraint", impossible))
     if not _names_something(interpretation):
         return Reading(request.language, refusal=_refusal(request))
     return _reading(request, interpretation, asks, links)
@@ -85,6 +88,22 @@ def _reading(
         remarks=tuple(remarks),
         asks=asks,
     )
+
+
+def _impossible(request: Request, interpretation: Interpretation) -> str:
+    """Words of a condition that cannot be carried out and that changes what is asked."""
+    for element in request.elements:
+        if "relative" in element.flags:
+            last = min(element.last + 3, len(request.items) - 1)
+            return request.text[request.items[element.first].start : request.items[last].end]
+    for mask in interpretation.masks:
+        low, high = mask.constraints.min_area, mask.constraints.max_area
+        sizes = [part for part in mask.understood if part.what.startswith(("min_", "max_"))]
+        negative = any(area and area[0] < 0 for area in (low, high))
+        crossed = low and high and low[1] == high[1] and low[0] > high[0]
+        if negative or crossed:
+            return " / ".join(part.words for part in sizes)
+    return ""
 
 
 def _ordinal(request: Request) -> Element | None:

@@ -58,6 +58,8 @@ def in_conversation(*turns: str) -> Reading:
         ("forêts de plus de 5 ha au nord", [("tree_cover", {"min_area": "5ha", "where": "north"})]),
         ("die drei größten Seen", [("water", {"top": 3})]),
         ("florestas com mais de 2 ha", [("tree_cover", {"min_area": "2ha"})]),
+        ("grassland east of the middle of the image", [("grassland", {"where": "east"})]),
+        ("water > 1e3 m2", [("water", {"min_area": "1000m2"})]),
         ("大于2公顷的湖泊", [("water", {"min_area": "2ha"})]),
     ],
 )
@@ -90,6 +92,10 @@ def test_what_asks_for_nothing_is_replied_to(text: str, language: str, reply: st
     [
         ("second largest lake", ("ordinal", "second largest")),
         ("solar farms", ("unknown_thing", "solar farms")),
+        ("forest north of the lake", ("unsupported_constraint", "north of the lake")),
+        ("bosque al norte del lago", ("unsupported_constraint", "norte del lago")),
+        ("lakes larger than -1 ha", ("unsupported_constraint", "larger than -1 ha")),
+        ("lakes over 5 ha but under 2 ha", ("unsupported_constraint", "5 ha / but under 2 ha")),
     ],
 )
 def test_what_cannot_be_mapped_is_refused_with_the_words(
@@ -111,6 +117,40 @@ def test_a_condition_that_is_not_met_is_named() -> None:
     reading = read_request("water wider than 3000 m")
     assert masks_of(reading) == [("water", {})]
     assert reading.ignored == ("wider than 3000 m",)
+
+
+@pytest.mark.parametrize(
+    ("text", "ignored"),
+    [
+        ("dense forest", ("dense",)),
+        ("big lakes", ("big",)),
+        ("large lakes over 10 ha", ()),
+        ("roads through the forest", ("through",)),
+        ("forest larger than 5 football fields", ("larger than 5 football fields",)),
+    ],
+)
+def test_words_that_narrow_what_no_constraint_can_are_named(
+    text: str, ignored: tuple[str, ...]
+) -> None:
+    assert read_request(text).ignored[:1] == ignored
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "words"),
+    [
+        ("the largest lakes", "doubt", "largest"),
+        ("les plus grands lacs", "doubt", "plus grands"),
+        ("lakes of 2 ha", "implied_size", "2 ha"),
+        ("water 200 m", "doubt", "200 m"),
+        ("shade for a picnic", "implied", "shade"),
+    ],
+)
+def test_what_may_be_meant_otherwise_is_said(text: str, kind: str, words: str) -> None:
+    assert (kind, words) in [(remark.kind, remark.words) for remark in read_request(text).remarks]
+
+
+def test_the_largest_one_is_no_doubt() -> None:
+    assert read_request("the largest lake").remarks == ()
 
 
 def test_a_distance_that_is_not_stated_is_assumed_and_said() -> None:
