@@ -48,19 +48,19 @@ def narrowed(mask: RequestedMask, constraints: Constraints) -> RequestedMask:
     if constraints.max_area and constraints.max_area == base.min_area:
         base = replace(base, min_area=None)
     for condition in constraints.index:
-        kept = tuple(c for c in base.index if not _replaces(condition, c))
-        base = replace(base, index=kept)
+        conditions = tuple(c for c in base.index if not _replaces(condition, c))
+        base = replace(base, index=conditions)
     renewed = {distance.class_name for distance in (*constraints.near, *constraints.far)}
     for side in ("near", "far"):
-        others = tuple(d for d in getattr(base, side) if d.class_name not in renewed)
-        fields: dict[str, Any] = {side: others}
+        distances = tuple(d for d in getattr(base, side) if d.class_name not in renewed)
+        fields: dict[str, Any] = {side: distances}
         base = replace(base, **fields)
     return _restated(mask, merged(base, change))
 
 
-def _replaces(condition: IndexCondition, other: IndexCondition) -> bool:
-    same_side = condition.side == other.side
-    return condition.name == other.name and (same_side or condition.value == other.value)
+def _replaces(condition: IndexCondition, earlier: IndexCondition) -> bool:
+    same_side = condition.side == earlier.side
+    return condition.name == earlier.name and (same_side or condition.value == earlier.value)
 
 
 def widened(mask: RequestedMask, constraints: Constraints) -> RequestedMask:
@@ -148,10 +148,10 @@ def reversed_mask(masks: Sequence[RequestedMask]) -> list[RequestedMask] | None:
     far from, else its only constraint is turned into its opposite.
     """
     if len(masks) == 2:
-        one, other = masks
-        first = replace(one.constraints, where=other.constraints.where)
-        second = replace(other.constraints, where=one.constraints.where)
-        return [_restated(one, first), _restated(other, second)]
+        first_mask, second_mask = masks
+        first = replace(first_mask.constraints, where=second_mask.constraints.where)
+        second = replace(second_mask.constraints, where=first_mask.constraints.where)
+        return [_restated(first_mask, first), _restated(second_mask, second)]
     if len(masks) != 1:
         return None
     (mask,) = masks

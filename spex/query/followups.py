@@ -55,8 +55,8 @@ def _masks_of(exchange: Exchange) -> list[RequestedMask]:
 
 def _as_condition(mask: RequestedMask) -> RequestedMask:
     """A mask; one near to its own class is none, but a condition ("next to woods")."""
-    own = {item.class_name for item in (*mask.constraints.near, *mask.constraints.far)}
-    return replace(mask, class_name=ANY, phrase="") if mask.class_name in own else mask
+    near_or_far = {item.class_name for item in (*mask.constraints.near, *mask.constraints.far)}
+    return replace(mask, class_name=ANY, phrase="") if mask.class_name in near_or_far else mask
 
 
 class _FollowUp:
@@ -109,8 +109,8 @@ class _FollowUp:
         if self._says("only"):
             return self._only(names)
         if self._says("also") and not self._asks_anew():
-            kept = [mask for mask in self.before if mask.class_name not in names]
-            return [*kept, *self.targets]
+            remaining = [mask for mask in self.before if mask.class_name not in names]
+            return [*remaining, *self.targets]
         return None
 
     def _replacement(self) -> list[RequestedMask] | None:
@@ -146,9 +146,9 @@ class _FollowUp:
 
     def _only(self, names: set[str]) -> list[RequestedMask] | None:
         """Some of the classes before, or one class in place of those before."""
-        kept = [mask for mask in self.before if mask.class_name in names]
-        if kept:
-            return [narrowed(mask, self._own_constraints(mask)) for mask in kept]
+        chosen = [mask for mask in self.before if mask.class_name in names]
+        if chosen:
+            return [narrowed(mask, self._own_constraints(mask)) for mask in chosen]
         if len(self.before) == 1 and self._says("this"):
             return [self._in_place_of(self.before[0], mask) for mask in self.targets]
         return None
@@ -162,24 +162,26 @@ class _FollowUp:
     def _earlier(self, names: set[str]) -> list[RequestedMask]:
         """The last masks of these classes before."""
         for masks in reversed(self.turns):
-            kept = [mask for mask in masks if mask.class_name in names]
-            if kept:
-                return kept
+            matching = [mask for mask in masks if mask.class_name in names]
+            if matching:
+                return matching
         return []
 
     def _own_constraints(self, mask: RequestedMask) -> Constraints:
         """What this turn asks of a class."""
-        for own in self.targets:
-            if own.class_name == mask.class_name:
-                return own.constraints
+        for target in self.targets:
+            if target.class_name == mask.class_name:
+                return target.constraints
         return Constraints()
 
     def _in_place_of(self, earlier: RequestedMask, mask: RequestedMask) -> RequestedMask:
         """A class under the constraints of an earlier one, unless it has its own."""
         carried = narrowed(earlier, mask.constraints)
-        own = tuple(item for item in carried.understood if not item.what.startswith("class="))
+        carried_parts = tuple(
+            item for item in carried.understood if not item.what.startswith("class=")
+        )
         first = mask.understood[:1] or (Understood(f"class={mask.class_name}", mask.phrase),)
-        return replace(mask, constraints=carried.constraints, understood=(*first, *own))
+        return replace(mask, constraints=carried.constraints, understood=(*first, *carried_parts))
 
     # The request names none -------------------------------------------------------------------
 
@@ -221,9 +223,9 @@ class _FollowUp:
             if self._says("also") and self.constraints.where:
                 masks.append(widened(mask, self.constraints))
                 continue
-            kept = self._without_excluded(mask, self.constraints)
-            if kept is not None:
-                masks.append(kept)
+            remaining = self._without_excluded(mask, self.constraints)
+            if remaining is not None:
+                masks.append(remaining)
         return masks
 
     def _back(self) -> list[RequestedMask]:

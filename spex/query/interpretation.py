@@ -68,10 +68,10 @@ class Interpreter:
         modifiers = [*self.request.numbers_of(*CONSTRAINTS), *objects, *excluded]
         owners = {modifier: self._owners(modifier, targets) for modifier in modifiers}
         for target in targets:
-            own = [modifier for modifier in modifiers if target in owners[modifier]]
-            own = self._without_rivals(own, target)
-            self.used.update(own)
-            self._add(self._mask(target, own, objects))
+            target_modifiers = [modifier for modifier in modifiers if target in owners[modifier]]
+            target_modifiers = self._without_rivals(target_modifiers, target)
+            self.used.update(target_modifiers)
+            self._add(self._mask(target, target_modifiers, objects))
         self.result.ignored = left_over(self.request, self.links, self.used)
         self.result.doubt = 1 - self._sure
         return self.result
@@ -102,10 +102,10 @@ class Interpreter:
         best: dict[int, int] = {}
         for number in numbers:
             if self._count(self._role(number, role), number):
-                place = self.elements[number].first
-                other = best.get(place)
-                if other is None or self._role(number, role) > self._role(other, role):
-                    best[place] = number
+                first_item = self.elements[number].first
+                rival = best.get(first_item)
+                if rival is None or self._role(number, role) > self._role(rival, role):
+                    best[first_item] = number
         return list(best.values())
 
     def _targets(self, excluded: Sequence[int]) -> list[int]:
@@ -113,7 +113,9 @@ class Interpreter:
         if targets:
             stated = [number for number in targets if self._is_stated(number)]
             return stated if stated and len(stated) < len(targets) else targets
-        objects = {number for own in self._objects().values() for number in own}
+        objects = {
+            number for relation_objects in self._objects().values() for number in relation_objects
+        }
         candidates = [n for n in self.mentions if n not in excluded and n not in objects]
         return [max(candidates, key=lambda number: self._role(number, _TARGET))]
 
@@ -125,11 +127,12 @@ class Interpreter:
             best: dict[int, int] = {}
             for mention in stated:
                 probability = self._link(relation, mention, _OBJECT)
-                place = self.elements[mention].first
+                first_item = self.elements[mention].first
                 if self._count(probability, relation) and (
-                    place not in best or probability > self._link(relation, best[place], _OBJECT)
+                    first_item not in best
+                    or probability > self._link(relation, best[first_item], _OBJECT)
                 ):
-                    best[place] = mention
+                    best[first_item] = mention
             if not best and stated:
                 likeliest = max(stated, key=lambda m: self._link(relation, m, _OBJECT))
                 if self._link(relation, likeliest, _OBJECT) > POSSIBLE:
@@ -155,31 +158,33 @@ class Interpreter:
 
     def _owners(self, modifier: int, targets: Sequence[int]) -> list[int]:
         """The targets that a constraint, relation or exclusion belongs to."""
-        others = [target for target in targets if target != modifier]
-        owners = [t for t in others if self._count(self._link(modifier, t, _MODIFIES), modifier)]
-        if owners or not others or is_vague(self.elements[modifier]):
+        candidates = [target for target in targets if target != modifier]
+        owners = [
+            t for t in candidates if self._count(self._link(modifier, t, _MODIFIES), modifier)
+        ]
+        if owners or not candidates or is_vague(self.elements[modifier]):
             return owners
-        likeliest = max(others, key=lambda t: self._link(modifier, t, _MODIFIES))
+        likeliest = max(candidates, key=lambda t: self._link(modifier, t, _MODIFIES))
         return [likeliest] if self._link(modifier, likeliest, _MODIFIES) > POSSIBLE else []
 
     def _without_rivals(self, modifiers: Sequence[int], target: int) -> list[int]:
         """Modifiers of a target in order; of two readings of the same words the likelier one."""
-        kept: list[int] = []
+        likeliest: list[int] = []
 
         def rank(modifier: int) -> tuple[bool, float]:
             distant = "distant" in self.elements[modifier].flags
             return distant, -self._link(modifier, target, _MODIFIES)
 
         for modifier in sorted(modifiers, key=rank):
-            if not any(self._are_rivals(modifier, other) for other in kept):
-                kept.append(modifier)
-        return sorted(kept)
+            if not any(self._are_rivals(modifier, chosen) for chosen in likeliest):
+                likeliest.append(modifier)
+        return sorted(likeliest)
 
     def _are_rivals(self, first: int, second: int) -> bool:
-        own, other = self.elements[first], self.elements[second]
-        overlap = own.first <= other.last and other.first <= own.last
-        is_pair = own.kind == "mention" or other.kind == "mention"
-        is_range = "range" in own.flags & other.flags
+        element, rival = self.elements[first], self.elements[second]
+        overlap = element.first <= rival.last and rival.first <= element.last
+        is_pair = element.kind == "mention" or rival.kind == "mention"
+        is_range = "range" in element.flags & rival.flags
         return overlap and not is_pair and not is_range
 
     # Masks ----------------------------------------------------------------------------------
@@ -267,12 +272,12 @@ class Interpreter:
 
     def _add(self, mask: RequestedMask) -> None:
         """Add a mask; one of the same class with the same or fewer constraints becomes one."""
-        for number, other in enumerate(self.result.masks):
-            if other.class_name != mask.class_name:
+        for number, earlier in enumerate(self.result.masks):
+            if earlier.class_name != mask.class_name:
                 continue
-            own = set(mask.constraints.to_dict().items())
-            others = set(other.constraints.to_dict().items())
-            if own <= others or others <= own:
-                self.result.masks[number] = other if own <= others else mask
+            conditions = set(mask.constraints.to_dict().items())
+            earlier_conditions = set(earlier.constraints.to_dict().items())
+            if conditions <= earlier_conditions or earlier_conditions <= conditions:
+                self.result.masks[number] = earlier if conditions <= earlier_conditions else mask
                 return
         self.result.masks.append(mask)

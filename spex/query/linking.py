@@ -76,8 +76,8 @@ class Linker:
         intent = _softmax(self._perceptron("kind", pooled))
         first = [max(element.first, -1) + 1 for element in request.elements]
         last = [max(element.last, -1) + 1 for element in request.elements]
-        own = [self._embed("eemb", element_features(e)) for e in request.elements]
-        elements = np.concatenate([(states[first] + states[last]) / 2, np.stack(own)], axis=1)
+        embedded = [self._embed("eemb", element_features(e)) for e in request.elements]
+        elements = np.concatenate([(states[first] + states[last]) / 2, np.stack(embedded)], axis=1)
         roles = _sigmoid(self._perceptron("role", elements))
         pairs = linked_pairs(request)
         if not pairs:
@@ -115,17 +115,17 @@ class Linker:
         self, request: Request, elements: Array, pairs: Sequence[tuple[int, int]]
     ) -> Array:
         modifiers, mentions = np.array(pairs).T
-        own = []
+        embedded = []
         for modifier, mention in pairs:
             names = pair_features(request, modifier, mention)
             rows = [self._pair_row[name] for name in names if name in self._pair_row]
-            own.append(self._w["pemb.weight"][rows].sum(axis=0))
+            embedded.append(self._w["pemb.weight"][rows].sum(axis=0))
         product = (self._linear("ab", elements)[modifiers]) * self._linear("bb", elements)[mentions]
         hidden = (
             self._linear("pa", elements)[modifiers]
             + self._linear("pb", elements)[mentions]
             + product @ self._w["pab.weight"].T
-            + np.stack(own)
+            + np.stack(embedded)
         )
         return self._linear("po", _gelu(hidden))
 

@@ -149,9 +149,9 @@ def _reply(request: Request) -> str | None:
     for item in request.items:
         if item.any_of("comma", "stop", "bracket"):
             continue
-        own = next((kind for kind in _REPLIES if kind in item), None)
-        if own is not None:
-            kinds.add(own)
+        reply_kind = next((kind for kind in _REPLIES if kind in item), None)
+        if reply_kind is not None:
+            kinds.add(reply_kind)
         elif "word" in item:
             unknown += item.text not in common
         elif not item.any_of("filler", "this", "from_words", "and", "aside"):

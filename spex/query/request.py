@@ -75,12 +75,12 @@ def item_features(request: Request) -> list[list[str]]:
         name = _element_name(element)
         for number in range(element.first, element.last + 1):
             if number >= 0:
-                place = _place(number, element)
-                of_elements[number] += [f"el:{name}:{place}", f"el:{name}"]
+                position = _place(number, element)
+                of_elements[number] += [f"el:{name}:{position}", f"el:{name}"]
                 if element.kind != "mention":
                     of_elements[number] += [f"fl:{name}:{flag}" for flag in element.flags]
-    for item, own in zip(request.items, of_elements, strict=True):
-        features.append([*_features_of_item(request, item), *own])
+    for item, element_names in zip(request.items, of_elements, strict=True):
+        features.append([*_features_of_item(request, item), *element_names])
     return features
 
 
@@ -131,12 +131,12 @@ def element_features(element: Element) -> list[str]:
 
 def pair_features(request: Request, modifier: int, mention: int) -> list[str]:
     """Features of two elements: which stands first, and what stands between."""
-    own = request.elements[modifier]
-    other = request.elements[mention]
-    if own.first < 0 or other.first < 0:
+    first_element = request.elements[modifier]
+    target = request.elements[mention]
+    if first_element.first < 0 or target.first < 0:
         return ["pf:implicit"]
-    after = own.first > other.last
-    low, high = (other.last, own.first) if after else (own.last, other.first)
+    after = first_element.first > target.last
+    low, high = (target.last, first_element.first) if after else (first_element.last, target.first)
     side = ">" if after else "<"
     mentions = 0
     for element in request.elements:

@@ -48,10 +48,10 @@ def train(
     torch.set_num_threads(1)  # the batches are too small to share
     vocabulary = Vocabulary.of(examples)
     written = [compile_example(example, vocabulary) for example in examples]
-    made = joined_examples(examples, len(examples), rng) + mail_examples(
+    combined = joined_examples(examples, len(examples), rng) + mail_examples(
         examples, len(examples), rng
     )
-    joined = [compile_example(example, vocabulary) for example in made]
+    joined = [compile_example(example, vocabulary) for example in combined]
     network = LinkingNetwork(vocabulary)
     optimizer = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     dropped = Dropped(vocabulary, rng)

@@ -126,18 +126,18 @@ def joined_examples(examples: Sequence[Example], count: int, rng: random.Random)
     for example in examples:
         if len(example.request.items) < _LONGEST:
             by_language[example.request.language].append(example)
-    made: list[Example] = []
-    while len(made) < count:
+    combined: list[Example] = []
+    while len(combined) < count:
         language = rng.choice(examples).request.language
         one, other, third = rng.choices(by_language[language], k=3)
         if REFUSED in (one.reading, other.reading) and rng.random() < 0.9:
             continue  # a question that is refused mostly concerns what stands beside it
-        both = joined(one, other, rng)
-        if both is not None and rng.random() < 0.25 and third.reading != REFUSED:
-            both = joined(both, third, rng) or both
-        if both is not None:
-            made.append(both)
-    return made
+        pair = joined(one, other, rng)
+        if pair is not None and rng.random() < 0.25 and third.reading != REFUSED:
+            pair = joined(pair, third, rng) or pair
+        if pair is not None:
+            combined.append(pair)
+    return combined
 
 
 def _sentence(language: str, rng: random.Random) -> str:
@@ -159,12 +159,12 @@ def mail_examples(examples: Sequence[Example], count: int, rng: random.Random) -
         request = request_of(clean_query(_sentence(language, rng)), language)
         asides[language].append(Example(request, REFUSED))
     short = [example for example in examples if len(example.request.items) < _LONGEST]
-    made: list[Example] = []
-    while len(made) < count:
+    combined: list[Example] = []
+    while len(combined) < count:
         example = rng.choice(short)
         for _ in range(rng.choice((1, 1, 2, 3))):
             aside = rng.choice(asides[example.request.language])
             pair = (aside, example) if rng.random() < 0.5 else (example, aside)
             example = joined(*pair, rng) or example
-        made.append(example)
-    return made
+        combined.append(example)
+    return combined

@@ -102,8 +102,8 @@ class _Labeller:
             ("excluded", excluded, self.stated),
         ):
             for name in names:
-                own = [Decision(role, n) for n in mentions if self._class(n) == name]
-                self.labels.add(own, hold=True)
+                named = [Decision(role, n) for n in mentions if self._class(n) == name]
+                self.labels.add(named, hold=True)
             others = [Decision(role, n) for n in mentions if self._class(n) not in names]
             self.labels.add(others, hold=False)
 
@@ -140,13 +140,13 @@ class _Labeller:
         relations = self.request.numbers_of("relation")
         distances = {fact for fact in self.facts if fact[0] in _OTHER_SIDE}
         for fact in distances:
-            own: list[Decision] = []
+            decisions: list[Decision] = []
             for relation in relations:
                 metres = self.request.elements[relation].value
                 if self._is_distance(fact, self._side(relation), metres):
                     named = [n for n in self.stated if self._class(n) == fact[1]]
-                    own += self._links("object", relation, named)
-            self.labels.add(own, hold=True)
+                    decisions += self._links("object", relation, named)
+            self.labels.add(decisions, hold=True)
         pairs = {(fact[0], fact[1]) for fact in distances}
         for relation in relations:
             side = self._side(relation)
@@ -160,12 +160,12 @@ class _Labeller:
     def _targets(self) -> Iterator[tuple[str, list[int], frozenset[Fact]]]:
         """Each mask with the mentions that may own it; of several of a class in their order."""
         for name in dict.fromkeys(name for name, _ in self.spans):
-            own = [facts for other, facts in self.spans if other == name]
+            masks = [facts for other, facts in self.spans if other == name]
             mentions = [number for number in self.mentions if self._class(number) == name]
-            if len(own) == 1:
-                yield name, mentions, own[0]
-            elif len(own) == len(mentions):
-                for mention, facts in zip(mentions, own, strict=True):
+            if len(masks) == 1:
+                yield name, mentions, masks[0]
+            elif len(masks) == len(mentions):
+                for mention, facts in zip(mentions, masks, strict=True):
                     yield name, [mention], facts
 
     def _is_stated_of(self, modifier: int, facts: frozenset[Fact]) -> bool:
@@ -176,15 +176,15 @@ class _Labeller:
         if element.kind == "relation":
             side = self._side(modifier)
             return any(self._is_distance(fact, side, element.value) for fact in facts)
-        found = facts_of_element(element, reversed_=bool(self.turned[modifier]))
-        return all(holds(fact, facts) for fact in found)
+        stated = facts_of_element(element, reversed_=bool(self.turned[modifier]))
+        return all(holds(fact, facts) for fact in stated)
 
     def _exclusions(self, name: str, mentions: list[int], facts: frozenset[Fact]) -> None:
         every = {fact[1] for fact in self.facts if fact[0] == "not"}
-        for other in self.stated:
-            if self._class(other) in every:
-                decisions = self._links("modifies", other, mentions)
-                self.labels.add(decisions, hold=("not", self._class(other)) in facts)
+        for mention in self.stated:
+            if self._class(mention) in every:
+                decisions = self._links("modifies", mention, mentions)
+                self.labels.add(decisions, hold=("not", self._class(mention)) in facts)
 
 
 assert {"target", "excluded", "reversed"} == set(ROLES)

@@ -57,12 +57,12 @@ class Vocabulary:
                 counts.update(element_features(element))
             for modifier, mention in linked_pairs(request):
                 pairs.update(pair_features(request, modifier, mention))
-        kept = [
+        frequent = [
             name
             for name, count in counts.items()
             if count > 1 or name.startswith(("k:", "el:", "E"))
         ]
-        return cls(kept, sorted(pairs))
+        return cls(frequent, sorted(pairs))
 
 
 @dataclass(frozen=True)
@@ -97,13 +97,13 @@ def compile_example(example: Example, vocabulary: Vocabulary) -> Compiled:
     request = example.request
     row = vocabulary.row
     pairs = linked_pairs(request)
-    place = {pair: number for number, pair in enumerate(pairs)}
+    pair_number = {pair: number for number, pair in enumerate(pairs)}
     roles = len(request.elements) * len(ROLES)
 
     def cell(decision: Decision) -> int:
         if decision.mention < 0:
             return decision.element * len(ROLES) + ROLES.index(decision.kind)
-        pair = place[decision.element, decision.mention]
+        pair = pair_number[decision.element, decision.mention]
         return roles + pair * len(LINKS) + LINKS.index(decision.kind)
 
     labels = labels_of(request, example.reading)
