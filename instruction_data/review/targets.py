@@ -91,12 +91,12 @@ class LabelledChip:
         if name not in self._masks:
             label = self._labels.get(name)
             if name == ANY:
-                found = self.pixels.valid
+                mask = self.pixels.valid
             elif label:
-                found = label.decode()
+                mask = label.decode()
             else:
-                found = class_score(self.pixels, self.evidence, name) > 0.5
-            self._masks[name] = found & self.pixels.valid
+                mask = class_score(self.pixels, self.evidence, name) > 0.5
+            self._masks[name] = mask & self.pixels.valid
         return self._masks[name]
 
     def carry_out(self, answer: Answer) -> ExpectedAnswer:

@@ -77,21 +77,21 @@ class ClassMaps:
             class_names: of the bands, in order; a class may come twice.
             path: of the raster to write.
         """
-        kept = [self._kept[name] for name in class_names]
-        sources = list(dict.fromkeys(item.path for item in kept))
+        class_maps = [self._kept[name] for name in class_names]
+        sources = list(dict.fromkeys(item.path for item in class_maps))
         if len(sources) == 1:
             with rasterio.open(sources[0]) as source:
-                whole = [item.band for item in kept] == list(source.indexes)
+                whole = [item.band for item in class_maps] == list(source.indexes)
             if whole:
                 shutil.copyfile(sources[0], path)
                 return
         scene = self._scene
         with ExitStack() as stack:
             opened = {source: stack.enter_context(rasterio.open(source)) for source in sources}
-            profile = working_profile(scene, len(kept))
+            profile = working_profile(scene, len(class_maps))
             out = stack.enter_context(rasterio.open(path, "w", **profile))
-            for window in row_strips(scene.height, scene.width, len(kept)):
-                planes = [opened[item.path].read(item.band, window=window) for item in kept]
+            for window in row_strips(scene.height, scene.width, len(class_maps)):
+                planes = [opened[item.path].read(item.band, window=window) for item in class_maps]
                 levels = np.stack(planes)
                 levels[:, (levels == NODATA).any(axis=0)] = NODATA
                 out.write(levels, window=window)

@@ -142,9 +142,9 @@ class Session:
         reading = read_request(text, history)
         clock.lap("reading")
         turn = Turn(text, reading, self._answer(reading), clock)
-        said = self._said(turn)
-        if said is not None:
-            return said
+        reply = self._reply(turn)
+        if reply is not None:
+            return reply
         check(turn.answer, self.scene, self.evidence)
         with (
             bounded_gdal_cache(),
@@ -160,7 +160,7 @@ class Session:
         names = shown or [name for name, _ in hidden]  # then each says why it cannot be mapped
         return parse_answer(whole_scene_answer(names, reading.language, reading.ignored))
 
-    def _said(self, turn: Turn) -> Extraction | None:
+    def _reply(self, turn: Turn) -> Extraction | None:
         """The result of a turn that extracts nothing: a refusal, or a reply to a greeting."""
         valid_fraction = float(self.overview.valid.mean())
         if turn.reading.reply is not None:

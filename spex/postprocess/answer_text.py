@@ -206,8 +206,8 @@ def whole_scene_text(facts: Sequence[MaskFacts], language: str = "en") -> str:
     first = ranked[0]
     share = share_text(first.fraction, language)
     pattern = words["shares" if first.fraction > 0.5 else "shares_largest"]
-    said = [pattern.format(first=first.span.phrase, share=share)]
-    rest = 1 - sum(item.fraction for item in ranked)
+    sentences = [pattern.format(first=first.span.phrase, share=share)]
+    unmapped = 1 - sum(item.fraction for item in ranked)
     *titles, unknown = words["shares_table"]
     rows = [
         (
@@ -217,15 +217,15 @@ def whole_scene_text(facts: Sequence[MaskFacts], language: str = "en") -> str:
         )
         for item in ranked
     ]
-    if rest > _NO_REST:
-        scale = rest / first.fraction
+    if unmapped > _NO_REST:
+        scale = unmapped / first.fraction
         area_m2 = None if first.area_m2 is None else first.area_m2 * scale
         area = area_text(area_m2, first.pixels * scale, language)
-        rows.append((unknown, share_text(rest, language), area))
-        said.append(words["shares_rest"].format(share=share_text(rest, language)))
+        rows.append((unknown, share_text(unmapped, language), area))
+        sentences.append(words["shares_rest"].format(share=share_text(unmapped, language)))
     table = [titles, ["---", "---:", "---:"], *rows]
     lines = [f"| {' | '.join(cells)} |" for cells in table]
-    return _capitalised(paragraph(said, language)) + "\n\n" + "\n".join(lines)
+    return _capitalised(paragraph(sentences, language)) + "\n\n" + "\n".join(lines)
 
 
 def _capitalised(text: str) -> str:
@@ -249,14 +249,14 @@ def _sentences(answer: Answer) -> list[tuple[str, int, int, list[int]]]:
     # Full stops inside tags (min_area=0.5ha), phrases and quotations do not end a sentence.
     hidden = _WHOLE.sub(lambda match: "\0" * len(match[0]), answer.text)
     gaps = [match.span() for match in _SENTENCE_END.finditer(hidden)]
-    found: list[tuple[str, int, int, list[int]]] = []
+    sentences: list[tuple[str, int, int, list[int]]] = []
     start = 0
     gap = ""
     owners: list[int] = []
     for end, next_start in [*gaps, (len(hidden), len(hidden))]:
         inside = [i for i, span in enumerate(answer.spans) if start <= span.start < end]
         owners = inside or ([] if "\n" in gap else owners[-1:])
-        found.append(("\n" if "\n" in gap else gap, start, end, owners))
+        sentences.append(("\n" if "\n" in gap else gap, start, end, owners))
         gap = answer.text[end:next_start]
         start = next_start
-    return found
+    return sentences

@@ -85,7 +85,7 @@ def write_mask(
                 values[levels[0] == NODATA] = NODATA
                 out.write(values, 1, window=window)
     # What "all but the largest" took away is gone: asked again, it would take away the next.
-    constraints = [without_all_but(one) for one in constraints]
+    constraints = [without_all_but(limits) for limits in constraints]
     if len(spans) == 1 or not any(map(asks_regions, constraints)):
         composed.replace(path)
         return
@@ -121,7 +121,7 @@ def _without_wrong_sizes(
         strips: that the masks will be asked for.
         valid_size: of the valid scene in square metres, in pixels without map units.
     """
-    numbers = [number for number, one in enumerate(constraints) if asks_regions(one)]
+    numbers = [number for number, limits in enumerate(constraints) if asks_regions(limits)]
     if not numbers:
         return masks
     areas = scene.pixel_area_m2()

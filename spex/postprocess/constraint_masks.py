@@ -178,11 +178,11 @@ def _check_distance(distance: Distance, scene: Scene, evidence: SceneEvidence) -
             f"{distance.metres:g} m cannot be measured: the scene has no map units; "
             "state the pixel size with --gsd METRES"
         )
-    other = evidence.of(distance.class_name)
-    if other.status == "unavailable":
+    class_evidence = evidence.of(distance.class_name)
+    if class_evidence.status == "unavailable":
+        title = land_class(class_evidence.name).title
         raise QueryError(
-            f"the distance from {land_class(other.name).title} cannot be measured in this scene: "
-            f"{other.reason}"
+            f"the distance from {title} cannot be measured in this scene: {class_evidence.reason}"
         )
 
 

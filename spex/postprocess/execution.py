@@ -121,10 +121,10 @@ def cautions(
         if asks_percent(span.constraints):
             notes.append(words["cautions"]["percent"])
     for name in other_classes(answer):
-        other = evidence.of(name)
-        if other.status == "unavailable":
+        class_evidence = evidence.of(name)
+        if class_evidence.status == "unavailable":
             title = class_title(name, language)
-            reason = reason_text(other, language)
+            reason = reason_text(class_evidence, language)
             notes.append(words["cautions"]["not_excluded"].format(title=title, reason=reason))
     return list(dict.fromkeys(notes))
 

@@ -150,12 +150,12 @@ def _size_text(facts: MaskFacts, name: str, language: str) -> str:
 
 def _regions_text(facts: MaskFacts, name: str, language: str) -> str:
     """How many regions there are, with their sizes."""
-    one, several = wording(language)["facts"][name]
+    singular, plural = wording(language)["facts"][name]
     if facts.regions.count == 1:
-        return str(one)
+        return str(singular)
     count = localised(f"{facts.regions.count:,}", language)
     sizes = {name: _size_text(facts, name, language) for name in ("largest", "smallest")}
-    return str(several.format(count=count, **sizes))
+    return str(plural.format(count=count, **sizes))
 
 
 def _index_text(index_facts: IndexFacts | None, name: str, language: str) -> str:

@@ -104,7 +104,7 @@ def against_clauses(facts: MaskFacts, image: Image, language: str = "en") -> lis
     doubts = facts.doubts
     if doubts is None or doubts.left_out is None:
         return []
-    found = []
+    clauses = []
     side = _side(facts, image)
     index = facts.evidence.get(doubts.beyond)
     if index is not None and index.inside is not None and index.threshold is not None:
@@ -112,18 +112,18 @@ def against_clauses(facts: MaskFacts, image: Image, language: str = "en") -> lis
         if side is not None and beyond != (side == "above"):
             inside = number_text(index.inside, language)
             threshold = number_text(index.threshold, language)
-            found.append(
+            clauses.append(
                 words["mean_wrong"].format(index=doubts.beyond, inside=inside, threshold=threshold)
             )
     if side is not None and doubts.wrong_side >= SMALL_SHARE:
         share = share_text(doubts.wrong_side, language)
         key = "wrong_below" if side == "above" else "wrong_above"
-        found.append(words[key].format(share=share, index=doubts.beyond))
+        clauses.append(words[key].format(share=share, index=doubts.beyond))
     if doubts.similar and doubts.similar[1] >= SMALL_SHARE:
         name, share_of_mask = doubts.similar
         share = share_text(share_of_mask, language)
-        found.append(words["similar"].format(share=share, title=class_title(name, language)))
-    return found
+        clauses.append(words["similar"].format(share=share, title=class_title(name, language)))
+    return clauses
 
 
 def _side(facts: MaskFacts, image: Image) -> str | None:

@@ -58,7 +58,7 @@ def _part(scanner: Scanner, number: int) -> None:
         flags.add("relative")
     middle = None if flags else _seen_from(scanner, last, "center")
     last = middle or last
-    other = _other_size(scanner, direction, number, third)
+    other_size = _other_size(scanner, direction, number, third)
     if third:
         direction += "_third"
     negation = scanner.skip_words(first - 1, -1, 3, "not")
@@ -67,10 +67,10 @@ def _part(scanner: Scanner, number: int) -> None:
         flags.add("negated")
         first = first if negation is None else negation
         last = last if behind is None else behind
-        direction, other = _away(direction), other and _away(other)
+        direction, other_size = _away(direction), other_size and _away(other_size)
     scanner.add("where", first, last, (direction,), flags=frozenset(flags))
-    if other:
-        scanner.also("where", first, last, (other,), flags=frozenset(flags | {"distant"}))
+    if other_size:
+        scanner.also("where", first, last, (other_size,), flags=frozenset(flags | {"distant"}))
 
 
 def _joined(scanner: Scanner, number: int, direction: str) -> str | None:

@@ -36,7 +36,7 @@ def closest_term(word: str, language: str) -> Term | None:
     if len(typed) < _SHORTEST_TYPO or language == "zh" or _is_common(typed, terms):
         return None
     limit = 1 if len(typed) < _TWO_ERRORS_FROM else 2
-    found = process.extract(
+    candidates = process.extract(
         typed,
         [*added, *_listed(language), *_common(language)],
         scorer=OSA.distance,
@@ -45,7 +45,7 @@ def closest_term(word: str, language: str) -> Term | None:
         limit=None,
     )
     ranked: dict[tuple[int, int, bool], list[str]] = {}
-    for spelling, distance, _ in found:
+    for spelling, distance, _ in candidates:
         starts_alike = spelling[0] == typed[0] or spelling[:2] == typed[1::-1]
         if _may_be_typo(typed, spelling, starts_alike, int(distance)):
             rank = (int(distance), _unlikeness(typed, spelling), not starts_alike)

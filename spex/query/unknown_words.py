@@ -56,12 +56,12 @@ def unknown_words(
 ) -> list[tuple[int, int]]:
     """Places of Latin words that no list has."""
     covered = [(start, end) for start, end, values in chosen if values.keys() != {"typo"}]
-    known = _known_words(language)
+    known_words = _known_words(language)
     unknown = []
     for match in LATIN_WORD.finditer(text):
         number = bisect_right(covered, (match.start(), len(text)))
         inside = number > 0 and covered[number - 1][1] > match.start()
-        if not inside and match[0] not in known:
+        if not inside and match[0] not in known_words:
             unknown.append(match.span())
     return unknown
 

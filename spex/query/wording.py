@@ -153,9 +153,9 @@ def area_in_words(value: float, unit: str, language: str = "en") -> str:
 def _place(where: Sequence[str], language: str) -> str:
     words = wording(language)
     parts = words["constraints"]["where"]
-    kept = [parts[part][0] for part in where if not part.startswith("-")]
+    kept_parts = [parts[part][0] for part in where if not part.startswith("-")]
     taken = [parts[part[1:]][1] for part in where if part.startswith("-")]
-    either = words["lists"]["either"].join(kept)
+    either = words["lists"]["either"].join(kept_parts)
     return _joined(filter(None, [either, *taken]), language)
 
 

@@ -137,10 +137,10 @@ def _closing(result: QueryResult, language: str) -> list[str]:
         texts.append(words["check"])
     # What was not understood stands on top, and a class that no index separates where it is.
     weak = wording(language)["cautions"]["weak"]
-    said = {weak.format(phrase=facts.span.phrase) for facts in result.facts}
+    stated_above = {weak.format(phrase=facts.span.phrase) for facts in result.facts}
     if result.reading.ignored:
-        said.add(ignored_text(result.reading.ignored, language))
-    notes = [f"- {_plain(warning)}" for warning in result.warnings if warning not in said]
+        stated_above.add(ignored_text(result.reading.ignored, language))
+    notes = [f"- {_plain(warning)}" for warning in result.warnings if warning not in stated_above]
     return [*(["\n".join(notes)] if notes else []), paragraph(texts, language)]
 
 
